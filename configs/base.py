@@ -1,0 +1,43 @@
+"""Defaults of every config: `c = base.get_config()`, then set what differs. Sizes are given by the config's file.
+
+Durations are strings: "600 steps", "20 epochs", "1e6 examples" or "5%" (of the run).
+A thing that is built is a dict {name, **kwargs}; the names are the keys of the plain dictionaries ENCODERS, NETS,
+OBJECTIVES, SOURCES, TRANSFORMS and EVALS in the package.
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+    c = ml_collections.ConfigDict()
+    c.seed = 0
+    c.total = "600 steps"
+    c.micro = 1                # micro-batches of a step; the result does not depend on it
+    c.mesh = {"data": -1, "fsdp": 1, "tensor": 1, "min_shard": 2**20}
+    c.dtype = "float32"        # compute; params are always float32
+
+    c.encoders = {}            # modality -> {name, **kwargs}
+    c.head = {"kind": "linear", "dim": 128}    # projection to the embedding: linear | mlp | none
+    c.inputs = {"mean": 0.5, "std": 0.5}       # pixels, after scaling to [0, 1]
+    c.nets = {}                # modules that several terms share: name -> {name, **kwargs}
+    c.objectives = {}          # term -> {name, weight, stream, from, until, **kwargs}
+
+    c.data = {}                # stream -> {source | sources, batch, prepare, augment, cache_mib, on_error}
+    c.tokenizer = {"name": "byte", "length": 64}
+    c.loader = {"threads": 2, "prefetch": 2}
+
+    c.optim = {"name": "adamw", "kwargs": {}, "lr": 1e-3, "wd": 1e-4, "warmup": "5%", "schedule": "cosine",
+               "end": 0.0, "cooldown": "0 steps", "clip": 1.0}
+    c.ema = {}                 # name -> {decay, final}
+    c.rules = (                # regex table over leaf paths: freeze, lr, wd, layer_decay, shard; see mmrep/core/optim.py
+        {"match": r".*/(qkv|q|kv|up)/kernel", "shard": (None, "tensor")},
+        {"match": r".*/(out|down)/kernel", "shard": ("tensor", None)},
+    )
+    c.init = {"path": "", "only": ".*", "rename": {}}   # start from another run's params
+
+    c.evals = {}               # name -> {name, **kwargs}
+    c.eval = {"every": "0 steps", "batch": 256, "limit": 2048}
+    c.save = {"every": "25%", "metric": "", "mode": "max", "keep": 2}
+    c.log = {"every": "10 steps", "tensorboard": False}
+    c.stages = ()              # dicts of overrides, run in sequence, each from the last one's params
+    return c

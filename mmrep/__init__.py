@@ -1,0 +1,1 @@
+"""mmrep: representation learning for medical multimodal data in JAX."""

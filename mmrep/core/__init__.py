@@ -1,0 +1,1 @@
+"""State, step, optimizer rules, sharding and checkpoints: what every run shares."""

@@ -1,0 +1,174 @@
+"""The optimizer: one regex table for freeze, lr, weight decay, layer decay and sharding; traced schedules; EMA.
+
+    rules = {"text": {"match": "encoders/text/.*", "freeze": True}, "head": {"match": ".*head.*", "lr": 10.0}}
+
+Of the rules that match a leaf, the first that sets an attribute decides it. `from` and `until` (steps) bound a rule.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mmrep.core import tree
+from mmrep.core.names import nearest
+
+ATTRIBUTES = ("freeze", "lr", "wd", "layer_decay", "shard")
+WINDOW = ("from", "until")
+Plan = dict[str, dict[str, str]]
+
+
+def plan(rules: dict[str, dict], leaves: list[str], where: str = "config.rules") -> Plan:
+    """{leaf path: {attribute: name of the rule that decides it}}. Raises ValueError for a rule that matches nothing
+    or has an unknown key."""
+    out: Plan = {leaf: {} for leaf in leaves}
+    for name, rule in rules.items():
+        for key in rule:
+            if key not in (*ATTRIBUTES, *WINDOW, "match"):
+                raise ValueError(f"{where}.{name}.{key}: unknown key; {nearest(key, (*ATTRIBUTES, *WINDOW))}")
+        if "match" not in rule:
+            raise ValueError(f"{where}.{name}: needs `match`, a regular expression over leaf paths")
+        for leaf in tree.match(rule["match"], leaves, f"{where}.{name}.match"):
+            for key in ATTRIBUTES:
+                if key in rule:
+                    out[leaf].setdefault(key, name)
+    return out
+
+
+def frozen(rules: dict[str, dict], planned: Plan) -> set[str]:
+    """Leaves frozen for the whole run: no gradient, no moments, no EMA copy."""
+    whole = {n for n, r in rules.items() if r.get("freeze") and not any(k in r for k in WINDOW)}
+    return {leaf for leaf, by in planned.items() if by.get("freeze") in whole}
+
+
+def wanted_specs(rules: dict[str, dict], planned: Plan) -> dict[str, tuple]:
+    """{leaf: mesh axes of its last dimensions} from the rules' `shard`."""
+    return {leaf: tuple(rules[by["shard"]]["shard"]) for leaf, by in planned.items() if "shard" in by}
+
+
+def transform(name: str, **kwargs: Any) -> Any:
+    """The optax optimizer `name` with a unit learning rate and no decay of its own; both are applied by `update`.
+
+    `adamw`, `lion`, `adafactor`, `muon`, `sgd`, `lamb` and whatever else optax or optax.contrib gives by name.
+    """
+    import optax
+
+    aliases = {"adamw": "adam"}
+    make = getattr(optax, aliases.get(name, name), None) or getattr(optax.contrib, name, None)
+    if not callable(make):
+        raise ValueError(f"config.optim.name: optax has no {name!r}; "
+                         + nearest(name, ("adamw", "adam", "lion", "adafactor", "muon", "sgd", "lamb", "radam")))
+    try:
+        kwargs = dict(kwargs)
+        if name in ("lion", "lamb", "nadamw", "adan"):
+            kwargs.setdefault("weight_decay", 0.0)
+        return make(learning_rate=1.0, **kwargs)
+    except TypeError as error:
+        raise ValueError(f"config.optim: optax.{name} refuses {sorted(kwargs)}: {error}") from None
+
+
+# ---- schedules: pure functions of (step, hp), so that their lengths can be traced ----------------------------------
+
+def _progress(step: jax.Array, hp: dict) -> jax.Array:
+    return jnp.clip((step - hp["warmup"]) / jnp.maximum(hp["total"] - hp["warmup"], 1), 0.0, 1.0)
+
+
+def cosine(step: jax.Array, hp: dict) -> jax.Array:
+    """From 1 to `end` along a half cosine after the warm-up."""
+    return hp["end"] + (1 - hp["end"]) * 0.5 * (1 + jnp.cos(jnp.pi * _progress(step, hp)))
+
+
+def linear(step: jax.Array, hp: dict) -> jax.Array:
+    """From 1 to `end` along a line after the warm-up."""
+    return 1 - (1 - hp["end"]) * _progress(step, hp)
+
+
+def rsqrt(step: jax.Array, hp: dict) -> jax.Array:
+    """1/sqrt after the warm-up (at least 1 step), with a linear cool-down to `end` over the last `cooldown` steps."""
+    base = jnp.sqrt(jnp.maximum(hp["warmup"], 1) / jnp.maximum(step + 1, jnp.maximum(hp["warmup"], 1)))
+    left = jnp.clip((hp["total"] - step) / jnp.maximum(hp["cooldown"], 1), 0.0, 1.0)
+    return jnp.where(hp["cooldown"] > 0, hp["end"] + (base - hp["end"]) * left, base)
+
+
+def constant(step: jax.Array, hp: dict) -> jax.Array:
+    """1 after the warm-up."""
+    return jnp.ones(())
+
+
+SCHEDULES = {"cosine": cosine, "linear": linear, "rsqrt": rsqrt, "constant": constant}
+
+
+def learning_rate(schedule: Callable, step: jax.Array, hp: dict) -> jax.Array:
+    """f32[]: hp["lr"] x linear warm-up x schedule, at a 0-based step."""
+    return hp["lr"] * jnp.minimum(1.0, (step + 1) / jnp.maximum(hp["warmup"], 1)) * schedule(step, hp)
+
+
+def active(step: jax.Array, window: dict) -> jax.Array:
+    """Whether a step lies in a [from, until) window; missing ends are open."""
+    return (step >= window.get("from", 0)) & (step < window.get("until", jnp.inf))
+
+
+# ---- update --------------------------------------------------------------------------------------------------------
+
+def _layer(path: str, depth: int) -> int:
+    """Distance of a leaf from the top of its encoder, for layer decay (BEiT appendix): embeddings are farthest."""
+    found = re.search(r"block(\d+)/", path)
+    if found:
+        return depth - int(found[1])
+    return depth + 1 if re.search(r"(embed|positions|cls)(/|$)", path) else 0
+
+
+def multipliers(path: str, leaf: jax.Array, by: dict[str, str], hp_rules: dict, step: jax.Array, depth: int
+                ) -> tuple[jax.Array, jax.Array]:
+    """The (lr, wd) multipliers of a leaf at a step. Weight decay falls on kernels only, unless a rule sets it."""
+    lr, wd = jnp.ones(()), jnp.asarray(1.0 if path.endswith("kernel") else 0.0)
+    if "lr" in by:
+        rule = hp_rules[by["lr"]]
+        lr = jnp.where(active(step, rule), rule["lr"], lr)
+    if "wd" in by:
+        rule = hp_rules[by["wd"]]
+        wd = jnp.where(active(step, rule), rule["wd"], wd)
+    if "layer_decay" in by:
+        rule = hp_rules[by["layer_decay"]]
+        away = _layer(path, depth)
+        if "/blocks/" in path:  # scanned layers are stacked on the leading axis
+            away = (leaf.shape[0] - jnp.arange(leaf.shape[0])).reshape(-1, *[1] * (leaf.ndim - 1))
+        lr = lr * jnp.where(active(step, rule), rule["layer_decay"] ** away, 1.0)
+    if "freeze" in by and hp_rules[by["freeze"]]:
+        lr = jnp.where(active(step, hp_rules[by["freeze"]]), 0.0, lr)
+    return lr, wd
+
+
+def apply(params: dict, directions: dict, lr: jax.Array, wd: jax.Array, planned: Plan, hp_rules: dict,
+          step: jax.Array) -> dict:
+    """params + lr * m_lr * (direction - wd * m_wd * params), the decoupled decay of AdamW (Loshchilov 2019)."""
+    depths: dict[str, int] = {}
+    for path in tree.paths(params):
+        if found := re.search(r"(.*?)block(\d+)/", path):
+            depths[_root(path)] = max(depths.get(_root(path), 0), int(found[2]) + 1)
+    stacked = {_root(p): leaf.shape[0] for p, leaf in zip(tree.paths(params), jax.tree.leaves(params))
+               if "/blocks/" in p}
+
+    def one(path: str, p: jax.Array, d: jax.Array) -> jax.Array:
+        depth = depths.get(_root(path), stacked.get(_root(path), 0))
+        m_lr, m_wd = multipliers(path, p, planned[path], hp_rules, step, depth)
+        return (p + lr * m_lr * (d - wd * m_wd * p)).astype(p.dtype)
+
+    return tree.map_named(one, params, directions)
+
+
+def _root(path: str) -> str:
+    return "/".join(path.split("/")[:2])
+
+
+def ema_update(old: dict, new: dict, decay: jax.Array) -> dict:
+    """decay * old + (1 - decay) * new."""
+    return jax.tree.map(lambda a, b: (decay * a + (1 - decay) * b).astype(a.dtype), old, new)
+
+
+def ema_decay(step: jax.Array, hp: dict, total: jax.Array) -> jax.Array:
+    """From `decay` to `final` along a half cosine over the run (BYOL, Grill 2020, section 3.3)."""
+    t = jnp.clip(step / jnp.maximum(total, 1), 0.0, 1.0)
+    return hp["final"] - (hp["final"] - hp["decay"]) * 0.5 * (1 + jnp.cos(jnp.pi * t))

@@ -1,0 +1,117 @@
+"""Meshes and placements: the one file that names Mesh, NamedSharding and shard_map.
+
+Axes: `data` (rows), `fsdp` (rows and params), `tensor` (params). Rows of every batch are split over data x fsdp.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from mmrep.core import tree
+
+AXES = ("data", "fsdp", "tensor")
+ROWS = ("data", "fsdp")
+
+
+def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, devices: list | None = None) -> Mesh:
+    """A (data, fsdp, tensor) mesh; data=-1 takes what is left. Raises ValueError if the sizes do not fit."""
+    devices = jax.devices() if devices is None else devices
+    if fsdp < 1 or tensor < 1 or len(devices) % (fsdp * tensor):
+        raise ValueError(f"config.mesh: fsdp {fsdp} x tensor {tensor} does not divide {len(devices)} devices")
+    data = len(devices) // (fsdp * tensor) if data == -1 else data
+    if data * fsdp * tensor != len(devices):
+        raise ValueError(f"config.mesh: {data} x {fsdp} x {tensor} is not the number of devices, {len(devices)}")
+    return Mesh(np.array(devices).reshape(data, fsdp, tensor), AXES, axis_types=(AxisType.Auto,) * 3)
+
+
+def row_shards(mesh: Mesh) -> int:
+    """Over how many devices the rows of a batch are split."""
+    return mesh.shape["data"] * mesh.shape["fsdp"]
+
+
+def context_mesh() -> Any | None:
+    """The mesh of the surrounding `jax.set_mesh`, or None where there is none or only one device."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return None if mesh.empty or mesh.size == 1 else mesh
+
+
+def constrain(x: Any, *spec: Any) -> Any:
+    """Constrain arrays' leading axes, e.g. `constrain(x, None, ROWS)`; nothing without a mesh."""
+    if context_mesh() is None:
+        return x
+    return jax.tree.map(lambda a: jax.lax.with_sharding_constraint(a, PartitionSpec(*spec)), x)
+
+
+def split_rows(x: Any, parts: int) -> Any:
+    """[B, ...] -> [parts, B/parts, ...], each part spread over all devices.
+
+    The strided split keeps every device's own rows; `reshape(parts, -1)` would replicate the work on all of them.
+    """
+    y = jax.tree.map(lambda a: a.reshape(-1, parts, *a.shape[1:]).swapaxes(0, 1), x)
+    return constrain(y, None, ROWS)
+
+
+def merge_rows(x: Any) -> Any:
+    """The inverse of `split_rows`."""
+    y = jax.tree.map(lambda a: a.swapaxes(0, 1).reshape(-1, *a.shape[2:]), x)
+    return constrain(y, ROWS)
+
+
+def leaf_spec(shape: tuple[int, ...], mesh: Mesh, wanted: tuple | None, min_size: int) -> PartitionSpec:
+    """Where a leaf lives: `wanted` (aligned to its last axes) first, then its largest free axis over fsdp.
+
+    An axis that a mesh axis does not divide stays whole. Leaves below `min_size` entries are not split over fsdp.
+    """
+    spec: list = [None] * len(shape)
+    for axis, name in zip(range(len(shape))[::-1], reversed(wanted or ())):
+        if name is not None and shape[axis] % mesh.shape[name] == 0:
+            spec[axis] = name
+    fsdp = mesh.shape["fsdp"]
+    free = [a for a in range(len(shape)) if spec[a] is None and shape[a] % fsdp == 0]
+    if fsdp > 1 and free and "fsdp" not in spec and np.prod(shape) >= min_size:
+        spec[max(free, key=lambda a: shape[a])] = "fsdp"
+    return PartitionSpec(*spec)
+
+
+def state_shardings(mesh: Mesh, state: Any, wanted: dict[str, tuple], min_size: int = 2**20) -> Any:
+    """NamedShardings for a TrainState of ShapeDtypeStructs.
+
+    wanted: {param path: spec}. Optimizer moments and EMA copies follow the param whose path theirs ends with.
+    """
+    known = {p: leaf.shape for p, leaf in zip(tree.paths(state.params), jax.tree.leaves(state.params))}
+
+    def place(path: str, leaf: Any) -> NamedSharding:
+        parts = path.split("/")
+        tails = ("/".join(parts[i:]) for i in range(len(parts)))
+        encoder_tails = ("encoders/" + "/".join(parts[i:]) for i in range(len(parts)))
+        owner = next((t for t in (*tails, *encoder_tails) if known.get(t) == leaf.shape), None)
+        if owner is None:
+            return NamedSharding(mesh, PartitionSpec())
+        return NamedSharding(mesh, leaf_spec(leaf.shape, mesh, wanted.get(owner), min_size))
+
+    return tree.map_named(place, state)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The placement of what every device holds whole."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def put_batch(mesh: Mesh, batch: Any) -> Any:
+    """This host's rows (numpy) to global arrays split over the rows' axes."""
+    placement = NamedSharding(mesh, PartitionSpec(ROWS))
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(placement, np.asarray(x)), batch)
+
+
+def map_rows(fn: Callable, n_rows: int, *args: Any, out_rows: tuple[bool, ...] | bool = False) -> Any:
+    """shard_map of `fn` over the rows' axes; the first `n_rows` arguments are split, the rest replicated."""
+    specs = [jax.tree.map(lambda _: PartitionSpec(ROWS) if i < n_rows else PartitionSpec(), a)
+             for i, a in enumerate(args)]
+    if isinstance(out_rows, bool):
+        out = PartitionSpec(ROWS) if out_rows else PartitionSpec()
+    else:
+        out = tuple(PartitionSpec(ROWS) if r else PartitionSpec() for r in out_rows)
+    return jax.shard_map(fn, in_specs=tuple(specs), out_specs=out)(*args)

@@ -1,0 +1,218 @@
+"""The train step: encode in micro-batches, losses, gradients, update; one path for every mix of objectives."""
+
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mmrep.core import optim, tree
+from mmrep.core.sharding import ROWS, constrain, merge_rows, split_rows
+from mmrep.core.types import Array, Batch, Encoded, Net, Params, Term, TrainState, View
+
+RANKS = {"image": 4, "volume": 5, "signal": 3, "text": 2, "tabular": 2, "category": 2, "features": 2}
+
+
+def example_keys(rng: Array, index: Array) -> Array:
+    """One key an example, from its index alone: independent of mesh, host and micro-batch."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(rng, index)
+
+
+def presence(batch: Batch, views: Any) -> Array:
+    """bool[B]: the rows that are no padding and hold every modality of `views`."""
+    here = batch.get("valid", jnp.ones(batch["index"].shape, bool))
+    for view in views:
+        mark = batch.get("present", {}).get(view.modality)
+        if mark is not None:
+            here = here & (mark[:, view.sample] if mark.ndim == 2 else mark)
+    return here
+
+
+def input_name(view: View) -> str:
+    """The batch key that a view reads."""
+    return f"{view.modality}/{view.crop}" if view.crop else view.modality
+
+
+def read(batch: Batch, view: View) -> Array:
+    """The raw input of a view: the crop's key, the wanted sample of [B, S, ...]."""
+    x = (batch["rows"][view.row] if view.row else batch)[input_name(view)]
+    return x[:, view.sample] if x.ndim == RANKS.get(view.modality, x.ndim) + 1 else x
+
+
+def _encoder(encode: Callable, params: Params, ema: dict, batch: Batch, rng: Array | None) -> Callable[[View], Encoded]:
+    """view -> Encoded, each view computed once."""
+    cache: dict[View, Encoded] = {}
+
+    def encoded(view: View) -> Encoded:
+        if view not in cache:
+            keys = None
+            if rng is not None:
+                index = batch["rows"][view.row]["index"] if view.row else batch["index"]
+                # a stable tag of the view; the net is left out: student and teacher drop the same tokens
+                tag = zlib.crc32(repr(tuple(view._replace(net="", row=None))).encode()) & 0x7FFFFFFF
+                keys = example_keys(jax.random.fold_in(rng, tag), index)
+            weights = params["encoders"]
+            if view.net != "student":
+                weights = jax.lax.stop_gradient(tree.overlay(weights, ema[view.net]))
+            result = encode(weights, view, read(batch, view), keys)
+            cache[view] = jax.lax.stop_gradient(result) if view.net != "student" else result
+        return cache[view]
+
+    return encoded
+
+
+def _wanted(terms: dict[str, Term]) -> list[tuple[View, str]]:
+    """Every (view, field) that must outlive the micro-batches."""
+    found = {(t.objective.views[v], field) for t in terms.values() for v, fields in t.objective.needs.items()
+             for field in fields}
+    return sorted(found, key=repr)
+
+
+def _rows(batch: Batch, terms: dict[str, Term], chosen: dict[str, Array]) -> Batch:
+    """The batch with the raw inputs of other rows that `after` terms read, under "rows"."""
+    rows: dict[str, dict] = {}
+    for term in terms.values():
+        for view in term.objective.views.values():
+            if view.row:
+                name, at = input_name(view), chosen[view.row]
+                about = {k: batch[k] for k in ("index", "group", "valid", "present") if k in batch}
+                rows.setdefault(view.row, jax.tree.map(lambda x: x[at], about))[name] = batch[name][at]
+    return batch | {"rows": rows}
+
+
+def _pass(terms: dict[str, Term], batch: Batch, params: Params, ema: dict, aux: dict, rng: Array, hp: dict,
+          encode: Callable, nets: dict[str, Callable], micro: int) -> tuple[dict, Callable]:
+    """One scanned forward pass: {term: {"loss", metric...}} of the separable terms, and the needs of any term."""
+    wanted = _wanted(terms)
+    keys = example_keys(rng, batch["index"])
+    weights = {}
+    for name, term in terms.items():
+        if not term.objective.coupled:
+            weigh = term.objective.weight or (lambda b, _, t=term: presence(b, t.objective.views.values()))
+            weights[name] = weigh(batch, keys).astype(jnp.float32)
+    totals = {n: jnp.maximum(w.sum(), jnp.finfo(jnp.float32).tiny) for n, w in weights.items()}
+
+    def body(both: tuple[Batch, dict]) -> tuple[dict, list]:
+        part, weights = both
+        encoded = _encoder(encode, params, ema, part, rng)
+        keys, sums = example_keys(rng, part["index"]), {}
+        for name, weight in weights.items():
+            objective = terms[name].objective
+            value, metrics = objective.loss(params["objectives"].get(name, {}), aux.get(name, {}),
+                                            {v: encoded(view) for v, view in objective.views.items()},
+                                            part, keys, hp["terms"][name], nets)
+            share = weight / totals[name]
+            # where: a row of weight 0 may hold anything, NaN included
+            sums[name] = {m: jnp.where(weight > 0, x, 0.0).astype(jnp.float32) @ share
+                          for m, x in ({"loss": value} | metrics).items()}
+        return sums, [getattr(encoded(view), field) for view, field in wanted]
+
+    if micro == 1:
+        sums, kept = body((batch, weights))
+    else:
+        sums, kept = jax.lax.map(jax.checkpoint(body, prevent_cse=False), split_rows((batch, weights), micro))
+        sums, kept = jax.tree.map(lambda x: x.sum(0), sums), merge_rows(kept)
+    table = dict(zip(wanted, constrain(kept, ROWS)))
+
+    def needed(name: str) -> dict[str, Encoded]:
+        objective = terms[name].objective
+        return {v: Encoded(**{f: table[objective.views[v], f] for f in fields})
+                for v, fields in objective.needs.items()}
+
+    return sums, needed
+
+
+def make_loss(encode: Callable, nets: dict[str, Net], terms: dict[str, Term], micro: int = 1) -> Callable:
+    """loss(params, ema, aux, streams, rng, step, hp) -> (f32[], (metrics, aux)), over {stream: global Batch}.
+
+    encode(params["encoders"], view, x, keys | None) -> Encoded. micro: number of micro-batches; the result does not
+    depend on it. A coupled loss is exact, because only its inputs are computed in parts (cached encode; Gao 2021).
+    """
+
+    def loss(params: Params, ema: dict, aux: dict, streams: dict[str, Batch], rng: Array, step: Array, hp: dict
+             ) -> tuple[Array, tuple[dict, dict]]:
+        bound = {n: (lambda *a, net=net, n=n, **k: net.apply(params["nets"][n], *a, **k)) for n, net in nets.items()}
+        results, new_aux = {}, dict(aux)
+        for stream, batch in streams.items():
+            mine = {n: t for n, t in terms.items() if t.stream == stream}
+            first = {n: t for n, t in mine.items() if t.objective.after is None}
+            second = {n: t for n, t in mine.items() if n not in first}
+            rest = (params, ema, aux, rng, hp, encode, bound, micro)
+            sums, needed = _pass(first, batch, *rest)
+            keys = example_keys(rng, batch["index"])
+            for name, term in first.items():
+                if term.objective.coupled:
+                    value, metrics = term.objective.loss(
+                        params["objectives"].get(name, {}), aux.get(name, {}), needed(name), batch, keys,
+                        hp["terms"][name], bound)
+                    sums[name] = {"loss": value} | metrics
+            if second:
+                chosen = {}
+                for name, term in second.items():
+                    o = term.objective
+                    chosen |= jax.lax.stop_gradient(o.select(
+                        params["objectives"].get(o.after, {}), needed(o.after), batch, keys, hp["terms"][name]))
+                sums |= _pass(second, _rows(batch, second, chosen), *rest)[0]
+            for name, term in first.items():
+                if term.objective.update:
+                    new_aux[name] = jax.lax.stop_gradient(
+                        term.objective.update(aux[name], needed(name), batch, hp["terms"][name]))
+            results |= sums
+        total, metrics = 0.0, {}
+        for name in terms:
+            term_hp = hp["terms"][name]
+            weight = jnp.where(optim.active(step, term_hp), term_hp["weight"], 0.0)
+            total = total + weight * results[name]["loss"]
+            metrics |= {f"{name}/{m}": x for m, x in results[name].items()}
+        return total, ({"loss": total} | metrics, new_aux)
+
+    return loss
+
+
+def make_step(loss: Callable, tx: Any, schedule: Callable, planned: optim.Plan, frozen: set[str],
+              ema_names: tuple[str, ...] = (), clip: bool = True) -> Callable:
+    """step(state, streams, hp) -> (state, metrics).
+
+    metrics["finite"]: bool[1 + leaves]: of the loss and of each trained leaf's gradient, in the order of
+    `finite_names`; where one is False the state comes back as it was.
+    """
+
+    def step(state: TrainState, streams: dict[str, Batch], hp: dict) -> tuple[TrainState, dict]:
+        trained = tree.prune(state.params, lambda p: p not in frozen)
+        rng = jax.random.fold_in(state.rng, state.step)
+
+        def of(trained: Params) -> tuple[Array, tuple[dict, dict]]:
+            return loss(tree.overlay(state.params, trained), state.ema, state.aux, streams, rng, state.step, hp)
+
+        (value, (metrics, aux)), grads = jax.value_and_grad(of, has_aux=True)(trained)
+        squares = jax.tree.map(lambda g: jnp.vdot(g, g).astype(jnp.float32), grads)
+        finite = jnp.stack([jnp.isfinite(value), *(jnp.isfinite(s) for s in jax.tree.leaves(squares))])
+        norm = jnp.sqrt(sum(jax.tree.leaves(squares)))
+        if clip:
+            scale = jnp.minimum(1.0, hp["optim"]["clip"] / jnp.maximum(norm, 1e-12))
+            grads = jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
+        directions, opt = tx.update(grads, state.opt, trained)
+        lr = optim.learning_rate(schedule, state.step, hp["optim"])
+        new = optim.apply(trained, directions, lr, hp["optim"]["wd"], planned, hp["rules"], state.step)
+        ema = {n: optim.ema_update(state.ema[n], new["encoders"],
+                                   optim.ema_decay(state.step, hp["ema"][n], hp["optim"]["total"]))
+               for n in ema_names}
+        after = TrainState(state.step + 1, tree.overlay(state.params, new), opt, ema, aux, state.rng)
+        after = jax.tree.map(lambda a, b: jnp.where(finite.all(), a, b), after._replace(rng=None),
+                             state._replace(rng=None))._replace(rng=state.rng)
+        norms = {f"grad_norm/{'/'.join(path)}": jnp.sqrt(sum(jax.tree.leaves(part)))
+                 for path, part in _groups(squares)}
+        return after, metrics | norms | {"grad_norm": norm, "lr": lr, "finite": finite}
+
+    return step
+
+
+def _groups(squares: dict) -> list[tuple[tuple[str, ...], Any]]:
+    """The second level of the params: encoders/image, objectives/clip, ..."""
+    return [((top, name), part) for top, inner in squares.items() for name, part in inner.items()]
+
+
+def finite_names(params: Params, frozen: set[str]) -> list[str]:
+    """What each entry of metrics["finite"] speaks of."""
+    return ["loss", *tree.paths(tree.prune(params, lambda p: p not in frozen))]

@@ -1,0 +1,70 @@
+"""Leaf paths, regex rules over them, partial trees, and 0/0-safe masked means."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mmrep.core.names import nearest
+
+
+def _name(key: Any) -> str:
+    for attribute in ("key", "name", "idx"):
+        if hasattr(key, attribute):
+            return str(getattr(key, attribute))
+    return str(key)
+
+
+def paths(tree: Any) -> list[str]:
+    """The leaves' paths, e.g. `encoders/image/trunk/block00/mlp/up/kernel`, in the order of `jax.tree.leaves`."""
+    return ["/".join(map(_name, path)) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
+
+
+def map_named(fn: Callable, tree: Any, *rest: Any) -> Any:
+    """`fn(path, leaf, *other_leaves)` over a tree."""
+    return jax.tree_util.tree_map_with_path(lambda p, *leaves: fn("/".join(map(_name, p)), *leaves), tree, *rest)
+
+
+def match(pattern: str, names: list[str], where: str) -> list[str]:
+    """Names that a regex matches in full. Raises ValueError naming `where` (a config path) if there is none."""
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{where}: {pattern!r} is no regular expression ({error})") from None
+    hits = [n for n in names if compiled.fullmatch(n)]
+    if not hits:
+        raise ValueError(f"{where}: {pattern!r} matches no leaf; {nearest(pattern.strip('.*'), names)}")
+    return hits
+
+
+def prune(tree: dict, keep: Callable[[str], bool], prefix: str = "") -> dict:
+    """The nested dict without the leaves whose path `keep` refuses (and without emptied dicts)."""
+    out = {}
+    for key, value in tree.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, dict):
+            value = prune(value, keep, path + "/")
+            if value:
+                out[key] = value
+        elif keep(path):
+            out[key] = value
+    return out
+
+
+def overlay(base: dict, partial: dict) -> dict:
+    """`base` with the leaves that `partial` holds put in their place."""
+    return {k: overlay(v, partial[k]) if isinstance(v, dict) and k in partial else partial.get(k, v)
+            for k, v in base.items()}
+
+
+def size(tree: Any) -> int:
+    """Number of entries over all leaves."""
+    return sum(int(jnp.size(leaf)) if not hasattr(leaf, "size") else int(leaf.size) for leaf in jax.tree.leaves(tree))
+
+
+def weighted_mean(values: jax.Array, weights: jax.Array) -> jax.Array:
+    """sum(w x) / sum(w) as f32[]; 0, with zero gradient, where all weights are 0."""
+    total = weights.sum()
+    return jnp.where(weights > 0, values, 0.0).astype(jnp.float32) @ weights / jnp.where(total > 0, total, 1.0)

@@ -1,0 +1,147 @@
+"""Picture files: where they lie (folder, zip, npz) and how they are decoded with Pillow."""
+
+import io
+import threading
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+
+class Folder:
+    """Files below a folder, by relative path."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __contains__(self, name: str) -> bool:
+        return (self.path / name).is_file()
+
+    def read(self, name: str) -> bytes:
+        """Encoded bytes of one file."""
+        return (self.path / name).read_bytes()
+
+
+class Zip:
+    """Members of a zip archive. One handle behind a lock: members are small and decoding happens outside the lock."""
+
+    def __init__(self, path: Path):
+        self.path, self._lock, self._zip = path, threading.Lock(), zipfile.ZipFile(path)
+        self._names = set(self._zip.namelist())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._names
+
+    def read(self, name: str) -> bytes:
+        """Encoded bytes of one member."""
+        with self._lock:
+            return self._zip.read(name)
+
+
+class Npz:
+    """Pictures u8|u16[H, W(, C)] of an npz: one key each, or rows of its only array [n, H, W(, C)] by number."""
+
+    def __init__(self, path: Path):
+        self.path, self._lock = path, threading.Lock()
+        self._file = np.load(path, allow_pickle=False)
+        self._stack = self._file[self._file.files[0]] if len(self._file.files) == 1 else None
+        if self._stack is not None and self._stack.ndim < 3:  # a file of a single named picture
+            self._stack = None
+
+    def __contains__(self, name: str) -> bool:
+        if self._stack is not None and str(name).isdigit():
+            return int(name) < len(self._stack)
+        return name in self._file.files
+
+    def read(self, name: str) -> np.ndarray:
+        """Pixels of one picture."""
+        if self._stack is not None and str(name).isdigit():
+            return self._stack[int(name)]
+        with self._lock:
+            return self._file[name]
+
+
+def open_images(path: Path) -> Folder | Zip | Npz:
+    """Open a folder, a .zip or a .npz of pictures: `name in store`, `store.read(name) -> bytes | array`.
+
+    Raises FileNotFoundError, or ValueError on another kind of file. Reading is safe from several threads.
+    """
+    if path.is_dir():
+        return Folder(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"images: no folder, zip or npz at {path}")
+    if path.suffix.lower() == ".npz":
+        return Npz(path)
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"images: {path} is not a folder, a zip or an npz")
+    return Zip(path)
+
+
+def decode(data: bytes | np.ndarray, channels: int = 1, bits: int = 8, size_hint: int | None = None) -> np.ndarray:
+    """Decode one picture to u8 (bits 8) or u16 (bits 16) [H, W, channels], turned as its EXIF orientation says.
+
+    `size_hint` lets a JPEG be decoded at 1/2, 1/4 or 1/8 scale as long as its shorter side stays >= size_hint pixels.
+    An 8-bit file read with bits=16 is scaled by 257. Raises ValueError or OSError on anything that is not such a
+    picture, and on a 16-bit file read with bits=8 (no window is right for every scanner).
+    """
+    if isinstance(data, np.ndarray):
+        return _fit(data if data.ndim == 3 else data[..., None], channels, bits)
+    from PIL import Image, ImageOps
+
+    with Image.open(io.BytesIO(data)) as image:
+        if image.format == "JPEG":
+            if size_hint:
+                shorter = min(image.size)
+                scale = max(s for s in (1, 2, 4, 8) if s == 1 or shorter // s >= size_hint)
+                # Pillow picks the largest scale whose result is not below the size asked for.
+                image.draft("L" if channels == 1 else "RGB", (image.size[0] // scale, image.size[1] // scale))
+            if image.info.get("exif"):
+                image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I;16") or image.mode == "I":
+            values = np.asarray(image)
+            if values.min() < 0 or values.max() > 65535:
+                raise ValueError(f"holds values from {values.min()} to {values.max()}; store them as 16-bit unsigned")
+            return _fit(values.astype(np.uint16)[..., None], channels, bits)
+        if image.mode == "F":
+            raise ValueError("holds floating-point pixels; store it as an 8- or 16-bit picture")
+        pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    return _fit(pixels[..., None] if channels == 1 else pixels, channels, bits)
+
+
+def _fit(pixels: np.ndarray, channels: int, bits: int) -> np.ndarray:
+    """Pixels [H, W, C] in the wanted number of channels and bits."""
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"holds {pixels.dtype} pixels; store them as uint8 or uint16")
+    if pixels.shape[-1] == 1 and channels == 3:
+        pixels = np.repeat(pixels, 3, axis=-1)
+    elif pixels.shape[-1] == 3 and channels == 1:
+        luma = pixels.astype(np.float32) @ np.array([[0.299], [0.587], [0.114]], np.float32)
+        pixels = np.rint(luma).astype(pixels.dtype)
+    elif pixels.shape[-1] != channels:
+        raise ValueError(f"has {pixels.shape[-1]} channels, {channels} were asked for")
+    if bits == 8 and pixels.dtype == np.uint16:
+        raise ValueError("has 16 bits a pixel; pass bits=16 and add the transform to_uint8 with a window")
+    return pixels.astype(np.uint16) * 257 if bits == 16 and pixels.dtype == np.uint8 else pixels
+
+
+def decode_errors() -> tuple[type[BaseException], ...]:
+    """What a corrupt or missing picture may raise, from the file system, the zip or Pillow."""
+    import struct
+    import zlib
+
+    from PIL import Image
+
+    return (OSError, ValueError, SyntaxError, KeyError, EOFError, struct.error, zlib.error, zipfile.BadZipFile,
+            Image.DecompressionBombError)
+
+
+def describe(error: BaseException) -> str:
+    """One short line of an error for a message."""
+    if type(error).__name__ == "UnidentifiedImageError":
+        return "not a picture Pillow can read"
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def nearby(folder: Path, suffixes: tuple[str, ...] = (".zip", ".npz")) -> list[str]:
+    """Names of archives in a folder, for the advice of an error message."""
+    return sorted(p.name for p in folder.iterdir() if p.suffix in suffixes) if folder.is_dir() else []

@@ -1,0 +1,102 @@
+"""Mixtures of sources by weight: a fixed number of examples of each component in every batch."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from mmrep.data.sources import Example
+
+
+def largest_remainder(weights: Mapping[str, float], batch: int) -> dict[str, int]:
+    """Whole numbers of examples that sum to `batch`, nearest the weights (Hamilton's method; ties to the first named).
+
+    Raises ValueError on a weight that is not positive, or one so small that its component gets no example.
+    """
+    bad = [name for name, weight in weights.items() if not weight > 0]
+    if bad or not weights:
+        raise ValueError(f"mixture: every weight must be positive, got {dict(weights)}")
+    total = sum(weights.values())
+    exact = {name: batch * weight / total for name, weight in weights.items()}
+    counts = {name: int(value) for name, value in exact.items()}
+    by_remainder = sorted(exact, key=lambda name: counts[name] - exact[name])  # stable: ties keep the given order
+    for name in by_remainder[:batch - sum(counts.values())]:
+        counts[name] += 1
+    empty = [name for name, count in counts.items() if count == 0]
+    if empty:
+        raise ValueError(f"mixture: {empty[0]!r} has weight {weights[empty[0]]:g} of {total:g} and gets no example in "
+                         f"a batch of {batch}; raise its weight or the batch size")
+    return counts
+
+
+class Mixture:
+    """Several sources as one: row ids are offset, so that `index` is unique; ids of groups and cases never collide."""
+
+    def __init__(self, sources: Mapping[str, Any], weights: Mapping[str, float]):
+        if set(sources) != set(weights) or not sources:
+            raise ValueError(f"mixture: sources {sorted(sources)} and weights {sorted(weights)} must name the same")
+        self.names = tuple(sources)
+        self.components = tuple(sources.values())
+        self.weights = {name: float(weights[name]) for name in self.names}
+        self.offsets = np.concatenate([[0], np.cumsum([len(s) for s in self.components])])
+        self.fields = tuple(dict.fromkeys(field for source in self.components for field in source.fields))
+        self.label_names: dict[str, list[str]] = {}
+        for name, source in sources.items():
+            for label, classes in getattr(source, "label_names", {}).items():
+                if self.label_names.setdefault(label, classes) != classes:
+                    raise ValueError(f"mixture: label {label!r} of {name!r} has classes {classes[:5]}, another component "
+                                     f"has {self.label_names[label][:5]}: the same index would mean two things; rename one")
+
+    def __len__(self) -> int:
+        return int(self.offsets[-1])
+
+    def locate(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Component number and row within it of global ids: i64[n], i64[n]."""
+        which = np.searchsorted(self.offsets, ids, side="right") - 1
+        return which, np.asarray(ids) - self.offsets[which]
+
+    def adapt(self, example: Example, component: int) -> Example:
+        """The component's example with group and case ids made unique across the mixture (id * components + c)."""
+        example = dict(example)
+        for key in ("group", "case"):
+            if key in example and example[key] < 0:
+                del example[key]  # "no group": the pipeline gives it an id of its own
+            elif key in example:
+                value = int(example[key]) * len(self.components) + component
+                if value >= 2**31:
+                    raise ValueError(f"mixture: {key} {example[key]} of {self.names[component]!r} is too large to keep "
+                                     f"apart from {len(self.components)} components in int32; number them from 0")
+                example[key] = np.int32(value)
+        return example
+
+    def __getitem__(self, row: int) -> Example:
+        (which,), (inner,) = self.locate(np.asarray([row]))
+        return self.adapt(self.components[which][int(inner)], int(which))
+
+    def counts(self, batch: int) -> dict[str, int]:
+        """Examples of each component in every batch of this size."""
+        return largest_remainder(self.weights, batch)
+
+    def realized(self, batch: int) -> dict[str, float]:
+        """The weights that whole counts give at this batch size, to report beside the wanted ones."""
+        return {name: count / batch for name, count in self.counts(batch).items()}
+
+
+def mixture(sources: Mapping[str, Any], weights: Mapping[str, float] | None = None) -> Mixture:
+    """Mix sources by weight (default: by size). Raises ValueError when names or label classes disagree."""
+    return Mixture(sources, weights or {name: len(source) for name, source in sources.items()})
+
+
+def interleave(plans: tuple[Callable, ...], offsets: np.ndarray, order: Callable[[int], np.ndarray]) -> Callable:
+    """Join component plans: step -> (ids i64[batch], epochs i64[batch]), in the order `order(step)` (a permutation).
+
+    The order is mixed so that each host's contiguous block, and each micro-batch, holds every component.
+    """
+    def rows(step: int) -> tuple[np.ndarray, np.ndarray]:
+        parts = [plan(step) for plan in plans]
+        ids = np.concatenate([part + offset for (part, _), offset in zip(parts, offsets)])
+        epochs = np.concatenate([np.full(len(part), epoch) for part, epoch in parts])
+        mixed = order(step)
+        return ids[mixed], epochs[mixed]
+
+    return rows

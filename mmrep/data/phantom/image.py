@@ -1,0 +1,191 @@
+"""The phantom's 2-D image: a lesion and small findings at random places over anatomy-like, low-frequency clutter.
+
+What is shown, and how: class = the texture inside the lesion; severity = its rim, from dark (mild) to bright (severe);
+laterality and zone = where the lesion lies (radiological convention: the patient's left is at the right of the image);
+findings = six small marks, each at a random free place; vendor = gain and noise. Marks and lesion have zero mean and move, so a
+linear reading of raw pixels finds next to nothing, and the clutter drowns random features (experiments/headroom).
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+from mmrep.data.phantom.latents import CLASSES, Latents
+from mmrep.data.phantom.philox import bits
+
+BASE = 32               # lengths below are pixels of the 32-pixel image; larger images show the same scene finer
+LESION, MARK = 13.0, 5.0
+TABLE, SPAN = 128, 1.25  # side of the pattern tables; half-width they cover, in lesion (or mark) radii
+CLUTTER = 4             # cosines per axis
+CONTRAST, CLUTTER_LEVEL, NUISANCE = 1.0, 1.0, 1.0
+_GRID = 6               # marks lie in the cells of a 6 x 6 grid
+
+
+def _unit(pattern: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Zero mean and unit root mean square inside, as i16 in 1/256: integers, so that every processor holds the same table."""
+    weight = inside / inside.sum()
+    pattern = (pattern - (pattern * weight).sum()) * inside
+    return np.round(pattern / np.sqrt((pattern**2 * weight).sum()) * 256).astype(np.int16)
+
+
+@lru_cache(maxsize=1)
+def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Class textures i16[10,T,T], rim i16[T,T], marks i16[6+2,T,T] (the last two are decoys), over [-SPAN, SPAN]^2."""
+    axis = (np.arange(TABLE) + 0.5) / TABLE * 2 * SPAN - SPAN
+    x, y = np.meshgrid(axis, axis)
+    r, angle = np.hypot(x, y), np.arctan2(y, x)
+
+    def soft(distance: np.ndarray, width: float = 0.12) -> np.ndarray:
+        return 1 / (1 + np.exp(np.clip(distance / width * 4, -30, 30)))
+
+    def band(distance: np.ndarray, width: float) -> np.ndarray:
+        return np.exp(-(distance / width) ** 2)
+
+    core = soft(r - 0.80)
+    wave = 2 * np.pi * 1.4
+    textures = {
+        "annular": band(r - 0.5, 0.22),
+        "cruciform": np.maximum(band(x, 0.2), band(y, 0.2)),
+        "striated": np.cos(wave * y),
+        "columnar": np.cos(wave * x),
+        "oblique": np.cos(wave * (x + y) / np.sqrt(2)),
+        "reticular": np.cos(wave * 0.8 * x) * np.cos(wave * 0.8 * y),
+        "targetoid": band(r, 0.25) + band(r - 0.72, 0.16),
+        "punctate": np.maximum.reduce([band(np.hypot(x - a, y - b), 0.2) for a in (-0.4, 0.4) for b in (-0.4, 0.4)]),
+        "crescentic": soft(r - 0.72) * (1 - soft(np.hypot(x - 0.35, y) - 0.55)),
+        "stellate": np.maximum(band(x - y, 0.25), band(x + y, 0.25)),
+    }
+    rim = _unit(band(r - 1.0, 0.13) - 0.5 * band(r - 0.78, 0.11) - 0.5 * band(r - 1.2, 0.11), soft(r - 1.2))
+    whole = soft(np.maximum(abs(x), abs(y)) - 1.05)
+    marks = [band(r, 0.45) - 0.4 * band(r, 0.9),                      # opacity: a soft blob
+             band(r - 0.65, 0.25),                                    # nodule: a small ring
+             band(y, 0.3),                                            # effusion: a level
+             np.sign(x) * soft(abs(x) - 0.9) * soft(abs(y) - 0.9),    # cardiomegaly: a border, dark to bright
+             band(x, 0.3),                                            # pneumothorax: a thin line
+             np.maximum(band(x - y, 0.3), band(x + y, 0.3)),          # device: a bright x
+             np.cos(3.2 * x) * np.cos(3.2 * y) + 0 * angle,           # decoys: nothing a report speaks of
+             np.sign(y) * soft(abs(x) - 0.9) * soft(abs(y) - 0.9)]
+    return (np.stack([_unit(textures[name], core) for name in CLASSES]), rim,
+            np.stack([_unit(m, whole) for m in marks]))
+
+
+@lru_cache(maxsize=4)
+def _background(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Anatomy f32[size,size] (two lung fields, gray levels) and the cosines f32[CLUTTER,size], rounded to 1/1024."""
+    axis = (np.arange(size) + 0.5) / size
+    x, y = np.meshgrid(axis, axis)
+
+    def ellipse(cx: float, cy: float, rx: float, ry: float) -> np.ndarray:
+        return 1 / (1 + np.exp(np.clip((np.hypot((x - cx) / rx, (y - cy) / ry) - 1) * 8, -30, 30)))
+
+    anatomy = 90 + 50 * ellipse(.5, .55, .47, .52) - 45 * (ellipse(.29, .48, .17, .33) + ellipse(.71, .48, .17, .33))
+    cosines = np.cos(np.pi * np.arange(CLUTTER)[:, None] * axis[None])
+    return (np.round(anatomy * 1024) / 1024).astype(np.float32), (np.round(cosines * 1024) / 1024).astype(np.float32)
+
+
+def lesion_center(block: Latents) -> np.ndarray:
+    """Where the lesion lies: f32[B,2], (row, column) as fractions of the image."""
+    side = np.where(block["laterality"] == 0, np.float32(0.70), np.float32(0.30)) + np.float32(0.08) * block["lesion_x"]
+    height = np.float32(0.5) + (block["zone"] - 1) * np.float32(0.27) + np.float32(0.075) * block["lesion_y"]
+    return np.stack([height, side], -1).astype(np.float32)
+
+
+def _stamp(image: np.ndarray, tables: np.ndarray, gain: np.ndarray, center: np.ndarray, radius: np.ndarray, rotation: np.ndarray
+           ) -> None:
+    """Adds gain f32[B] x tables i16[B,T,T]-by-index at center f32[B,2] (pixels) with radius f32[B] pixels, in place."""
+    table, index = tables
+    reach = int(np.ceil(SPAN * radius.max())) + 1
+    offset = np.arange(-reach, reach + 1)
+    corner = np.floor(center).astype(np.int32)
+    rows, cols = corner[:, :1] + offset, corner[:, 1:] + offset
+    # A pixel is its center. The pattern is looked up, not interpolated: the tables are much finer than the image
+    dy = ((rows + np.float32(0.5) - center[:, :1]) / radius[:, None])[:, :, None]
+    dx = ((cols + np.float32(0.5) - center[:, 1:]) / radius[:, None])[:, None, :]
+    cosine, sine = (f(np.deg2rad(rotation.astype(np.float64))).astype(np.float32)[:, None, None] for f in (np.cos, np.sin))
+    scale = np.float32(TABLE / (2 * SPAN))
+    v = ((dy * cosine - dx * sine + np.float32(SPAN)) * scale).astype(np.int32)
+    u = ((dx * cosine + dy * sine + np.float32(SPAN)) * scale).astype(np.int32)
+    size = image.shape[1]
+    good = (u >= 0) & (u < TABLE) & (v >= 0) & (v < TABLE)
+    good &= ((rows >= 0) & (rows < size))[:, :, None] & ((cols >= 0) & (cols < size))[:, None, :]
+    b, i, j = np.nonzero(good)
+    values = table[index[b], v[b, i, j], u[b, i, j]] * np.float32(1 / 256) * gain[b]
+    image[b, rows[b, i], cols[b, j]] += values  # no pixel occurs twice within one stamp
+
+
+def _mark_places(block: Latents, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Centers f32[B,n,2] (fractions) of n marks in random cells that do not touch the lesion, and all cells' order."""
+    pitch = np.float32(5 / BASE)
+    jitter = (block["image/jitter"] >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24) * np.float32(2 / BASE)
+    grid = (np.arange(_GRID, dtype=np.float32) + np.float32(0.5)) * pitch
+    cells = np.stack(np.meshgrid(grid, grid, indexing="ij"), -1).reshape(1, -1, 2) + jitter[:, None]
+    far = np.abs(cells - lesion_center(block)[:, None]).max(-1) > (LESION + MARK) / 2 / BASE
+    order = np.argsort(np.where(far, block["image/cells"] >> np.uint64(1), np.uint64(2**64 - 1)), axis=1, kind="stable")[:, :n]
+    return np.take_along_axis(cells, order[..., None], 1), order
+
+
+def render_image(block: Latents, size: int = 32, contrast: float = CONTRAST, clutter: float = CLUTTER_LEVEL,
+                 nuisance: float = NUISANCE) -> np.ndarray:
+    """Latents of B subjects -> u8[B,size,size,1].
+
+    size: 32..224 pixels a side (the same scene, finer). contrast, clutter, nuisance: multiples of the calibrated levels, all
+    >= 0: of lesion and marks; of the low-frequency background; of noise, decoys and vendor differences. Only elementwise
+    arithmetic in a fixed order: bytes do not depend on the block. Raises ValueError for a size or level out of range.
+    """
+    if not 16 <= size <= 1024 or min(contrast, clutter, nuisance) < 0:
+        raise ValueError(f"phantom image: size must be 16..1024 and levels >= 0, got {size=} {contrast=} {clutter=} {nuisance=}")
+    # small chunks stay in the cache; the result cannot depend on them
+    chunk = max(1, 128 * BASE**2 // size**2)
+    parts = [_render({k: v[i:i + chunk] for k, v in block.items()}, size, np.float32(contrast), np.float32(clutter),
+                     np.float32(nuisance)) for i in range(0, len(block["id"]), chunk)]
+    return np.concatenate(parts) if parts else np.zeros((0, size, size, 1), np.uint8)
+
+
+AMPLITUDES = {"texture": 28.0, "rim": 24.0, "mark": 34.0, "clutter": 26.0, "noise": 8.0}
+
+
+def _render(block: Latents, size: int, contrast: np.float32, clutter: np.float32, nuisance: np.float32) -> np.ndarray:
+    n, level = len(block["id"]), {k: np.float32(v) for k, v in AMPLITUDES.items()}
+    anatomy, cosines = _background(size)
+    image = np.broadcast_to(anatomy, (n, size, size)).copy()
+    coefficients = block["image/clutter"][:, :CLUTTER**2].reshape(n, CLUTTER, CLUTTER) * (clutter * level["clutter"])
+    for row in range(CLUTTER):  # explicit sums: a matrix product's order of summation depends on the block
+        line = coefficients[:, row, 0, None] * cosines[0]
+        for col in range(1, CLUTTER):
+            line = line + coefficients[:, row, col, None] * cosines[col]
+        image += cosines[row][None, :, None] * line[:, None, :]
+
+    textures, rim, marks = _tables()
+    center, pixel = lesion_center(block) * np.float32(size), np.float32(size / BASE)
+    radius = np.float32(LESION / 2) * pixel * block["lesion_size"]
+    strength = contrast * block["lesion_contrast"]
+    nothing = np.zeros(n, np.int32)
+    _stamp(image, (textures, block["class"]), strength * level["texture"], center, radius, block["image/rotation"])
+    within = np.float32(3) * block["severity"] - block["severity_bin"] - np.float32(0.5)
+    rim_gain = (block["severity_bin"] - 1 + np.float32(0.5) * within) * level["rim"]
+    _stamp(image, (rim[None], nothing), strength * rim_gain, center, radius, block["image/rotation"])
+
+    places, _ = _mark_places(block, 8)
+    spot = np.full(n, np.float32(MARK / 2) * pixel)
+    for k in range(8):
+        if k < 6:
+            shown = block["findings"][:, k].astype(np.float32)
+        else:
+            shown = block["image/polarity"][:, k].astype(np.float32) * nuisance
+        _stamp(image, (marks, nothing + k), shown * strength * level["mark"], places[:, k] * np.float32(size), spot,
+               np.zeros(n, np.float32))
+
+    vendor = (block["image/vendor"] - 1).astype(np.float32) * nuisance
+    gain, spread = 1 + np.float32(0.1) * vendor, level["noise"] * nuisance * (1 + np.float32(0.3) * vendor)
+    noise = _noise(block, size) * spread[:, None, None]
+    image = (image - np.float32(120)) * gain[:, None, None] + np.float32(120) + noise
+    return np.clip(np.floor(image + np.float32(0.5)), 0, 255).astype(np.uint8)[..., None]
+
+
+def _noise(block: Latents, size: int) -> np.ndarray:
+    """Unit-variance noise f32[B,size,size]: the difference of two uniform bytes a pixel (integers, so exact anywhere)."""
+    count = -(-size * size // 4)
+    raw = bits(int(block["seed"][0]), block["id"], {"image/noise": count})["image/noise"]
+    pairs = np.ascontiguousarray(raw).astype("<u8", copy=False).view(np.uint8).reshape(len(raw), -1, 2).astype(np.int16)
+    pairs = pairs[:, :size * size]
+    return (pairs[..., 0] - pairs[..., 1]).astype(np.float32).reshape(-1, size, size) * np.float32(1 / 104.5)

@@ -1,0 +1,126 @@
+"""Ground truth of the synthetic subjects: what they have, where, and how each modality happens to show it.
+
+Drawn as a pure function of (seed, subject). Shared content (class, findings, severity, laterality, zone, demographics) comes
+first; names with a slash are styles of one modality and carry no information about the content.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmrep.data.phantom.philox import bits, choice, normal, uniform
+
+Latents = dict[str, np.ndarray]
+
+CLASSES = ("annular", "cruciform", "striated", "columnar", "oblique", "reticular", "targetoid", "punctate", "crescentic",
+           "stellate")
+FINDINGS = ("opacity", "nodule", "effusion", "cardiomegaly", "pneumothorax", "device")
+SEVERITIES = ("mild", "moderate", "severe")
+LATERALITIES = ("left", "right")
+ZONES = ("upper", "middle", "lower")
+N_ATTRIBUTES = 6  # what a report may mention besides the class; text.ATTRIBUTES names them
+
+# Every finding has >= 60 positives and negatives among 512 subjects, so an AUROC's standard error is below 0.04.
+PREVALENCE = (0.40, 0.35, 0.30, 0.25, 0.20, 0.15)
+CLINICAL_PREVALENCE = (0.30, 0.25, 0.20, 0.15, 0.07, 0.03)  # long-tailed; needs some thousands of test subjects
+
+# Which modality shows a factor (1), hints at it through a noisy reading (0.5), or is independent of it (0).
+VISIBILITY = {
+    "class": {"image": 1.0, "text": 1.0, "tabular": 0.5},
+    "findings": {"image": 1.0, "text": 1.0, "tabular": 0.5},
+    "severity": {"image": 1.0, "text": 0.5, "tabular": 0.5},
+    "severity_bin": {"image": 1.0, "text": 1.0, "tabular": 0.5},
+    "laterality": {"image": 1.0, "text": 1.0, "tabular": 0.0},
+    "zone": {"image": 1.0, "text": 1.0, "tabular": 0.0},
+    "age": {"image": 0.0, "text": 0.0, "tabular": 1.0},
+    "sex": {"image": 0.0, "text": 0.0, "tabular": 1.0},
+    "bmi": {"image": 0.0, "text": 0.0, "tabular": 1.0},
+    "smoking": {"image": 0.0, "text": 0.0, "tabular": 1.0},
+    "genotype": {"image": 0.0, "text": 0.0, "tabular": 1.0},
+    "history": {"image": 0.0, "text": 1.0, "tabular": 0.0},
+    "vendor": {"image": 1.0, "text": 0.0, "tabular": 0.0},
+}
+
+# How many raw 64-bit draws each name takes. Adding a name, or lengthening one, never changes another's draws.
+DRAWS = {
+    "class": 1, "findings": 6, "severity": 1, "laterality": 1, "zone": 1, "lesion": 4, "age": 1, "sex": 1, "bmi": 1,
+    "smoking": 1, "genotype": 1, "history": 1, "mentioned": N_ATTRIBUTES,
+    "image/vendor": 1, "image/rotation": 1, "image/clutter": 48, "image/cells": 36, "image/jitter": 2, "image/polarity": 16,
+    "text/template": 1, "text/synonyms": 1, "text/order": 1, "text/header": 1, "text/negation": 6, "text/phrasing": 6,
+    "tabular/batch": 1, "tabular/noise": 12, "tabular/flip": 2,
+}
+
+CONTENT = ("class", "findings", "severity", "severity_bin", "laterality", "zone", "mentioned")
+STATIC_TEXT = ("history", "text/template", "text/synonyms", "text/order", "text/header", "text/negation", "text/phrasing")
+
+
+def latents(seed: int, ids: Sequence[int] | np.ndarray, prevalence: Sequence[float] = PREVALENCE, correlation: float = 0.3
+            ) -> Latents:
+    """All factors of a block of subjects, each drawn from its own Philox counter block.
+
+    ids: i64[B] in [0, 2^31); prevalence: the six findings' probabilities in (0, 1); correlation: AR(1) of their Gaussian
+    copula, in (-1, 1). The defaults keep every finding within 0.15..0.40, because 512 test subjects cannot measure the AUROC
+    of a 3 % finding: pass CLINICAL_PREVALENCE for the long tail.
+
+    Returns class i32[B] 0..9, findings u8[B,6], severity f32[B] in (0,1), severity_bin i32[B] 0..2 (cut at 1/3 and 2/3),
+    laterality i32[B] (0 the patient's left), zone i32[B] (0 upper), lesion_x, lesion_y f32[B] in (-1,1) (offset within side
+    and zone), lesion_size, lesion_contrast f32[B] (around 1), age f32[B] (years, 18..95), sex i32[B], bmi f32[B],
+    smoking, genotype i32[B] 0..2, history i32[B] 0..5, mentioned i32[B,6] (a random order of the report's attributes), and the
+    styles; seed and id say whose they are. Raises ValueError for ids or prevalences out of range.
+    Source: figures.md section 3.2.
+    """
+    ids = np.asarray(ids, np.int64)
+    if ids.ndim != 1 or (len(ids) and (ids.min() < 0 or ids.max() >= 2**31)):
+        raise ValueError(f"phantom ids must be a list of integers in [0, 2^31), got shape {ids.shape}: check the rows asked for")
+    if len(prevalence) != len(FINDINGS) or not all(0 < p < 1 for p in prevalence):
+        raise ValueError(f"phantom prevalence must be {len(FINDINGS)} numbers in (0, 1), got {tuple(prevalence)}")
+    raw = bits(seed, ids, DRAWS)
+    u = {name: uniform(raw[name]) for name in ("severity", "lesion", "age", "bmi", "image/rotation")}
+
+    def one(name: str, n: int) -> np.ndarray:
+        return choice(raw[name][:, 0], n)
+
+    severity = u["severity"][:, 0].astype(np.float32)
+    lesion = u["lesion"].astype(np.float32)
+    low, high = _AGE_RANGE
+    return {
+        "seed": np.full(len(ids), seed, np.uint64), "id": ids,
+        "class": one("class", len(CLASSES)),
+        "findings": _findings(normal(uniform(raw["findings"])), prevalence, correlation),
+        "severity": severity, "severity_bin": severity_bin(severity),
+        "laterality": one("laterality", 2), "zone": one("zone", 3),
+        "lesion_x": 2 * lesion[:, 0] - 1, "lesion_y": 2 * lesion[:, 1] - 1,
+        "lesion_size": 0.95 + 0.1 * lesion[:, 2], "lesion_contrast": 0.9 + 0.2 * lesion[:, 3],
+        "age": np.round(60 + 15 * normal(low + (high - low) * u["age"][:, 0])).astype(np.float32),
+        "sex": one("sex", 2),
+        "bmi": np.round(27 * np.exp(0.18 * normal(u["bmi"][:, 0])), 1).astype(np.float32),
+        "smoking": one("smoking", 3), "genotype": one("genotype", 3), "history": one("history", 6),
+        "mentioned": np.argsort(raw["mentioned"], axis=1, kind="stable").astype(np.int32),
+        "image/vendor": one("image/vendor", 3),
+        "image/rotation": (5 * normal(u["image/rotation"][:, 0])).astype(np.float32),
+        "image/clutter": normal(uniform(raw["image/clutter"])).astype(np.float32),
+        "image/cells": raw["image/cells"], "image/jitter": raw["image/jitter"], "image/polarity": choice(raw["image/polarity"], 2),
+        "text/template": one("text/template", 5), "text/synonyms": one("text/synonyms", 64), "text/order": one("text/order", 24),
+        "text/header": one("text/header", 3), "text/negation": choice(raw["text/negation"], 256),
+        "text/phrasing": choice(raw["text/phrasing"], 3),
+        "tabular/batch": one("tabular/batch", 4), "tabular/noise": normal(uniform(raw["tabular/noise"])).astype(np.float32),
+        "tabular/flip": raw["tabular/flip"],
+    }
+
+
+def severity_bin(severity: np.ndarray) -> np.ndarray:
+    """Severity f32[...] in (0,1) -> i32[...]: 0 mild, 1 moderate, 2 severe, cut at 1/3 and 2/3."""
+    return (np.float32(3) * severity).astype(np.int32).clip(0, 2)
+
+
+_AGE_RANGE = (0.0025551303304279312, 0.9901846713713547)  # normal cdf of (18-60)/15 and (95-60)/15
+
+
+def _findings(noise: np.ndarray, prevalence: Sequence[float], correlation: float) -> np.ndarray:
+    """Gaussian copula with an AR(1) correlation: f_k = 1[g_k < quantile(p_k)]."""
+    g = noise.copy()
+    for k in range(1, g.shape[1]):
+        g[:, k] = correlation * g[:, k - 1] + np.sqrt(1 - correlation**2) * g[:, k]
+    return (g < normal(np.asarray(prevalence, np.float64))).astype(np.uint8)
+
+

@@ -1,0 +1,180 @@
+"""The phantom's report: a small grammar with synonyms and styles, its exact inverse, and prompts in the same words.
+
+A report always names the class. Of six further attributes (severity, laterality, zone, and three sections of two findings
+each) it mentions `n_mentioned`, chosen at random for every subject; what it does not mention cannot be told from the text.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmrep.data.phantom.latents import (CLASSES, FINDINGS, LATERALITIES, SEVERITIES, STATIC_TEXT, ZONES, Latents, latents)
+
+SECTIONS = {"lungs": (0, 1), "pleura": (2, 4), "mediastinum": (3, 5)}  # section -> rows of FINDINGS
+ATTRIBUTES = ("severity", "laterality", "zone", *SECTIONS)             # Latents["mentioned"] orders these
+
+_CLASS = [("annular", "ringlike"), ("cruciform", "crosslike"), ("striated", "banded"), ("columnar", "pillared"),
+          ("oblique", "slanted"), ("reticular", "netlike"), ("targetoid", "bullseye"), ("punctate", "dotted"),
+          ("crescentic", "sickled"), ("stellate", "starlike")]
+_FINDING = [("opacity", "infiltrate"), ("nodule", "granuloma"), ("effusion", "fluid"), ("cardiomegaly", "enlargement"),
+            ("pneumothorax", "collapse"), ("device", "hardware")]
+_SEVERITY = [("mild", "slight"), ("moderate", "medium"), ("severe", "marked")]
+_ZONE = [("upper", "apical"), ("middle", "central"), ("lower", "basal")]
+_HISTORY = ("cough", "fever", "dyspnea", "trauma", "fatigue", "screening")
+_HEADER = ("", "findings:", "report:")
+_NORMAL = {"lungs": "lungs clear.", "pleura": "pleura normal.", "mediastinum": "mediastinum unremarkable."}
+_PRESENT = ("{}.", "there is {}.", "{} present.")
+_ABSENT = ("no {}.", "without {}.", "{} absent.")
+_NEGATIONS = {"no", "without", "absent"}
+_ORDERS = [(a, b, c, d) for a in range(4) for b in range(4) for c in range(4) for d in range(4) if {a, b, c, d} == {0, 1, 2, 3}]
+_WORDS = {word: (name, value) for name, table in (
+    ("class", _CLASS), ("severity", _SEVERITY), ("laterality", [(w,) for w in LATERALITIES]), ("zone", _ZONE),
+    ("finding", _FINDING), ("history", [(w,) for w in _HISTORY])) for value, words in enumerate(table) for word in words}
+_NORMAL_WORDS = {text.split()[0]: section for section, text in _NORMAL.items()}
+
+
+def _lesion(name: str, severity: str, place: str, template: int) -> str:
+    """One of five sentences about the lesion; severity and place may be empty."""
+    sentence = (f"{severity} {name} lesion {place}.", f"there is a {severity} {name} mass {place}.",
+                f"{place} a {severity} {name} lesion is seen.", f"{name} lesion {place} {severity and severity + ' degree'}.",
+                f"{name} mass {severity and 'of ' + severity + ' extent'} {place}.")[template]
+    return " ".join(sentence.split()).replace(" .", ".")
+
+
+def _place(side: str, zone: str, reverse: bool) -> str:
+    if side and zone:
+        return f"in the {zone} {side} zone" if reverse else f"in the {side} {zone} zone"
+    return f"in the {zone} zone" if zone else f"on the {side}" if side else ""
+
+
+def _section(name: str, present: Sequence[int], negation: Sequence[int], phrasing: int, words: list[str], rate: int) -> str:
+    """Positive findings, then explicit negations at rate / 256 each; a normal phrase where nothing else is said."""
+    rows = SECTIONS[name]
+    there = [words[k] for k in rows if present[k]]
+    denied = [words[k] for k in rows if not present[k] and negation[k] < rate]
+    said = [_PRESENT[phrasing].format(" and ".join(there))] if there else []
+    said += [_ABSENT[phrasing].format(" or ".join(denied))] if denied else []
+    return " ".join(said) or _NORMAL[name]
+
+
+def mentioned(block: Latents, n_mentioned: int = 6) -> np.ndarray:
+    """Which of ATTRIBUTES each report mentions: bool[B,6], n_mentioned (0..6) of them in every row."""
+    if not 0 <= n_mentioned <= len(ATTRIBUTES):
+        raise ValueError(f"phantom n_mentioned must be 0..{len(ATTRIBUTES)}, got {n_mentioned}")
+    said = np.zeros((len(block["id"]), len(ATTRIBUTES)), bool)
+    np.put_along_axis(said, block["mentioned"][:, :n_mentioned].astype(np.int64), True, axis=1)
+    return said
+
+
+def report(block: Latents, n_mentioned: int = 6, negation_rate: float = 0.5) -> list[str]:
+    """Latents of B subjects -> B reports, lower case, at most 48 words and 14 punctuation marks.
+
+    n_mentioned: attributes named besides the class, 0..6; negation_rate: how often an absent finding of a mentioned section is
+    denied explicitly, 0..1. Raises ValueError for n_mentioned out of range.
+    """
+    said = mentioned(block, n_mentioned).tolist()
+    names = ("class", "findings", "severity_bin", "laterality", "zone", *STATIC_TEXT)
+    columns = zip(*(block[name].tolist() for name in names))
+    rate, out = round(256 * negation_rate), []
+    for row, (kind, found, degree, side, zone, history, template, synonyms, order, header, denials, phrasing) in zip(said, columns):
+        severity = _SEVERITY[degree][synonyms & 1] if row[0] else ""
+        place = _place(LATERALITIES[side] if row[1] else "", _ZONE[zone][synonyms >> 1 & 1] if row[2] else "",
+                       bool(synonyms >> 2 & 1))
+        words = [pair[synonyms >> 3 & 1] for pair in _FINDING]
+        parts = [_lesion(_CLASS[kind][synonyms >> 4 & 1], severity, place, template)]
+        parts += [_section(name, found, denials, phrasing[k], words, rate) if row[3 + k] else ""
+                  for k, name in enumerate(SECTIONS)]
+        text = [f"{_HEADER[header]} history {_HISTORY[history]}.", *(parts[k] for k in _ORDERS[order])]
+        out.append(" ".join(" ".join(text).split()))
+    return out
+
+
+def parse(text: str) -> dict[str, int | None | list[int | None]]:
+    """The grammar's exact inverse: {"class", "severity", "laterality", "zone": int or None where not mentioned, "findings": six
+    of 1, 0 or None (section not mentioned), "denied": six of 0/1 (explicitly negated), "history": int or None}.
+
+    Raises ValueError for a text the grammar cannot have written.
+    """
+    out: dict = {"class": None, "severity": None, "laterality": None, "zone": None, "history": None}
+    findings, denied = [None] * len(FINDINGS), [0] * len(FINDINGS)
+    for sentence in text.replace(":", ".").split("."):
+        words = sentence.split()
+        negated = bool(_NEGATIONS & set(words))
+        for word in words:
+            if word in _NORMAL_WORDS:
+                for k in SECTIONS[_NORMAL_WORDS[word]]:
+                    findings[k] = 0
+                continue
+            name, value = _WORDS.get(word, (None, None))
+            if name == "finding":
+                findings[value], denied[value] = int(not negated), int(negated)
+            elif name is not None:
+                out[name] = value
+    if out["class"] is None:
+        raise ValueError(f"phantom report names no class, so this grammar did not write it: {text[:60]!r}")
+    for rows in SECTIONS.values():  # within a mentioned section silence means absence
+        if any(findings[k] is not None for k in rows):
+            for k in rows:
+                findings[k] = findings[k] or 0
+    return out | {"findings": findings, "denied": denied}
+
+
+def semantics(block: Latents, n_mentioned: int = 6) -> np.ndarray:
+    """What each report says, as one number: i32[B], equal exactly where `parse` gives equal class, severity, laterality, zone
+    and findings."""
+    said, found = mentioned(block, n_mentioned), block["findings"].astype(np.int32)
+    key = block["class"].astype(np.int32)
+    fields = [(block["severity_bin"], 3), (block["laterality"], 2), (block["zone"], 3)]
+    fields += [(found[:, a] * 2 + found[:, b], 4) for a, b in SECTIONS.values()]
+    for k, (value, count) in enumerate(fields):
+        key = key * (count + 1) + np.where(said[:, k], value + 1, 0)
+    return key.astype(np.int32)
+
+
+_PROMPT_SEED = 20_26  # contexts of the prompts: a fixed key that no experiment's seed should share
+_COUNTS = {"class": len(CLASSES), "laterality": 2, "severity": 3, "zone": 3}
+_NAMES = {"class": CLASSES, "laterality": LATERALITIES, "severity": SEVERITIES, "zone": ZONES}
+
+
+def _contexts(n: int) -> Latents:
+    """n balanced contexts: every severity x laterality x zone equally often, classes in turn, findings and style random."""
+    block, turn = latents(_PROMPT_SEED, np.arange(n), prevalence=(0.3,) * len(FINDINGS)), np.arange(n)
+    return block | {"severity_bin": turn % 3, "laterality": turn // 3 % 2, "zone": turn // 6 % 3, "class": turn % len(CLASSES),
+                    "text/template": turn % 5, "text/synonyms": turn * 37 % 64}
+
+
+def prompts(kind: str, n: int = 18, n_mentioned: int = 6) -> tuple:
+    """Prompts for zero-shot evaluation, in the reports' own wording; average the embeddings over P, or over the ensemble.
+
+    kind "class", "laterality", "severity", "zone": returns (names, texts) with texts[k][p] for every name k and p < n: the same
+    n contexts (other attributes, synonyms, sentence styles) for every name, so that only the name differs on average.
+    kind "findings": returns (names, positive, negative), each texts[f][p], equal in all but that finding.
+    n: prompts a name (a multiple of 18 balances the other attributes); n_mentioned: attributes named besides the class, as the
+    training reports have (the asked-for one is always named). Raises ValueError for an unknown kind.
+    """
+    if kind == "findings":
+        n = max(n, 2 * len(CLASSES))
+    elif kind not in _NAMES:
+        raise ValueError(f"phantom prompts: unknown kind {kind!r}, choose one of {('findings', *_NAMES)}")
+    base = _contexts(n)
+
+    def filled(attribute: int | None, **changed: np.ndarray) -> list[str]:
+        block = base | changed
+        if attribute is not None:  # the asked-for attribute moves to the front of what is mentioned
+            order = block["mentioned"]
+            first = np.argsort(order != attribute, axis=1, kind="stable")
+            block = block | {"mentioned": np.take_along_axis(order, first, 1)}
+        return report(block, n_mentioned if attribute is None else max(1, n_mentioned))
+
+    if kind != "findings":
+        attribute = None if kind == "class" else ATTRIBUTES.index(kind)
+        name = "severity_bin" if kind == "severity" else kind
+        return _NAMES[kind], [filled(attribute, **{name: np.full(n, k, np.int32)}) for k in range(_COUNTS[kind])]
+    texts: list[list[list[str]]] = [[], []]
+    for k in range(len(FINDINGS)):
+        section = next(j for j, rows in enumerate(SECTIONS.values()) if k in rows)
+        for value in (0, 1):
+            found, denial = base["findings"].copy(), base["text/negation"].copy()
+            found[:, k], denial[:, k] = value, 0  # an absent finding is denied, never passed over
+            texts[value].append(filled(3 + section, findings=found, **{"text/negation": denial}))
+    return FINDINGS, texts[1], texts[0]

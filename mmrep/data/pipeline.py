@@ -1,0 +1,383 @@
+"""Input pipeline: step -> row ids -> read, transform, stack -> this host's block of the global batch.
+
+The only user of grain, for its reader threads: one element of the grain dataset is one step's local batch. Row ids are
+a pure function of (seed, step) and augmentation of (seed, row id, epoch), so batches do not depend on threads, hosts
+or interruptions, and resuming is `start=step`.
+"""
+
+import functools
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from mmrep.data.mixture import Mixture, interleave
+from mmrep.data.sources import MODALITIES, BadRow, Example
+from mmrep.data.transforms import Transform, compose, philox
+
+_ORDER, _AUGMENT, _MIX, _COMPONENT = 1, 2, 3, 16  # tags that keep the random streams of one seed apart
+_FOREVER = 2**40  # steps; grain wants a length
+
+Spec = dict[str, tuple[tuple[int, ...] | None, np.dtype | None]]  # key -> (shape, dtype) of one row; None for str
+
+
+def plan(n: int, batch: int, seed: int, shuffle: bool = True, tag: int = _ORDER) -> Callable[[int], tuple]:
+    """Row order: step -> (ids i64[batch], epoch int), a pure function of its arguments.
+
+    An epoch is n // batch batches of a fresh permutation from Philox(seed, epoch): no id twice in a batch; the
+    remainder of an epoch is left out, another one each time. Raises ValueError where n < batch.
+    """
+    if n < batch or batch < 1:
+        raise ValueError(f"batch of {batch} from {n} rows: an example would repeat within a batch; "
+                         f"use a batch of 1 to {n}")
+    per_epoch = n // batch
+
+    @functools.lru_cache(maxsize=2)  # reader threads straddle two epochs at most
+    def order(epoch: int) -> np.ndarray:
+        return philox(seed, tag, epoch).permutation(n) if shuffle else np.arange(n)
+
+    def rows(step: int) -> tuple[np.ndarray, int]:
+        epoch, position = divmod(int(step), per_epoch)
+        return order(epoch)[position * batch:(position + 1) * batch], epoch
+
+    return rows
+
+
+def source_plan(source: Any, batch: int, seed: int, shuffle: bool = True) -> Callable[[int], tuple]:
+    """`plan` of a source, or of a mixture: each component its own plan at its fixed count, positions mixed by step."""
+    if not isinstance(source, Mixture):
+        return plan(len(source), batch, seed, shuffle)
+    plans = []
+    for number, (name, count) in enumerate(source.counts(batch).items()):
+        size = len(source.components[number])
+        if size < count:
+            raise ValueError(f"mixture: {name!r} has {size} rows and gives {count} to a batch of {batch}; lower its "
+                             f"weight or the batch size")
+        plans.append(plan(size, count, seed, shuffle, tag=_COMPONENT + number))
+    return interleave(tuple(plans), source.offsets, lambda step: philox(seed, _MIX, step).permutation(batch))
+
+
+# ---- reading
+
+def read_rows(source: Any, ids: np.ndarray) -> list[Example | BadRow]:
+    """Examples of the rows, in order, by the source's `block` where it has one; a row that cannot be read is its BadRow."""
+    if not len(ids):
+        return []
+    if isinstance(source, Mixture):
+        out: list[Any] = [None] * len(ids)
+        which, inner = source.locate(ids)
+        for component in np.unique(which):
+            places = np.flatnonzero(which == component)
+            for place, example in zip(places, read_rows(source.components[component], inner[places])):
+                out[place] = example if isinstance(example, BadRow) else source.adapt(example, int(component))
+        return out
+    if hasattr(source, "block"):
+        try:
+            return _unstack(source.block(np.asarray(ids)), len(ids))
+        except BadRow:
+            pass  # one bad row must not cost the block: find it row by row
+    return [_read_row(source, int(row)) for row in ids]
+
+
+def _read_row(source: Any, row: int) -> Example | BadRow:
+    try:
+        return source[row]
+    except BadRow as error:
+        return error
+    except OSError as error:
+        return BadRow(f"row {row}: {error}")
+
+
+def _unstack(block: Mapping[str, Any], n: int) -> list[Example]:
+    present = block.get("present", {})
+    keys = [key for key in block if key != "present"]
+    return [{key: block[key][i] for key in keys if key not in present or np.all(present[key][i])
+             or np.ndim(present[key]) == 2} for i in range(n)]
+
+
+# ---- stacking
+
+def _array(value: Any) -> np.ndarray:
+    """Numbers as the batch holds them: i32 and f32; pixels keep u8 or u16."""
+    value = np.asarray(value)
+    if value.dtype.kind in "iu" and value.dtype not in (np.uint8, np.uint16):
+        return value.astype(np.int32)
+    return value.astype(np.float32) if value.dtype.kind == "f" else value
+
+
+def probe(source: Any, transforms: Any = None, seed: int = 0) -> Spec:
+    """Shape and dtype of every key, from the first readable rows (of every component) that hold each modality.
+
+    Deterministic, so every host zero-fills an absent modality alike. Raises ValueError when no row holds a field.
+    """
+    transform = compose(transforms)
+    spec: Spec = {}
+    for source in source.components if isinstance(source, Mixture) else (source,):
+        found: set[str] = set()
+        for field in dict.fromkeys((*source.fields, *getattr(source, "has", ()))) or ("",):
+            if field in found:
+                continue
+            rows = np.flatnonzero(source.has[field]) if field in getattr(source, "has", {}) else range(len(source))
+            for row in rows:
+                example = _read_row(source, int(row))
+                if isinstance(example, BadRow):
+                    if not example.skip:
+                        raise example
+                    continue
+                if field and field not in example:
+                    continue
+                found |= set(example)
+                example = transform(dict(example), philox(seed, _AUGMENT, int(row)))
+                for key, value in example.items():
+                    if key not in ("present", "index"):
+                        value = None if isinstance(value, (str, list)) else _array(value)  # text not yet tokenized
+                        spec.setdefault(key, (None, None) if value is None else (value.shape, value.dtype))
+                break
+            else:
+                raise ValueError(f"no row of {len(source)} has modality {field!r}: leave it out of the source's columns, "
+                                 f"or pass spec= of a split that has it")
+    return spec
+
+
+def _fill(key: str, shape: tuple, dtype: np.dtype, index: int) -> np.ndarray:
+    """Value of an absent key: zeros for modalities and masks, -1 or NaN for labels, an id of its own for groups."""
+    if key in ("group", "case"):
+        return np.full(shape, -2 - index, dtype)  # equal ids mean "positive pair": an unknown one must match nothing
+    if key.startswith("label/") and dtype != np.uint8:
+        return np.full(shape, np.nan if dtype.kind == "f" else -1, dtype)
+    return np.zeros(shape, dtype)
+
+
+def stack(examples: list[Example | None], spec: Spec, index: np.ndarray) -> dict[str, Any]:
+    """Batch of examples (None = a masked row): every key of the spec, `present`, `index` i32[B], `valid` bool[B].
+
+    Raises ValueError naming row and shape where rows differ from the spec, or hold a key that the spec lacks.
+    """
+    batch: dict[str, Any] = {}
+    rows = [example or {} for example in examples]
+    for row, example in zip(index, rows):
+        unknown = [key for key in example if key not in spec and key not in ("present", "index")]
+        if unknown:
+            raise ValueError(f"row {row}: has {unknown[0]!r}, which the source's first rows lack; name it in the "
+                             f"source's fields")
+    for key, (shape, dtype) in spec.items():
+        if shape is None:
+            batch[key] = [example.get(key, "") for example in rows]
+            continue
+        out = np.empty((len(rows), *shape), dtype)
+        for i, example in enumerate(rows):
+            if key not in example:
+                out[i] = _fill(key, shape, dtype, int(index[i]))
+                continue
+            value = _array(example[key])
+            if value.shape != shape:
+                advice = "add resize" if key == "image" or key.startswith("mask/") else "make the rows alike"
+                raise ValueError(f"row {index[i]}: {key} is {value.shape} where the batch has {shape}; {advice}")
+            if value.dtype != dtype:
+                raise ValueError(f"row {index[i]}: {key} is {value.dtype} where the batch has {dtype}; "
+                                 f"{'add to_uint8' if key == 'image' else 'make the rows alike'}")
+            out[i] = value
+        batch[key] = out
+    batch["present"] = {}
+    for key in spec:
+        if key in MODALITIES or key.startswith("mask/"):
+            flags = [example.get("present", {}).get(key, key in example) for example in rows]
+            samples = next((np.shape(flag) for flag in flags if np.ndim(flag)), ())
+            batch["present"][key] = np.stack([np.broadcast_to(np.asarray(flag, bool), samples) for flag in flags])
+    batch["index"] = np.asarray(index, np.int32)
+    batch["valid"] = np.array([example is not None for example in examples])
+    return batch
+
+
+def stack_block(block: Mapping[str, Any], spec: Spec, index: np.ndarray) -> dict[str, Any] | None:
+    """A whole block as a batch without touching its rows one by one; None where it does not fit and `stack` must say why."""
+    batch: dict[str, Any] = {"present": {}, "index": np.asarray(index, np.int32), "valid": np.ones(len(index), bool)}
+    if set(block) - {"present", "index"} != set(spec):
+        return None
+    for key, (shape, dtype) in spec.items():
+        value = block[key] if shape is None else _array(block[key])
+        here = np.asarray(block.get("present", {}).get(key, True), bool)
+        if here.ndim > 1 or shape is not None and (value.shape[1:] != shape or value.dtype != dtype):
+            return None
+        if not here.all():
+            if shape is None:
+                value = [text if flag else "" for text, flag in zip(value, here)]
+            else:
+                value = value.copy()
+                value[~here] = 0
+        batch[key] = value
+        if key in MODALITIES or key.startswith("mask/"):
+            batch["present"][key] = np.broadcast_to(here, len(index)).copy()
+    return batch
+
+
+class _Steps:
+    """What grain reads: element i is the local batch of step start + i."""
+
+    def __init__(self, source: Any, rows: Callable, transforms: Any, spec: Spec, seed: int, start: int, steps: int,
+                 block: slice, on_error: str | None, index_offset: int):
+        self.source, self.rows, self.spec, self.seed = source, rows, spec, seed
+        self.transform: Transform | None = None if not transforms else compose(transforms)
+        self.start, self.steps, self.block = start, steps, block
+        self.on_error, self.index_offset = on_error, index_offset
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, position: int) -> tuple[dict, dict[int, str]]:
+        ids, epochs = self.rows(self.start + position)
+        epochs = np.broadcast_to(epochs, ids.shape)[self.block]
+        ids = ids[self.block]
+        if self.transform is None and hasattr(self.source, "block") and len(ids) and ids[-1] < len(self.source):
+            whole = self._whole(ids)
+            if whole is not None:
+                return whole, {}
+        real = ids < len(self.source)  # ids beyond the source pad the last evaluation batch
+        examples: list[Any] = [None] * len(ids)
+        bad: dict[int, str] = {}
+        for place, example in zip(np.flatnonzero(real), read_rows(self.source, ids[real])):
+            row = int(ids[place])
+            if isinstance(example, BadRow):
+                if self.on_error == "raise" or (self.on_error is None and not example.skip):
+                    raise example
+                bad[row] = str(example)
+            elif self.transform is None:
+                examples[place] = example
+            else:
+                examples[place] = self.transform(example, philox(self.seed, _AUGMENT, row, int(epochs[place])))
+        return stack(examples, self.spec, ids + self.index_offset), bad
+
+
+    def _whole(self, ids: np.ndarray) -> dict[str, Any] | None:
+        """The batch straight from the source's block, or None where a row of it is bad or does not fit."""
+        try:
+            return stack_block(self.source.block(ids), self.spec, ids + self.index_offset)
+        except BadRow:
+            return None
+
+
+class Batches:
+    """Iterator of local batches read ahead by grain threads; closes with `close()`, `with`, or at exit.
+
+    `step` is the step of the next batch, `waited` the seconds spent waiting for data (the first batch included),
+    `skipped` how many rows were masked because they could not be read, `bad` row id -> why, `spec` the rows' shapes.
+    """
+
+    def __init__(self, steps: _Steps, threads: int, prefetch: int):
+        import grain
+
+        self.spec, self.step, self.waited, self.skipped = steps.spec, steps.start, 0.0, 0
+        self.bad: dict[int, str] = {}
+        # Grain uses only as many threads as it buffers elements, and says so in a warning for every iterator.
+        options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(prefetch, threads) if threads else 0)
+        self._iterator = iter(grain.MapDataset.source(steps).to_iter_dataset(options))
+
+    def __iter__(self) -> "Batches":
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        if self._iterator is None:
+            raise StopIteration
+        began = time.perf_counter()
+        try:
+            batch, bad = next(self._iterator)
+        except BaseException:
+            self.close()  # a failed or finished stream must not keep its threads
+            raise
+        self.waited += time.perf_counter() - began
+        self.step += 1
+        self.skipped += len(bad)
+        self.bad |= bad
+        return batch
+
+    def close(self) -> None:
+        """Stop the reader threads; idempotent."""
+        if self._iterator is not None:
+            self._iterator.close()
+            self._iterator = None
+
+    def __enter__(self) -> "Batches":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+
+def _local(batch: int, host: int, hosts: int) -> slice:
+    if not 0 <= host < hosts or batch % hosts:
+        raise ValueError(f"batch of {batch} on host {host} of {hosts}: hosts must divide the batch and host lie in "
+                         f"0..{hosts - 1}")
+    size = batch // hosts
+    return slice(host * size, (host + 1) * size)
+
+
+def train_batches(source: Any, batch: int, seed: int, transforms: Any = None, start: int = 0, host: int = 0,
+                  hosts: int = 1, threads: int = 2, prefetch: int = 2, on_error: str | None = None,
+                  shuffle: bool = True, steps: int | None = None, index_offset: int = 0,
+                  spec: Spec | None = None) -> Batches:
+    """Endless (or `steps` long) local batches of a source or mixture, from step `start` on.
+
+    `batch` is the global batch size; host h gets its rows [h * batch / hosts, (h + 1) * batch / hosts). `on_error`:
+    raise, skip (a row that cannot be read becomes a masked row), or None (what the source's own `on_error` says).
+    `index_offset` is added to `index`, to keep several streams apart. Raises ValueError on sizes that do not divide,
+    fewer rows than the batch, rows of different shapes.
+    """
+    block = _local(batch, host, hosts)
+    rows = source_plan(source, batch, seed, shuffle)
+    spec = probe(source, transforms, seed) if spec is None else spec
+    length = _FOREVER if steps is None else max(steps - start, 0)
+    return Batches(_Steps(source, rows, transforms, spec, seed, start, length, block, on_error, index_offset),
+                   threads, prefetch)
+
+
+def eval_batches(source: Any, batch: int, transforms: Any = None, host: int = 0, hosts: int = 1, threads: int = 2,
+                 prefetch: int = 2, on_error: str | None = None, seed: int = 0, index_offset: int = 0,
+                 spec: Spec | None = None) -> Batches:
+    """One pass in row order: every example once on any number of hosts, each host the same number of full batches.
+
+    The last batch is padded with masked rows (`valid` False); pass the training `spec` where a split lacks a modality.
+    """
+    block = _local(batch, host, hosts)
+    spec = probe(source, transforms, seed) if spec is None else spec
+    length = -(-len(source) // batch)
+    rows = lambda step: (np.arange(step * batch, (step + 1) * batch), 0)  # noqa: E731
+    return Batches(_Steps(source, rows, transforms, spec, seed, 0, length, block, on_error, index_offset),
+                   threads, prefetch)
+
+
+class Streams:
+    """Several iterators as one of dicts name -> batch; ends with the first that ends."""
+
+    def __init__(self, iterators: Mapping[str, Batches]):
+        self.iterators = dict(iterators)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        try:
+            return {name: next(iterator) for name, iterator in self.iterators.items()}
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def waited(self) -> float:
+        """Seconds spent waiting for data, over all streams."""
+        return sum(iterator.waited for iterator in self.iterators.values())
+
+    @property
+    def skipped(self) -> int:
+        """Rows masked because they could not be read, over all streams."""
+        return sum(iterator.skipped for iterator in self.iterators.values())
+
+    def close(self) -> None:
+        """Stop every stream's threads."""
+        for iterator in self.iterators.values():
+            iterator.close()
+
+
+def streams(iterators: Mapping[str, Batches]) -> Streams:
+    """Zip named iterators of batches into one of {name: batch}."""
+    return Streams(iterators)

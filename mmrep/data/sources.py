@@ -1,0 +1,204 @@
+"""Random-access sources of examples: in-memory arrays, TFDS without TensorFlow, row subsets, a decoded cache.
+
+A source is any object with `len(source)`, `source[i] -> example` (a dict of numpy arrays and scalars) and `fields`, the
+modality keys it may give. Two attributes are optional: `block(rows) -> dict of stacked arrays` (`text` a list of str,
+`present` a dict modality -> bool[n]) for fast reads, and `has`, a dict modality -> bool[len] that says which rows hold
+a modality without reading them. A modality an example lacks is a missing key.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+MODALITIES = ("image", "volume", "signal", "text", "tabular", "category", "features")
+Example = dict[str, Any]
+
+
+class BadRow(ValueError):
+    """A row that cannot be read, found only when it was read; `skip` says that its source asks to mask it instead."""
+
+    def __init__(self, message: str, skip: bool = False):
+        super().__init__(message)
+        self.skip = skip
+
+
+class Arrays:
+    """Source over a dict of equally long arrays held in memory."""
+
+    def __init__(self, fields: Mapping[str, Any], present: Mapping[str, np.ndarray]):
+        lengths = {key: len(value) for key, value in fields.items()}
+        if not lengths or len(set(lengths.values())) != 1:
+            raise ValueError(f"arrays: every field needs the same number of rows, got {lengths}")
+        self._columns = {k: list(v) if k == "text" else np.asarray(v) for k, v in fields.items()}
+        self._length = next(iter(lengths.values()))
+        self.fields = tuple(key for key in MODALITIES if key in fields)
+        self.has = {key: np.asarray(present.get(key, np.ones(self._length)), bool) for key in self.fields}
+        for key, value in present.items():
+            if key not in self.has or len(value) != self._length:
+                raise ValueError(f"arrays: present[{key!r}] must name a given modality and hold {self._length} rows")
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, row: int) -> Example:
+        return {k: v[row] for k, v in self._columns.items() if k not in self.has or self.has[k][row]}
+
+    def block(self, rows: np.ndarray) -> dict[str, Any]:
+        """Read many rows at once: stacked arrays [n, ...], `text` list[str], `present` dict modality -> bool[n]."""
+        block = {k: [v[r] for r in rows] if k == "text" else v[rows] for k, v in self._columns.items()}
+        return {**block, "present": {k: v[rows] for k, v in self.has.items()}}
+
+
+def arrays(present: Mapping[str, np.ndarray] | None = None, **fields: Any) -> Arrays:
+    """Source over arrays in memory, e.g. `arrays(image=u8[n,H,W,C], text=list[str], **{"label/finding": i32[n]})`.
+
+    `present` gives bool[n] for modalities that some rows lack. Raises ValueError on unequal lengths.
+    """
+    return Arrays(fields, present or {})
+
+
+class Subset:
+    """Source over some rows of another, in the given order; other attributes are the inner source's."""
+
+    def __init__(self, source: Any, rows: Sequence[int] | np.ndarray):
+        rows = np.asarray(rows)
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
+        if rows.size and (rows.min() < 0 or rows.max() >= len(source)):
+            raise ValueError(f"subset: rows run from {rows.min()} to {rows.max()}, the source has {len(source)} rows")
+        self.source, self.rows, self.fields = source, rows, source.fields
+        if hasattr(source, "has"):
+            self.has = {key: value[rows] for key, value in source.has.items()}
+        if hasattr(source, "block"):
+            self.block = lambda wanted: source.block(rows[wanted])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, row: int) -> Example:
+        return self.source[int(self.rows[row])]
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("source", "has", "block") or name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.source, name)
+
+
+def subset(source: Any, rows: Sequence[int] | np.ndarray) -> Subset:
+    """Source over `rows` (i[k] row numbers or bool[len] mask) of another. Raises ValueError on a row out of range."""
+    return Subset(source, rows)
+
+
+class Cached:
+    """Source that keeps what it has read, decoded, until a byte limit; the rest is read anew each time."""
+
+    def __init__(self, source: Any, limit_bytes: int, prepare: Callable | None):
+        self.source, self.limit_bytes, self.prepare = source, limit_bytes, prepare
+        self.fields, self.bytes = source.fields, 0
+        self._kept: dict[int, Example] = {}
+        if hasattr(source, "has"):
+            self.has = source.has
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, row: int) -> Example:
+        row = int(row)
+        example = self._kept.get(row)
+        if example is None:
+            example = self.source[row]
+            if self.prepare is not None:
+                example = self.prepare(example, np.random.Generator(np.random.Philox(row)))
+            size = sum(v.nbytes if isinstance(v, np.ndarray) else 64 for v in example.values())
+            # Two reader threads may both store a row: the value is the same, and only the byte count is a little high.
+            if self.bytes + size <= self.limit_bytes:
+                for value in example.values():
+                    if isinstance(value, np.ndarray):
+                        value.setflags(write=False)  # an in-place transform would silently corrupt the cache
+                self._kept[row] = example
+                self.bytes += size
+        return dict(example)
+
+    def __getattr__(self, name: str) -> Any:
+        # `block` is not passed on: it would bypass the cache.
+        if name in ("source", "has", "block") or name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.source, name)
+
+
+def cached(source: Any, limit_bytes: int = 4 * 2**30, prepare: Callable | None = None) -> Cached:
+    """Decoded cache in memory (first come, first kept, up to `limit_bytes`).
+
+    `prepare` is a deterministic transform applied before storing, e.g. a resize, so that the small picture is what is
+    kept. Cached arrays are read-only.
+    """
+    return Cached(source, limit_bytes, prepare)
+
+
+class Tfds:
+    """Source over one split of a TFDS data source; `label_names` {label: class names}."""
+
+    def __init__(self, records: Any, columns: Mapping[str, Any], where: str, label_names: dict[str, list[str]]):
+        self.label_names = label_names
+        self._records, self._columns, self._where = records, dict(columns), where
+        self.fields = tuple(key for key in MODALITIES if key in columns)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, row: int) -> Example:
+        record = self._records[int(row)]
+
+        def get(column: str) -> Any:
+            if column not in record:
+                raise ValueError(f"{self._where}: no feature {column!r}; it has {', '.join(sorted(record))}")
+            return record[column]
+
+        example: Example = {}
+        for key, column in self._columns.items():
+            if key == "text":
+                value = get(column)
+                text = value.decode("utf-8") if isinstance(value, bytes) else str(value)
+                if text:  # TFDS has no null: an empty text stands for an absent one
+                    example["text"] = text
+            elif key == "tabular":
+                example[key] = np.asarray([get(c) for c in column], np.float32)
+            elif key == "category":
+                example[key] = np.asarray([get(c) for c in column], np.int32)
+            elif key == "label":
+                example |= {f"label/{name}": np.asarray(get(c)) for name, c in column.items()}
+            elif key in ("group", "case"):
+                example[key] = np.int32(get(column))
+            else:
+                example[key] = np.asarray(get(column))
+        return example
+
+
+def tfds(name: str, split: str, data_dir: str | Path | None = None, columns: Mapping[str, Any] | None = None,
+         splits: Mapping[str, str] | None = None) -> Tfds:
+    """Source over a prepared TFDS dataset stored as array_record files; TensorFlow is not needed or imported.
+
+    `columns` maps our keys to features: {"image": "image", "text": "caption", "label": {"finding": "label"},
+    "tabular": ["age"], "category": ["sex"], "group": "patient", "case": "patient"}; `splits` renames, e.g.
+    {"val": "validation"}. Raises FileNotFoundError if it is not prepared, ValueError if the split does not exist.
+    """
+    import tensorflow_datasets
+
+    columns = columns or {"image": "image", "label": {"label": "label"}}
+    try:
+        builder = tensorflow_datasets.builder(name, data_dir=data_dir, file_format="array_record")
+    except tensorflow_datasets.core.registered.DatasetNotFoundError:
+        raise FileNotFoundError(f"tfds {name}: no such dataset under {data_dir or 'the default data_dir'}, nor a builder "
+                                f"of that name") from None
+    if not builder.is_prepared():
+        raise FileNotFoundError(f"tfds {name}: not prepared under {data_dir or 'the default data_dir'}; "
+                                f"run its builder's download_and_prepare with file_format='array_record'")
+    wanted = (splits or {}).get(split, split)
+    if wanted.split("[")[0] not in builder.info.splits:
+        raise ValueError(f"tfds {name}: no split {wanted!r}; it has {', '.join(sorted(builder.info.splits))} "
+                         f"(rename with splits={{{split!r}: ...}})")
+    features = builder.info.features
+    classes = {key: list(features[column].names) for key, column in columns.get("label", {}).items()
+               if getattr(features.get(column), "names", None)}
+    return Tfds(builder.as_data_source(split=wanted), columns, f"tfds {name} {wanted}", classes)

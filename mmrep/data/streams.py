@@ -1,0 +1,99 @@
+"""From the config's `data` to sources, tokenizer and batches: one stream is one source (or mixture) and its transforms."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmrep import config as cfg
+from mmrep.core.names import nearest
+from mmrep.data import sources, tokenizers
+from mmrep.data.manifest import manifest
+from mmrep.data.mixture import mixture
+from mmrep.data.phantom import phantom
+from mmrep.data.transforms import TRANSFORMS, Transform, compose
+
+SOURCES = {"phantom": phantom, "manifest": manifest, "tfds": sources.tfds}
+STREAM_KEYS = ("source", "sources", "batch", "prepare", "augment", "cache_mib", "on_error", "fraction")
+SPLITS = ("train", "val", "test")
+
+
+def check_streams(data: Any) -> None:
+    """Raise ValueError for a stream with an unknown or a missing key."""
+    if not data:
+        raise ValueError("config.data: is empty; give e.g. {'main': {'source': {'name': 'phantom'}, 'batch': 128}}")
+    for name, stream in cfg.plain(data).items():
+        for key in stream:
+            if key not in STREAM_KEYS:
+                raise ValueError(f"config.data.{name}.{key}: unknown key; {nearest(key, STREAM_KEYS)}")
+        if ("source" in stream) == ("sources" in stream) or "batch" not in stream:
+            raise ValueError(f"config.data.{name}: needs batch and one of source, sources")
+
+
+def transforms(specs: Any, where: str) -> Transform | None:
+    """One transform from a tuple of {name, **kwargs}; None for an empty one."""
+    built = [cfg.build(TRANSFORMS, spec, f"{where}[{i}]") for i, spec in enumerate(specs or ())]
+    return compose(built) if built else None
+
+
+def open_source(stream: Any, split: str, where: str = "config.data.main") -> Any:
+    """A stream's source (or mixture) of a split, prepared and cached in memory. Raises ValueError or FileNotFoundError."""
+    stream = cfg.plain(stream)
+    prepare = transforms(stream.get("prepare"), f"{where}.prepare")
+
+    def one(spec: dict, path: str) -> Any:
+        spec = {k: v for k, v in spec.items() if k != "weight"}
+        source = cfg.build(SOURCES, {"split": split} | spec, path)
+        if split == "train" and stream.get("fraction", 1.0) < 1.0:
+            source = sources.fraction(source, stream["fraction"])
+        limit = stream.get("cache_mib", 0) * 2**20
+        if limit or prepare:
+            source = sources.cached(source, limit, prepare)
+        return source
+
+    if "source" in stream:
+        return one(stream["source"], f"{where}.source")
+    built = {n: one(s, f"{where}.sources.{n}") for n, s in stream["sources"].items()}
+    weights = {n: float(s["weight"]) for n, s in stream["sources"].items() if "weight" in s}
+    return mixture(built, weights or None)
+
+
+def texts(source: Any, limit: int = 20000) -> Iterable[str]:
+    """Texts of a source's first `limit` rows."""
+    for row in range(min(len(source), limit)):
+        text = source[row].get("text")
+        if text is not None:
+            yield from ([text] if isinstance(text, str) else text)
+
+
+def open_tokenizer(config: Any, train: dict[str, Any], saved: Path | None = None) -> tokenizers.Tokenizer:
+    """The config's tokenizer: bytes, a file, or one trained on the training texts (kept at `saved` for a resume)."""
+    spec = {k: v for k, v in cfg.plain(config.tokenizer).items() if k != "length"}
+    if spec["name"] == "byte" or spec["name"].endswith(".json"):
+        return tokenizers.load(spec["name"])
+    if saved is not None and saved.is_file():
+        return tokenizers.load(saved)
+
+    def corpus() -> Iterable[str]:
+        for source in train.values():
+            if "text" in source.fields:
+                yield from texts(source)
+
+    trained = cfg.build(tokenizers.TRAINERS, spec, "config.tokenizer", texts=corpus())
+    if saved is not None:
+        part = saved.with_suffix(".part")
+        tokenizers.save(trained, part)
+        part.rename(saved)
+    return trained
+
+
+def stream_transform(stream: Any, tokenizer: tokenizers.Tokenizer, length: int, train: bool, where: str) -> Transform:
+    """What every read example goes through: augmentation (in training) and tokens."""
+    steps = [transforms(stream.get("augment"), f"{where}.augment")] if train else []
+    return compose([s for s in steps if s] + [TRANSFORMS["tokenize"](tokenizer=tokenizer, length=length)])
+
+
+def without_text(batch: dict) -> dict[str, np.ndarray]:
+    """The arrays of a batch, to be put on devices."""
+    return {k: v for k, v in batch.items() if not isinstance(v, list)}

@@ -1,0 +1,198 @@
+"""Tables read from CSV, TSV, JSONL or Parquet as columns of Python values, and what can be said of their cells."""
+
+import json
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+_NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL"]
+
+
+def find_table(path: str | Path) -> Path:
+    """The file itself, or the one metadata.{csv,tsv,jsonl,parquet} of a folder. Raises FileNotFoundError, ValueError."""
+    path = Path(path)
+    if path.is_dir():
+        found = [path / f"metadata{suffix}" for suffix in SUFFIXES if (path / f"metadata{suffix}").is_file()]
+        if len(found) != 1:
+            names = ", ".join(p.name for p in found) or "none"
+            raise FileNotFoundError(f"manifest {path}: a folder must hold exactly one metadata.csv, .tsv, .jsonl or "
+                                    f".parquet, found {names}; give the file itself")
+        return found[0]
+    if not path.is_file():
+        near = get_close_matches(path.name, [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else [], 1)
+        raise FileNotFoundError(f"manifest {path}: no such file" + (f"; did you mean {near[0]}?" if near else ""))
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"manifest {path}: the suffix must be one of {', '.join(SUFFIXES)}")
+    return path
+
+
+class Table:
+    """Columns of a file, read once: `table[column]` is a list with None for null; asking for a missing one is an error.
+
+    A CSV cell is a str, or None where it is empty and unquoted (or NA, NaN, null); a quoted "" is an empty str.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        suffix = path.suffix.lower()
+        self.typed = suffix not in (".csv", ".tsv")
+        if suffix == ".jsonl":
+            self._columns, self.length = _read_jsonl(path)
+            self.names = list(self._columns)
+        else:
+            self._arrow = _read_parquet(path) if suffix == ".parquet" else _read_csv(path)
+            self._columns, self.length, self.names = {}, self._arrow.num_rows, list(self._arrow.column_names)
+        if not self.length:
+            raise ValueError(f"manifest {path}: holds no rows")
+
+    def __getitem__(self, name: str) -> list[Any]:
+        if name not in self.names:
+            near = get_close_matches(name, self.names, 1, 0.5)
+            raise ValueError(f"manifest {self.path}: no column {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+                             + f" It has {', '.join(self.names)}")
+        if name not in self._columns:
+            cells = self._arrow[name].to_pylist()
+            self._columns[name] = [None if isinstance(c, float) and c != c else c for c in cells]
+        return self._columns[name]
+
+    def where(self, row: int) -> str:
+        """File, 1-based data row and, in a text file, the line on which it starts."""
+        line = _line(self.path, row)
+        return f"{self.path} row {row + 1}" + (f" (line {line})" if line else "")
+
+
+def _read_jsonl(path: Path) -> tuple[dict[str, list], int]:
+    columns: dict[str, list] = {}
+    count = 0
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"manifest {path} row {count + 1} (line {number}): not JSON: {error.msg}") from None
+            if not isinstance(record, dict):
+                raise ValueError(f"manifest {path} row {count + 1} (line {number}): not a JSON object; write one a line")
+            for key, value in record.items():
+                column = columns.setdefault(key, [])
+                if len(column) < count:  # the key is new: the rows before lack it
+                    column.extend([None] * (count - len(column)))
+                column.append(None if isinstance(value, float) and np.isnan(value) else value)
+            count += 1
+    for column in columns.values():
+        column.extend([None] * (count - len(column)))
+    return columns, count
+
+
+def _read_csv(path: Path) -> Any:
+    import pyarrow
+    from pyarrow import csv
+
+    parse = csv.ParseOptions(delimiter="\t" if path.suffix.lower() == ".tsv" else ",", newlines_in_values=True)
+    try:
+        names = csv.open_csv(path, parse_options=parse).schema.names
+        if len(set(names)) != len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"manifest {path}: column {twice!r} appears twice; rename one")
+        # Every cell as text: types guessed from the first block of a file break on a later one.
+        convert = csv.ConvertOptions(column_types={name: pyarrow.string() for name in names}, null_values=_NULLS,
+                                     strings_can_be_null=True, quoted_strings_can_be_null=False)
+        return csv.read_csv(path, parse_options=parse, convert_options=convert)
+    except pyarrow.ArrowInvalid as error:
+        raise ValueError(f"manifest {path}: {str(error).splitlines()[0]}") from None
+
+
+def _read_parquet(path: Path) -> Any:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        return parquet.read_table(path)
+    except pyarrow.ArrowInvalid as error:
+        raise ValueError(f"manifest {path}: not a readable Parquet file: {str(error).splitlines()[0]}") from None
+
+
+def _line(path: Path, row: int) -> int | None:
+    """Line on which a data row starts; the file is read again, since only an error message asks."""
+    if path.suffix.lower() == ".jsonl":
+        with path.open(encoding="utf-8-sig") as file:
+            lines = [number for number, line in enumerate(file, 1) if line.strip()]
+        return lines[row] if row < len(lines) else None
+    if path.suffix.lower() == ".parquet":
+        return None
+    import csv
+
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+        seen, previous = -1, 0  # the header is row -1
+        for cells in reader:
+            start, previous = previous + 1, reader.line_num
+            if not cells:
+                continue
+            if seen == row:
+                return start
+            seen += 1
+    return None
+
+
+# ---- cells
+
+def matches(cell: Any, wanted: Any) -> bool:
+    """Whether a cell fits a filter: a value, a list of values, or {"not": ...}; None is null; CSV text meets numbers."""
+    if isinstance(wanted, dict) or hasattr(wanted, "items"):
+        wanted = dict(wanted.items())
+        if set(wanted) != {"not"}:
+            raise ValueError(f"filter: {wanted!r}: the only key is 'not'")
+        return not matches(cell, wanted["not"])
+    if isinstance(wanted, (list, tuple)):
+        return any(matches(cell, one) for one in wanted)
+    if cell is None or wanted is None:
+        return cell is wanted
+    if isinstance(cell, str) and not isinstance(wanted, str):
+        if isinstance(wanted, bool):
+            return cell.strip().lower() in (("true", "1", "yes") if wanted else ("false", "0", "no"))
+        try:
+            return float(cell) == wanted
+        except ValueError:
+            return False
+    return cell == wanted
+
+
+def numbers(cells: Sequence[Any], typed: bool) -> np.ndarray | None:
+    """Cells as i32 (null -1) or f32 (null NaN), or None where one is not a number. `typed` False parses text (CSV)."""
+    if any(isinstance(cell, (list, dict)) for cell in cells):
+        return None
+    known = [cell for cell in cells if cell is not None]
+    if typed and any(isinstance(cell, str) for cell in known) or not known:
+        return None
+    try:
+        values = [int(cell) if not isinstance(cell, float) else _whole(cell) for cell in known]
+        kind, null = np.int32, -1
+    except ValueError:
+        try:
+            values = [float(cell) for cell in known]
+        except ValueError:
+            return None
+        kind, null = np.float32, np.nan
+    supply = iter(values)
+    return np.array([null if cell is None else next(supply) for cell in cells], kind)
+
+
+def _whole(cell: float) -> int:
+    raise ValueError(f"{cell} is a float")  # 1.0 stays a float label: a regression target may be whole by chance
+
+
+def vocabulary(cells: Sequence[Any]) -> list[str]:
+    """Sorted distinct values as text, nulls left out."""
+    return sorted({str(cell) for cell in cells if cell is not None})
+
+
+def identities(cells: Sequence[Any]) -> np.ndarray:
+    """Stable i32 ids of the cells: the rank of the distinct value; a null gets an id of its own, equal to no other."""
+    rank = {value: i for i, value in enumerate(vocabulary(cells))}
+    return np.array([len(rank) + i if cell is None else rank[str(cell)] for i, cell in enumerate(cells)], np.int32)

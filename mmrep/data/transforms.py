@@ -1,0 +1,337 @@
+"""Transforms of one example in numpy: geometry, intensity, text, tokens, views.
+
+A transform is `(example, np.random.Generator) -> example`; a factory here takes keyword arguments and returns one.
+Every transform leaves an example without its modality alone, returns a new dict and never writes into an array.
+Geometry acts alike on `image` u8|u16|f32[H, W, C] and on every `mask/<name>` of the same height and width.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+Example = dict[str, Any]
+Transform = Callable[[Example, np.random.Generator], Example]
+
+
+def philox(seed: int, tag: int, a: int = 0, b: int = 0) -> np.random.Generator:
+    """Generator that is a pure function of (seed, tag, a, b); distinct arguments never share a stream.
+
+    Philox is keyed by (seed, tag) and its 256-bit counter starts at (0, 0, a, b): 2**128 draws before two could meet.
+    """
+    mask = 2**64 - 1
+    key = np.array([seed & mask, tag & mask], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=np.array([0, 0, a & mask, b & mask], np.uint64)))
+
+
+# ---- geometry
+
+def resample(image: np.ndarray, height: int, width: int, method: str = "area",
+             box: tuple[float, float, float, float] | None = None) -> np.ndarray:
+    """Resize [H, W, C] (or the box left, top, right, bottom of it) to [height, width, C] with Pillow, same dtype.
+
+    `method`: area (box filter), bilinear, bicubic or nearest; all but nearest average when shrinking.
+    """
+    from PIL import Image
+
+    filters = {"area": Image.Resampling.BOX, "bilinear": Image.Resampling.BILINEAR,
+               "bicubic": Image.Resampling.BICUBIC, "nearest": Image.Resampling.NEAREST}
+    if method not in filters:
+        raise ValueError(f"resize: method {method!r} is not one of {', '.join(filters)}")
+    return _per_plane(image, lambda plane: plane.resize((width, height), filters[method], box=box))
+
+
+def _per_plane(image: np.ndarray, change: Callable) -> np.ndarray:
+    """Apply a Pillow operation to the whole picture where Pillow has a mode for it, else channel by channel."""
+    from PIL import Image
+
+    channels = image.shape[-1]
+    if image.dtype == np.uint8 and channels in (1, 3):
+        out = np.asarray(change(Image.fromarray(image[..., 0] if channels == 1 else image)))
+        return out[..., None] if channels == 1 else out
+    planes = [np.asarray(change(Image.fromarray(np.ascontiguousarray(image[..., c], np.float32))))
+              for c in range(channels)]
+    return _like(np.stack(planes, axis=-1), image)
+
+
+def _like(values: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Float values back to the dtype of `image`, rounded and clipped where that is an integer."""
+    if image.dtype.kind == "f":
+        return values.astype(image.dtype)
+    return np.clip(np.rint(values), 0, np.iinfo(image.dtype).max).astype(image.dtype)
+
+
+def _geometry(change: Callable[[np.ndarray, bool], np.ndarray], example: Example) -> Example:
+    """Apply `change(array, is_mask)` to the image and to every mask beside it."""
+    if "image" not in example:
+        return example
+    masks = {k: change(v, True) for k, v in example.items() if k.startswith("mask/")}
+    return {**example, "image": change(example["image"], False), **masks}
+
+
+def _pair(size: int | Sequence[int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+
+
+def resize(size: int | Sequence[int], method: str = "area", fit: str = "stretch") -> Transform:
+    """Resize to (height, width). `fit`: stretch, pad (keep the aspect, zeros around), cover (keep it, crop centrally)."""
+    height, width = _pair(size)
+    if fit not in ("stretch", "pad", "cover"):
+        raise ValueError(f"resize: fit {fit!r} is not one of stretch, pad, cover")
+
+    def change(image: np.ndarray, mask: bool) -> np.ndarray:
+        h, w = image.shape[:2]
+        kind = "nearest" if mask else method
+        if (h, w) == (height, width):
+            return image
+        if fit == "stretch":
+            return resample(image, height, width, kind)
+        if fit == "cover":
+            scale = max(height / h, width / w)
+            left, top = (w - width / scale) / 2, (h - height / scale) / 2
+            return resample(image, height, width, kind, (left, top, w - left, h - top))
+        scale = min(height / h, width / w)
+        small = resample(image, max(round(h * scale), 1), max(round(w * scale), 1), kind)
+        top, left = (height - small.shape[0]) // 2, (width - small.shape[1]) // 2
+        out = np.zeros((height, width, image.shape[-1]), image.dtype)
+        out[top:top + small.shape[0], left:left + small.shape[1]] = small
+        return out
+
+    return lambda example, rng: _geometry(change, example)
+
+
+def center_crop(size: int | Sequence[int]) -> Transform:
+    """Cut the central (height, width). Raises ValueError where the picture is smaller."""
+    height, width = _pair(size)
+
+    def change(image: np.ndarray, mask: bool) -> np.ndarray:
+        h, w = image.shape[:2]
+        if h < height or w < width:
+            raise ValueError(f"center_crop: the image is {h}x{w}, the crop {height}x{width}; resize first")
+        top, left = (h - height) // 2, (w - width) // 2
+        return image[top:top + height, left:left + width]
+
+    return lambda example, rng: _geometry(change, example)
+
+
+def random_crop(size: int | Sequence[int], scale: Sequence[float] = (0.5, 1.0), ratio: Sequence[float] = (0.75, 4 / 3),
+                method: str = "area") -> Transform:
+    """Random resized crop: a box of `scale` of the area and log-uniform aspect `ratio`, resized to `size`.
+
+    Source: Szegedy et al. 2015, as in torchvision; ten draws, then the largest central box of an allowed aspect.
+    """
+    height, width = _pair(size)
+
+    def apply(example: Example, rng: np.random.Generator) -> Example:
+        if "image" not in example:
+            return example
+        h, w = example["image"].shape[:2]
+        for _ in range(10):
+            area = h * w * rng.uniform(*scale)
+            aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
+            box_w, box_h = math.sqrt(area * aspect), math.sqrt(area / aspect)
+            if box_w <= w and box_h <= h:
+                left, top = rng.uniform(0, w - box_w), rng.uniform(0, h - box_h)
+                break
+        else:
+            aspect = min(max(w / h, ratio[0]), ratio[1])
+            box_w, box_h = min(w, h * aspect), min(h, w / aspect)
+            left, top = (w - box_w) / 2, (h - box_h) / 2
+        box = (left, top, left + box_w, top + box_h)
+        return _geometry(lambda x, mask: resample(x, height, width, "nearest" if mask else method, box), example)
+
+    return apply
+
+
+def flip(axis: str = "horizontal", p: float = 0.0) -> Transform:
+    """Mirror with probability p. Off by default: a mirrored chest has its heart, and its report's "left", wrong."""
+    number = {"vertical": 0, "horizontal": 1}[axis]
+    return lambda example, rng: (
+        _geometry(lambda x, mask: np.flip(x, number), example) if rng.uniform() < p else example)
+
+
+def rotate(degrees: float) -> Transform:
+    """Rotate about the center by a uniform angle in [-degrees, degrees], bilinear, zeros outside."""
+    def apply(example: Example, rng: np.random.Generator) -> Example:
+        from PIL import Image
+
+        angle = rng.uniform(-degrees, degrees)
+        filters = (Image.Resampling.BILINEAR, Image.Resampling.NEAREST)
+        return _geometry(lambda x, mask: _per_plane(x, lambda plane: plane.rotate(angle, filters[mask])), example)
+
+    return apply
+
+
+# ---- intensity
+
+def intensity(gain: float = 0.2, offset: float = 0.1, gamma: float = 0.2, p: float = 1.0) -> Transform:
+    """Jitter with probability p: x in [0, 1] -> x**exp(U(-gamma, gamma)) * (1 + U(-gain, gain)) + U(-offset, offset)."""
+    def apply(example: Example, rng: np.random.Generator) -> Example:
+        if "image" not in example or rng.uniform() >= p:
+            return example
+        power, factor = math.exp(rng.uniform(-gamma, gamma)), 1 + rng.uniform(-gain, gain)
+        shift, image = rng.uniform(-offset, offset), example["image"]
+        if image.dtype.kind == "f":
+            return {**example, "image": (np.clip(image, 0, None) ** power * factor + shift).astype(image.dtype)}
+        top = np.iinfo(image.dtype).max
+        table = _like(((np.arange(top + 1) / top) ** power * factor + shift) * top, image)
+        return {**example, "image": table[image]}
+
+    return apply
+
+
+def to_channels(channels: int) -> Transform:
+    """Make the image 1-channel (ITU-R 601 luma of RGB) or 3-channel (the gray plane repeated)."""
+    def apply(example: Example, rng: np.random.Generator) -> Example:
+        if "image" not in example or example["image"].shape[-1] == channels:
+            return example
+        image = example["image"]
+        if channels == 3 and image.shape[-1] == 1:
+            return {**example, "image": np.repeat(image, 3, axis=-1)}
+        if channels == 1 and image.shape[-1] == 3:
+            luma = image.astype(np.float32) @ np.array([[0.299], [0.587], [0.114]], np.float32)
+            return {**example, "image": _like(luma, image)}
+        raise ValueError(f"to_channels: cannot make {channels} channels of {image.shape[-1]}")
+
+    return apply
+
+
+def to_uint8(window: Sequence[float] | None = None, percentile: Sequence[float] | None = None) -> Transform:
+    """Image of any dtype to u8: linearly from `window` (low, high), or from its own `percentile`s, or the dtype's range."""
+    def apply(example: Example, rng: np.random.Generator) -> Example:
+        if "image" not in example:
+            return example
+        image = example["image"]
+        if window is not None:
+            low, high = window
+        elif percentile is not None:
+            low, high = np.percentile(image, percentile)
+        elif image.dtype.kind == "f":
+            low, high = 0.0, 1.0
+        else:
+            low, high = 0.0, float(np.iinfo(image.dtype).max)
+        scaled = (image.astype(np.float32) - low) * (255 / max(high - low, 1e-6))
+        return {**example, "image": np.clip(np.rint(scaled), 0, 255).astype(np.uint8)}
+
+    return apply
+
+
+def normalize(x: Any, mean: Any = 0.5, std: Any = 0.5) -> Any:
+    """On the device: integer pixels to [0, 1] by their dtype's range, then (x - mean) / std, f32; numpy and jnp alike.
+
+    The defaults give [-1, 1]; mean and std may be one number or one a channel (last axis).
+    """
+    scale = 1.0 / float(np.iinfo(x.dtype).max) if np.dtype(x.dtype).kind in "ui" else 1.0
+    return (x.astype("float32") * np.float32(scale) - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+
+
+# ---- text
+
+def _text(change: Callable[[str], str], example: Example) -> Example:
+    if "text" not in example:
+        return example
+    text = example["text"]
+    return {**example, "text": change(text) if isinstance(text, str) else [change(sample) for sample in text]}
+
+
+def lowercase() -> Transform:
+    """Text in lower case."""
+    return lambda example, rng: _text(str.lower, example)
+
+
+def remove_words(words: Sequence[str]) -> Transform:
+    """Remove whole words (or phrases), whatever their case, e.g. the label's own name, and close the gap."""
+    if isinstance(words, str) or not words:
+        raise ValueError(f"remove_words: give a list of words, got {words!r}")
+    longest_first = sorted(words, key=len, reverse=True)
+    pattern = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, longest_first)) + r")(?!\w)", re.IGNORECASE)
+    return lambda example, rng: _text(lambda text: re.sub(r"\s{2,}", " ", pattern.sub("", text)).strip(), example)
+
+
+def sample_sentences(count: int = 1) -> Transform:
+    """Keep `count` random sentences of the text, in their order."""
+    def apply(example: Example, rng: np.random.Generator) -> Example:
+        def change(text: str) -> str:
+            sentences = [s for s in re.split(r"(?<=[.!?])\s+|\n+", text) if s.strip()]
+            if len(sentences) <= count:
+                return text
+            return " ".join(sentences[i] for i in sorted(rng.choice(len(sentences), count, replace=False)))
+
+        return _text(change, example)
+
+    return apply
+
+
+def tokenize(tokenizer: Any = "byte", length: int = 64) -> Transform:
+    """Text to i32[length] (a list of S texts to i32[S, length]); `tokenizer` is a Tokenizer, "byte" or a saved file."""
+    from mmrep.data import tokenizers
+
+    tokenizer = tokenizers.load(tokenizer) if isinstance(tokenizer, str) else tokenizer
+
+    def apply(example: Example, rng: np.random.Generator) -> Example:
+        if "text" not in example:
+            return example
+        text = example["text"]
+        tokens = tokenizer.encode([text] if isinstance(text, str) else list(text), length)
+        return {**example, "text": tokens[0] if isinstance(text, str) else tokens}
+
+    return apply
+
+
+# ---- composition
+
+def views(count: int, transforms: Any, key: str = "image", to: str | None = None) -> Transform:
+    """`count` independently augmented samples of `key` stacked on a new first axis, under `to` (default: the same key)."""
+    inner = compose(transforms)
+
+    def apply(example: Example, rng: np.random.Generator) -> Example:
+        if key not in example:
+            return example
+        one = {key: example[key]}
+        return {**example, to or key: np.stack([inner(one, rng)[key] for _ in range(count)])}
+
+    return apply
+
+
+TRANSFORMS: dict[str, Callable[..., Transform]] = {
+    "resize": resize, "center_crop": center_crop, "random_crop": random_crop, "flip": flip, "rotate": rotate,
+    "intensity": intensity, "to_channels": to_channels, "to_uint8": to_uint8, "lowercase": lowercase,
+    "remove_words": remove_words, "sample_sentences": sample_sentences, "tokenize": tokenize, "views": views,
+}
+
+
+def compose(transforms: Any) -> Transform:
+    """One transform from a sequence of transforms, names, or (name, kwargs) pairs, or a dict name -> kwargs.
+
+    Raises ValueError on an unknown name (with the nearest one) and TypeError on an unknown keyword.
+    """
+    if transforms is None:
+        return lambda example, rng: example
+    if callable(transforms):
+        return transforms
+    if isinstance(transforms, Mapping) or hasattr(transforms, "items"):
+        transforms = list(transforms.items())
+    built = []
+    for entry in transforms:
+        if callable(entry):
+            built.append(entry)
+            continue
+        name, kwargs = (entry, {}) if isinstance(entry, str) else (entry[0], entry[1])
+        if name not in TRANSFORMS:
+            near = get_close_matches(name, TRANSFORMS, 1)
+            raise ValueError(f"transforms: no {name!r}" + (f"; did you mean {near[0]!r}?" if near else
+                                                           f"; there are {', '.join(TRANSFORMS)}"))
+        try:
+            built.append(TRANSFORMS[name](**dict(kwargs)))
+        except TypeError as error:
+            raise TypeError(f"transform {name!r}: {error}") from None
+
+    def apply(example: Example, rng: np.random.Generator) -> Example:
+        for transform in built:
+            example = transform(example, rng)
+        return example
+
+    return apply

@@ -1,0 +1,1 @@
+"""Decoders: tokens back to the data."""

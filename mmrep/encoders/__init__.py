@@ -1,0 +1,6 @@
+"""Encoders: arrays to tokens and a pooled vector. Pure linen modules that know nothing of objectives or devices."""
+
+from mmrep.encoders.text import TextTransformer
+from mmrep.encoders.vit import PatchTransformer
+
+ENCODERS = {"vit": PatchTransformer, "text": TextTransformer}

@@ -1,0 +1,1 @@
+"""Pure metric functions on numpy arrays: similarity, geometry, retrieval, classification, intervals."""

@@ -1,0 +1,139 @@
+"""Towers: an encoder with its projection head for every modality, as one pure `encode`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mmrep import config as cfg
+from mmrep.core.names import nearest
+from mmrep.core.step import input_name, read
+from mmrep.core.types import Array, Encoded, Net, Params, Term, View
+from mmrep.encoders import ENCODERS
+from mmrep.encoders.inputs import to_float
+from mmrep.encoders.layers import Dense
+from mmrep.fusion import NETS
+from mmrep.objectives import OBJECTIVES
+
+HEADS = ("linear", "mlp", "none")
+TERM_KEYS = ("weight", "stream", "from", "until")
+
+
+class Tower(nn.Module):
+    """An encoder (`trunk`) and the projection of its pooled output to a unit-norm embedding f32[B, dim]."""
+
+    trunk: nn.Module
+    kind: str
+    dim: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, keys: Array | None = None, mask: float | None = None, causal: bool = False) -> Encoded:
+        encoded = self.trunk(x, keys, mask, causal)
+        y = encoded.pooled
+        if self.kind == "mlp":
+            y = nn.gelu(Dense(y.shape[-1], self.dtype, name="hidden")(y))
+        if self.kind != "none":
+            y = Dense(self.dim, self.dtype, name="head")(y)
+        y = y.astype(jnp.float32)
+        y = y * jax.lax.rsqrt(jnp.maximum((y * y).sum(-1, keepdims=True), 1e-12))
+        return encoded._replace(embedding=y)
+
+
+def towers(config: Any, vocab: int, length: int) -> dict[str, Tower]:
+    """A Tower for each entry of `config.encoders`; a text encoder takes vocab and length from the tokenizer."""
+    if config.head.kind not in HEADS:
+        raise ValueError(f"config.head.kind: unknown {config.head.kind!r}; {nearest(config.head.kind, HEADS)}")
+    if not config.encoders:
+        raise ValueError("config.encoders: is empty; give e.g. {'image': {'name': 'vit'}, 'text': {'name': 'text'}}")
+    dtype = jnp.dtype(config.dtype)
+    context = {"vocab": vocab, "length": length, "dtype": dtype}
+    return {m: Tower(cfg.build(ENCODERS, spec, f"config.encoders.{m}", **context), config.head.kind, config.head.dim,
+                     dtype) for m, spec in config.encoders.items()}
+
+
+def make_encode(towers: dict[str, Tower], mean: float = 0.5, std: float = 0.5) -> Callable:
+    """encode(params["encoders"], view, x, keys | None) -> Encoded; x: the raw field, u8 pixels or i32 tokens."""
+
+    def encode(params: Params, view: View, x: Array, keys: Array | None = None) -> Encoded:
+        if view.modality not in towers:
+            raise ValueError(f"no encoder for {view.modality!r}; {nearest(view.modality, towers)}")
+        return towers[view.modality].apply({"params": params[view.modality]}, to_float(x, mean, std), keys, view.mask,
+                                           view.causal)
+
+    return encode
+
+
+def make_terms(config: Any, vocab: int) -> dict[str, Term]:
+    """The objectives of `config.objectives`, each with its stream. Raises ValueError naming what is wrong."""
+    if not config.objectives:
+        raise ValueError("config.objectives: is empty; give e.g. {'clip': {'name': 'contrastive'}}")
+    terms = {}
+    for name, spec in cfg.plain(config.objectives).items():
+        where = f"config.objectives.{name}"
+        stream = spec.get("stream", "main")
+        if stream not in config.data:
+            raise ValueError(f"{where}.stream: unknown stream {stream!r}; {nearest(stream, config.data)}")
+        kwargs = {k: v for k, v in spec.items() if k not in TERM_KEYS}
+        terms[name] = Term(cfg.build(OBJECTIVES, kwargs, where, vocab=vocab), stream)
+    for name, term in terms.items():
+        where, after = f"config.objectives.{name}", term.objective.after
+        if after is not None and (after not in terms or terms[after].stream != term.stream):
+            raise ValueError(f"{where}.after: {after!r} is no term of the same stream; {nearest(after, terms)}")
+        for view in term.objective.views.values():
+            if view.modality not in config.encoders:
+                raise ValueError(f"{where}: needs an encoder for {view.modality!r}; "
+                                 f"config.encoders has {sorted(config.encoders)}")
+            if view.net != "student" and view.net not in config.ema:
+                raise ValueError(f"{where}: needs the EMA {view.net!r}; set config.ema.{view.net} = "
+                                 "{'decay': 0.99, 'final': 1.0}")
+    return terms
+
+
+def make_nets(config: Any) -> dict[str, Net]:
+    """The shared modules of `config.nets`."""
+    return {n: cfg.build(NETS, spec, f"config.nets.{n}") for n, spec in config.nets.items()}
+
+
+def make_init(towers: dict[str, Tower], encode: Callable, nets: dict[str, Net], terms: dict[str, Term]) -> Callable:
+    """init(rng, batches, hp) -> (params, aux), to be jitted whole; batches: {stream: Batch}, of which only shapes count."""
+
+    def init(rng: Array, batches: dict[str, dict], hp: dict) -> tuple[Params, dict]:
+        def key(*path: str) -> Array:
+            out = rng
+            for part in path:  # by name, so that a new term changes no other's start
+                out = jax.random.fold_in(out, sum(ord(c) * 257**i for i, c in enumerate(part)) % 2**31)
+            return out
+
+        sample = {}  # modality -> one example of its input
+        for term in terms.values():
+            for view in term.objective.views.values():
+                sample.setdefault(view.modality, read(batches[term.stream], view._replace(row=None))[:1])
+        for stream in batches.values():
+            for m in towers:
+                if m not in sample and m in stream:
+                    sample[m] = stream[m][:1]
+        encoders = {m: t.init(key("encoders", m), to_float(sample[m]))["params"]
+                    for m, t in towers.items() if m in sample}
+        keys = jax.random.split(rng, 1)
+
+        def shape(view: View, batch: dict) -> Encoded:
+            x = batch[input_name(view)]
+            return jax.eval_shape(lambda p, x: encode(p, view, read(batch | {input_name(view): x},
+                                                                    view._replace(row=None))[:1], keys), encoders, x)
+
+        by_modality = {m: jax.eval_shape(lambda p, x, m=m: encode(p, View(m), x), encoders, x)
+                       for m, x in sample.items()}
+        objectives, aux = {}, {}
+        for name, term in terms.items():
+            o, batch = term.objective, batches[term.stream]
+            shapes = {v: shape(view, batch) for v, view in o.views.items()} | {"batch": batch, "nets": nets}
+            params, state = o.init(key("objectives", name), shapes, hp["terms"][name])
+            objectives |= {name: params} if params else {}
+            aux |= {name: state} if state else {}
+        shared = {n: net.init(key("nets", n), by_modality) for n, net in nets.items()}
+        return {"encoders": encoders, "objectives": objectives, "nets": shared}, aux
+
+    return init

@@ -1,0 +1,87 @@
+"""InfoNCE between any two views (CLIP, ConVIRT, MedCLIP's soft targets) and its queue form (MoCo)."""
+
+import jax
+import jax.numpy as jnp
+
+from mmrep.core.step import presence
+from mmrep.core.types import Array, Batch, Encoded, Objective, View
+from mmrep.objectives.allpairs import infonce
+
+
+def as_view(spec: str | dict | View, **defaults: object) -> View:
+    """A View from a modality name or a dict of View fields."""
+    if isinstance(spec, View):
+        return spec
+    return View(**(defaults | ({"modality": spec} if isinstance(spec, str) else dict(spec))))
+
+
+def logit_scale(params: dict, hp: dict) -> Array:
+    """exp of the learned log scale, clamped to `max_scale`; 1 / temperature where it is not learned."""
+    if "logit_scale" not in params:
+        return 1.0 / hp["temperature"]
+    return jnp.minimum(jnp.exp(params["logit_scale"]), hp["max_scale"])
+
+
+def contrastive(a: str | dict = "image", b: str | dict = "text", *, direction: float = 0.5, smoothing: float = 0.0,
+                temperature: float = 0.07, learn_temperature: bool = True, max_scale: float = 100.0,
+                group: bool = True, soft: bool = False, soft_temperature: float = 1.0, method: str = "auto"
+                ) -> Objective:
+    """Symmetric InfoNCE over the global batch (CLIP, Radford 2021; ConVIRT, Zhang 2022: direction 0.75).
+
+    L = mean_i [ w CE(S_i., P_i.) + (1 - w) CE(S_.i, P_.i) ], S = s u v^T over rows that hold both modalities.
+    direction: w, of a -> b. smoothing: label smoothing. group: rows with the same `group` are positives, sharing the
+    target equally. soft: targets softmax(L L^T / soft_temperature) from the batch's `soft` labels f32[B, K] instead
+    (MedCLIP, Wang 2022). method: of `allpairs.infonce`.
+    """
+    views = {"a": as_view(a), "b": as_view(b)}
+
+    def init(rng: Array, shapes: dict, hp: dict) -> tuple[dict, dict]:
+        return ({"logit_scale": -jnp.log(hp["temperature"])} if learn_temperature else {}), {}
+
+    def loss(params: dict, state: dict, encodings: dict[str, Encoded], batch: Batch, keys: Array, hp: dict, nets: dict
+             ) -> tuple[Array, dict]:
+        scale = logit_scale(params, hp)
+        value = infonce(encodings["a"].embedding, encodings["b"].embedding, scale,
+                        group=batch.get("group") if group and not soft else None,
+                        soft=batch["soft"] if soft else None, valid=presence(batch, views.values()),
+                        direction=hp["direction"], smoothing=hp["smoothing"],
+                        soft_temperature=hp["soft_temperature"], method=method)
+        return value, {"scale": scale}
+
+    return Objective(views, loss, coupled=True, needs={"a": ("embedding",), "b": ("embedding",)}, init=init,
+                     hp={"direction": direction, "smoothing": smoothing, "temperature": temperature,
+                         "max_scale": max_scale, "soft_temperature": soft_temperature})
+
+
+def moco(query: str | dict = "image", key: str | dict | None = None, *, temperature: float = 0.2, queue: int = 4096,
+         teacher: str = "teacher") -> Objective:
+    """InfoNCE of a query against the teacher's key and a queue of earlier keys (MoCo, He 2020, eq. 1).
+
+    key: the other view (default: sample 1 of the query's modality), encoded by the EMA `teacher`; queue: its length.
+    """
+    q = as_view(query)
+    views = {"query": q, "key": as_view(key or {"modality": q.modality, "sample": 1})._replace(net=teacher)}
+
+    def init(rng: Array, shapes: dict, hp: dict) -> tuple[dict, dict]:
+        keys = jax.random.normal(rng, (queue, shapes["key"].embedding.shape[-1]))
+        return {}, {"queue": keys / jnp.linalg.norm(keys, axis=1, keepdims=True), "at": jnp.zeros((), jnp.int32)}
+
+    def loss(params: dict, state: dict, encodings: dict[str, Encoded], batch: Batch, keys: Array, hp: dict, nets: dict
+             ) -> tuple[Array, dict]:
+        q, k = encodings["query"].embedding, encodings["key"].embedding
+        positive = (q * k).sum(1) / hp["temperature"]
+        negative = jax.nn.logsumexp(q @ state["queue"].T / hp["temperature"], axis=1)
+        return jnp.logaddexp(positive, negative) - positive, {"accuracy": (positive > negative).astype(jnp.float32)}
+
+    def update(state: dict, encodings: dict[str, Encoded], batch: Batch, hp: dict) -> dict:
+        new, here = encodings["key"].embedding, presence(batch, views.values())
+        if len(new) > queue:
+            raise ValueError(f"moco: a queue of {queue} is shorter than the batch, {len(new)}")
+        # absent rows take no slot: the others move up
+        slot = (state["at"] + jnp.cumsum(here) - 1) % queue
+        slot = jnp.where(here, slot, queue)
+        return {"queue": state["queue"].at[slot].set(new, mode="drop"),
+                "at": ((state["at"] + here.sum()) % queue).astype(jnp.int32)}
+
+    return Objective(views, loss, coupled=False, needs={"key": ("embedding",)}, init=init, update=update,
+                     hp={"temperature": temperature})

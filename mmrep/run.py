@@ -1,0 +1,198 @@
+"""A run's parts from its config: what `train`, `evaluate`, `check` and `bench` share. Nothing here compiles."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmrep import config as cfg
+from mmrep.core import optim, sharding, step, tree
+from mmrep.core.names import nearest
+from mmrep.core.types import TrainState
+from mmrep.data import pipeline, streams
+from mmrep.model import make_encode, make_init, make_nets, make_terms, towers
+
+
+class Run(NamedTuple):
+    """A config, resolved and checked. `hp`: every traced scalar; `shapes`, `placed`: TrainState of shapes, shardings."""
+
+    config: Any
+    mesh: Any
+    tokenizer: Any
+    sources: dict[str, Any]
+    specs: dict[str, Any]
+    encode: Any
+    terms: dict
+    total: int
+    hp: dict
+    shapes: TrainState
+    placed: TrainState
+    init: Any
+    step: Any
+    frozen: set
+    planned: dict
+    names: list[str]
+    program: str
+
+
+def assemble(config: Any, workdir: Path | None = None, devices: list | None = None) -> Run:
+    """Resolve every name, duration and rule. Raises ValueError naming the config path of the first thing wrong."""
+    streams.check_streams(config.data)
+    mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor, devices)
+    check_batches(config, mesh)
+    check_names(config)
+    sources = {n: streams.open_source(s, "train", f"config.data.{n}") for n, s in config.data.items()}
+    tokenizer = streams.open_tokenizer(config, sources, workdir and workdir / "tokenizer.json")
+    specs = {n: pipeline.probe(sources[n], train_transform(config, n, tokenizer), config.seed) for n in sources}
+    built = towers(config, tokenizer.vocab_size, config.tokenizer.length)
+    encode = make_encode(built, config.inputs.mean, config.inputs.std)
+    terms, nets = make_terms(config, tokenizer.vocab_size), make_nets(config)
+    total, hp = hyperparameters(config, terms, {n: len(s) for n, s in sources.items()})
+    tx = optim.transform(config.optim.name, **cfg.plain(config.optim.kwargs))
+    rules = {str(i): dict(r) for i, r in enumerate(cfg.plain(config.rules))}
+
+    init_params = make_init(built, encode, nets, terms)
+    example = {n: batch_like(spec, config.data[n].batch) for n, spec in specs.items()}
+    shape_of = jax.eval_shape(lambda: init_params(jax.random.key(0), _zeros(example), hp))[0]
+    planned = optim.plan(rules, tree.paths(shape_of))
+    frozen = optim.frozen(rules, planned)
+    ema_names = tuple(sorted(config.ema))
+
+    def init(seed: jax.Array, hp: dict) -> TrainState:
+        rng = jax.random.key(seed)
+        params, aux = init_params(jax.random.fold_in(rng, 0), _zeros(example), hp)
+        trained = tree.prune(params, lambda p: p not in frozen)
+        ema = {n: jax.tree.map(jnp.copy, trained.get("encoders", {})) for n in ema_names}
+        return TrainState(jnp.zeros((), jnp.int32), params, tx.init(trained), ema, aux, jax.random.fold_in(rng, 1))
+
+    shapes = jax.eval_shape(init, 0, hp)
+    placed = sharding.state_shardings(mesh, shapes, optim.wanted_specs(rules, planned), config.mesh.min_shard)
+    loss = step.make_loss(encode, nets, terms, config.micro)
+    train_step = step.make_step(loss, tx, optim.SCHEDULES[config.optim.schedule], planned, frozen, ema_names,
+                                config.optim.clip > 0)
+    return Run(config, mesh, tokenizer, sources, specs, encode, terms, total, hp, shapes, placed, init, train_step,
+               frozen, planned, step.finite_names(shapes.params, frozen), program_key(config, hp))
+
+
+def train_transform(config: Any, stream: str, tokenizer: Any, train: bool = True) -> Any:
+    """The transform of a stream's examples."""
+    return streams.stream_transform(config.data[stream], tokenizer, config.tokenizer.length, train,
+                                    f"config.data.{stream}")
+
+
+def check_batches(config: Any, mesh: Any) -> None:
+    """Raise ValueError where a batch does not divide over mesh x micro-batches or hosts."""
+    shards = sharding.row_shards(mesh)
+    for name, stream in config.data.items():
+        if config.micro < 1 or stream.batch % (shards * config.micro):
+            good = max(shards * config.micro, 1)
+            raise ValueError(f"config.data.{name}.batch: {stream.batch} does not divide over {shards} row shards "
+                             f"(config.mesh data x fsdp) x {config.micro} micro-batches (config.micro); "
+                             f"use a multiple of {good}, e.g. {max(1, round(stream.batch / good)) * good}")
+        if stream.batch % jax.process_count():
+            raise ValueError(f"config.data.{name}.batch: {stream.batch} does not divide over {jax.process_count()} hosts")
+
+
+def check_names(config: Any) -> None:
+    """Raise ValueError for a schedule, dtype or EMA entry that does not exist."""
+    if config.optim.schedule not in optim.SCHEDULES:
+        raise ValueError(f"config.optim.schedule: unknown {config.optim.schedule!r}; "
+                         f"{nearest(config.optim.schedule, optim.SCHEDULES)}")
+    if config.dtype not in ("float32", "bfloat16"):
+        raise ValueError(f"config.dtype: {config.dtype!r}; {nearest(config.dtype, ('float32', 'bfloat16'))}")
+    for name, ema in config.ema.items():
+        for key in ema:
+            if key not in ("decay", "final"):
+                raise ValueError(f"config.ema.{name}.{key}: unknown key; {nearest(key, ('decay', 'final'))}")
+
+
+def hyperparameters(config: Any, terms: dict, examples: dict[str, int]) -> tuple[int, dict]:
+    """Total steps, and the traced scalars as a nested dict of numpy scalars. Durations are in steps of stream `main`."""
+    main = "main" if "main" in config.data else sorted(config.data)[0]
+    size = dict(batch=config.data[main].batch, examples=examples[main])
+    total = cfg.steps(config.total, "config.total", **size)
+    if total < 1:
+        raise ValueError(f"config.total: {config.total!r} is {total} steps; give at least one")
+
+    def duration(value: Any, where: str) -> np.float32:
+        return np.float32(cfg.steps(value, where, **size, total=total))
+
+    o = config.optim
+    hp: dict = {"optim": {"lr": o.lr, "wd": o.wd, "end": o.end, "clip": o.clip, "total": total,
+                          "warmup": duration(o.warmup, "config.optim.warmup"),
+                          "cooldown": duration(o.cooldown, "config.optim.cooldown")}, "rules": {}, "terms": {}, "ema": {}}
+    for i, rule in enumerate(cfg.plain(config.rules)):
+        traced = {k: rule[k] for k in ("lr", "wd", "layer_decay") if k in rule}
+        traced |= {k: duration(rule[k], f"config.rules[{i}].{k}") for k in optim.WINDOW if k in rule}
+        hp["rules"][str(i)] = traced
+    for name, spec in cfg.plain(config.objectives).items():
+        where = f"config.objectives.{name}"
+        traced = dict(terms[name].objective.hp) | {"weight": spec.get("weight", 1.0)}
+        hp["terms"][name] = traced | {k: duration(spec[k], f"{where}.{k}") for k in optim.WINDOW if k in spec}
+    for name, ema in cfg.plain(config.ema).items():
+        hp["ema"][name] = {"decay": ema.get("decay", 0.999), "final": ema.get("final", ema.get("decay", 0.999))}
+    return total, jax.tree.map(np.float32, hp)
+
+
+def program_key(config: Any, hp: dict) -> str:
+    """Names the compiled program: the config without what is traced (hyper-parameters, seed, durations, data)."""
+    c = cfg.plain(config)
+    for key in ("seed", "total", "evals", "eval", "save", "log", "init", "stages", "loader"):
+        c.pop(key, None)
+    for key in ("lr", "wd", "warmup", "end", "cooldown"):
+        c["optim"].pop(key)
+    c["optim"]["clip"] = c["optim"]["clip"] > 0
+    for i, rule in enumerate(c["rules"]):
+        for key in hp["rules"][str(i)]:
+            rule[key] = key
+    for name, spec in c["objectives"].items():
+        for key in hp["terms"][name]:
+            spec.pop(key, None)
+    c["ema"] = sorted(c["ema"])
+    c["data"] = {n: s["batch"] for n, s in c["data"].items()}
+    return cfg.digest(c)
+
+
+def batch_like(spec: dict, batch: int) -> dict[str, Any]:
+    """Shapes of a global batch, from the pipeline's spec of a row."""
+    like = {k: jax.ShapeDtypeStruct((batch, *shape), dtype) for k, (shape, dtype) in spec.items() if shape is not None}
+    present = {k: jax.ShapeDtypeStruct((batch,), bool) for k in spec if k in streams.sources.MODALITIES}
+    return like | {"present": present, "index": jax.ShapeDtypeStruct((batch,), jnp.int32),
+                   "valid": jax.ShapeDtypeStruct((batch,), bool)}
+
+
+def _zeros(like: Any) -> Any:
+    return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), like)
+
+
+def describe(config: Any) -> dict[str, Any]:
+    """What a run folder records besides its config: commit, versions, devices."""
+    import importlib.metadata
+    import subprocess
+
+    root = Path(__file__).resolve().parent.parent
+    try:
+        git = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=root, capture_output=True,
+                             text=True, timeout=10).stdout.strip()
+    except OSError:
+        git = ""
+    packages = ("mmrep", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "tensorflow-datasets")
+    versions = {}
+    for name in packages:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {"config_hash": cfg.digest(config), "commit": git or "unknown", "versions": versions,
+            "devices": sorted({d.device_kind for d in jax.devices()}), "device_count": jax.device_count(),
+            "hosts": jax.process_count()}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a file that is either the old one or the whole new one."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+    part.replace(path)
