@@ -36,7 +36,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.init = {"path": "", "only": ".*", "rename": {}}   # start from another run's params
 
     c.evals = {}               # name -> {name, **kwargs}
-    c.eval = {"every": "0 steps", "batch": 256, "limit": 2048}
+    c.eval = {"every": "0 steps", "batch": 256, "limit": 4096, "controls": ("untrained", "raw_pca")}
     c.save = {"every": "25%", "metric": "", "mode": "max", "keep": 2}
     c.log = {"every": "10 steps", "tensorboard": False}
     c.stages = ()              # dicts of overrides, run in sequence, each from the last one's params

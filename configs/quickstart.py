@@ -24,4 +24,12 @@ def get_config(arg: str = ""):
                                   "modalities": ("image", "text")},
                        "batch": 32 if a.smoke else 128, "cache_mib": 512}}
     c.optim.lr = 7e-4
+    c.evals = {
+        "zeroshot": {"name": "zeroshot", "label": "class", "prompts": "phantom"},
+        "zeroshot_findings": {"name": "zeroshot", "label": "findings", "prompts": "phantom"},
+        "retrieval": {"name": "retrieval"},
+        "probe": {"name": "probe", "label": "findings"},
+        "probe_class": {"name": "probe", "label": "class", "fractions": (1.0,)},
+        "alignment": {"name": "alignment", "limit": 512},
+    }
     return c

@@ -1,1 +1,10 @@
-"""mmrep: representation learning for medical multimodal data in JAX."""
+"""mmrep: how medical modalities align, as pure functions over sharded JAX."""
+
+__version__ = "0.1.0"
+
+
+def load(workdir, step=None):
+    """(model, params, config) of a run; see `mmrep.evaluate.load`."""
+    from mmrep.evaluate import load
+
+    return load(workdir, step)

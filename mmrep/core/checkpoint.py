@@ -3,7 +3,6 @@
 A checkpoint is the TrainState as nested dicts of arrays with string keys; the data position is a function of its step.
 """
 
-import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,12 +46,14 @@ def open_folder(folder: Path, keep: int = 2, metric: str = "", mode: str = "max"
     if mode not in ("max", "min"):
         raise ValueError(f"config.save.mode: {mode!r}; valid: max, min")
     folder = Path(folder).resolve()
-    policies: list = [ocp.checkpoint_managers.LatestN(1 if metric else max(keep, 1))]
+    policies = ocp.checkpoint_managers
+    kept: list = [policies.LatestN(1 if metric else max(keep, 1))]
     if metric:
-        policies.append(ocp.checkpoint_managers.BestN(get_metric_fn=lambda m: m[metric], n=keep, reverse=mode == "min"))
+        kept.append(policies.BestN(get_metric_fn=lambda m: m[metric], n=keep, reverse=mode == "min",
+                                   keep_checkpoints_without_metrics=False))
     options = ocp.CheckpointManagerOptions(
-        preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(policies), enable_async_checkpointing=True,
-        create=True)
+        preservation_policy=policies.AnyPreservationPolicy(kept), create=True, cleanup_tmp_directories=True,
+        best_fn=(lambda m: m[metric]) if metric else None, best_mode=mode)
     return Manager(ocp.CheckpointManager(folder, options=options), folder)
 
 
@@ -81,11 +82,6 @@ def close(manager: Manager) -> None:
 def latest(manager: Manager) -> int | None:
     """The newest whole checkpoint's step."""
     return manager.orbax.latest_step()
-
-
-def best(manager: Manager) -> int | None:
-    """The best checkpoint's step by the metric; the newest where there is none."""
-    return manager.orbax.best_step() or manager.orbax.latest_step()
 
 
 def restore(manager: Manager, step: int, like: TrainState, shardings: TrainState) -> TrainState:
@@ -131,22 +127,25 @@ def check_same(saved: dict[str, tuple], wanted: dict[str, tuple], where: str) ->
                              "with, another --workdir, or config.init.path to take over what fits")
 
 
-def read_params(workdir: Path, step: int | None = None) -> dict:
-    """The params of a run's best (or the given) checkpoint as numpy. Raises FileNotFoundError where there is none."""
+def read_params(workdir: Path, step: int | None = None, metric: str = "", mode: str = "max") -> dict:
+    """{"params", "ema"} of a run's checkpoint as numpy: of `step`, else the best by `metric`, else the newest.
+
+    Raises FileNotFoundError where there is none.
+    """
     import orbax.checkpoint as ocp
 
     folder = Path(workdir).resolve() / "checkpoints"
-    note = folder / "best.json"
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{workdir}: no checkpoints folder; is it a run's workdir?")
-    steps = sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit())
+    steps = sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit()) if folder.is_dir() else []
     if not steps:
-        raise FileNotFoundError(f"{workdir}: holds no finished checkpoint")
-    if step is None:
-        step = json.loads(note.read_text())["step"] if note.is_file() else steps[-1]
-    if step not in steps:
+        raise FileNotFoundError(f"{workdir}: holds no finished checkpoint; is it a run's workdir?")
+    if step is not None and step not in steps:
         raise FileNotFoundError(f"{workdir}: no checkpoint of step {step}; there are {steps}")
-    with ocp.CheckpointManager(folder) as manager:
+    with ocp.CheckpointManager(folder, options=ocp.CheckpointManagerOptions(read_only=True)) as manager:
+        if step is None:
+            scores = {s: (manager.metrics(s) or {}).get(metric) for s in steps} if metric else {}
+            judged = [s for s in steps if scores.get(s) is not None]
+            sign = 1 if mode == "max" else -1
+            step = max(judged, key=lambda s: sign * scores[s]) if judged else steps[-1]
         saved = manager.item_metadata(step).tree
         wanted = jax.tree.map(lambda m: np.zeros(m.shape, m.dtype), saved)
         parts = manager.restore(step, args=ocp.args.StandardRestore(wanted))

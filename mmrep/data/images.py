@@ -108,6 +108,17 @@ def decode(data: bytes | np.ndarray, channels: int = 1, bits: int = 8, size_hint
     return _fit(pixels[..., None] if channels == 1 else pixels, channels, bits)
 
 
+def decode_mask(data: bytes | np.ndarray) -> np.ndarray:
+    """Decode a mask of class numbers to u8 [H, W, 1]: palette indices as stored, and 0 / 255 (or 1-bit) as 0 / 1."""
+    if not isinstance(data, np.ndarray):
+        from PIL import Image
+
+        with Image.open(io.BytesIO(data)) as image:
+            data = np.asarray(image if image.mode in ("1", "L", "P") else image.convert("L"))
+    mask = (data if data.ndim == 3 else data[..., None]).astype(np.uint8)
+    return mask // 255 if np.isin(mask, (0, 255)).all() else mask
+
+
 def _fit(pixels: np.ndarray, channels: int, bits: int) -> np.ndarray:
     """Pixels [H, W, C] in the wanted number of channels and bits."""
     if pixels.dtype not in (np.uint8, np.uint16):

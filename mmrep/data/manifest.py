@@ -6,14 +6,15 @@ group or case gets an id of its own; a null tabular cell follows `missing`. Clas
 over the WHOLE file, so that every split and filter agrees on them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mmrep.data.images import decode, decode_errors, describe, nearby, open_images
+from mmrep.data.images import decode, decode_errors, decode_mask, describe, nearby, open_images
 from mmrep.data.sources import BadRow, Example
 from mmrep.data.tables import Table, find_table, identities, matches, numbers, vocabulary
 
@@ -26,16 +27,17 @@ class Manifest:
 
     Beside the source's attributes: `label_names` {label: class names}, `category_names` {column: values, 0 is null},
     `tabular_names`, `tabular_mean` and `tabular_std` f32[F] (over the training split), `rows` i64[n] (rows of the
-    file), `skipped` (number of rows dropped as bad), `problems` {row: why}, `on_error`.
+    file), `skipped` (number of rows dropped as bad), `problems` {row: (kind of error, why)}, `on_error`.
     """
 
     def __init__(self, table: Table, rows: np.ndarray, store: Any, options: dict[str, Any]):
-        self.table, self.store, self.options = table, store, options
+        self.table, self.store = table, store
         self.on_error: str = options["on_error"]
+        self._decode = partial(decode, **{key: options[key] for key in ("channels", "bits", "size_hint")})
         self.rows = rows
         self.label_names: dict[str, list[str]] = {}
         self.category_names: dict[str, list[str]] = {}
-        self.problems: dict[int, Exception] = {}
+        self.problems: dict[int, tuple[type[Exception], str]] = {}
         self._cells: dict[str, Any] = {}  # key -> one value a row of the file
 
     @property
@@ -54,9 +56,9 @@ class Manifest:
             if value is None or key == "tabular" and not self._tabular_here[row]:
                 continue
             if key == "image":
-                value = self._picture(row, value, self.options["channels"], self.options["bits"], self.options["size_hint"])
+                value = self._picture(row, value, self._decode)
             elif key.startswith("mask/"):
-                value = self._picture(row, value, 1, 8, None)
+                value = self._picture(row, value, decode_mask)
             example[key] = value
         # A picture decoded at a smaller scale needs its masks at that scale.
         for key in [k for k in example if k.startswith("mask/") and "image" in example]:
@@ -66,12 +68,22 @@ class Manifest:
                 example[key] = resample(example[key], *example["image"].shape[:2], "nearest")
         return example
 
-    def _picture(self, row: int, name: str, channels: int, bits: int, size_hint: int | None) -> np.ndarray:
+    @property
+    def cases(self) -> np.ndarray | None:
+        """Case id of every row, i32[n], or None where the table has none."""
+        return self._cells["case"][self.rows] if "case" in self._cells else None
+
+    def texts(self, rows: Sequence[int] | np.ndarray | None = None) -> list[Any]:
+        """Texts of some rows (all by default), None where absent, without decoding a picture."""
+        cells = self._cells.get("text")
+        return [cells[row] if cells else None for row in (self.rows if rows is None else self.rows[rows])]
+
+    def _picture(self, row: int, name: str, read: Callable) -> np.ndarray:
         try:
-            return decode(self.store.read(name), channels, bits, size_hint)
+            return read(self.store.read(name))
         except decode_errors() as error:
-            raise BadRow(f"{self.table.where(row)}: image {name!r}: {describe(error)}; mend it, or pass on_error='skip'",
-                         self.on_error == "skip") from None
+            raise BadRow(f"manifest {self.table.where(row)}: image {name!r}: {describe(error)}; mend it, or pass "
+                         "on_error='skip'", self.on_error == "skip") from None
 
 
 def manifest(path: str | Path, split: str, images: str | Path | None = None, columns: Mapping[str, Any] | None = None,
@@ -127,13 +139,12 @@ def manifest(path: str | Path, split: str, images: str | Path | None = None, col
     for key in ("group", "case"):
         if key in columns:
             source._cells[key] = identities(table[columns[key]])
-    if source.problems:
-        if on_error == "raise":
-            raise source.problems[min(source.problems)]
-        source.rows = np.array([row for row in rows if row not in source.problems], np.int64)
-        if not len(source.rows):
-            raise ValueError(f"manifest {table.path}: every row of split {split!r} is bad; the first: "
-                             f"{source.problems[min(source.problems)]}")
+    source.rows = np.array([row for row in rows if row not in source.problems], np.int64)
+    if source.problems and (on_error == "raise" or not len(source.rows)):
+        first = min(source.problems)
+        kind, message = source.problems[first]
+        every = "every row is bad: " if on_error == "skip" else ""
+        raise kind(f"manifest {every}{table.where(first)}: {message}")
     source.fields = tuple(key for key in ("image", "text", "tabular", "category") if key in columns)
     given = [*source.fields, *(f"mask/{name}" for name, _ in _named(columns.get("mask", {})))]
     source.has = {key: np.array([source._cells[key][row] is not None for row in source.rows]) for key in given}
@@ -190,10 +201,7 @@ def _listed(columns: str | Sequence[str]) -> list[str]:
 
 
 def _bad(source: Manifest, row: int, message: str, kind: type[Exception] = ValueError) -> None:
-    # Finding a row's line reads the file again: do it once when raising, not for each of many skipped rows.
-    first = source.on_error == "raise" and not source.problems
-    where = source.table.where(row) if first else f"{source.table.path} row {row + 1}"
-    source.problems.setdefault(int(row), kind(f"{where}: {message}"))
+    source.problems.setdefault(int(row), (kind, message))
 
 
 def _open_store(table: Path, images: str | Path | None) -> Any:
@@ -274,7 +282,7 @@ def _categories(source: Manifest, columns: list[str]) -> np.ndarray:
 
 
 def _labels(source: Manifest, name: str, column: str | Sequence[str]) -> Any:
-    """i32 (null -1), f32 (null NaN), class numbers of text, or u8 vectors from several columns or a list or dict cell."""
+    """i32 (null -1), f32 (null NaN), class numbers of text, or u8 vectors of several columns or a list or dict cell."""
     table = source.table
     if not isinstance(column, str):
         parts = [numbers(table[c], table.typed) for c in column]
@@ -293,7 +301,11 @@ def _labels(source: Manifest, name: str, column: str | Sequence[str]) -> Any:
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise ValueError(f"manifest {table.path}: label {name!r}: every cell of {column!r} must hold the same keys "
                              f"with 0 or 1 ({error!r})") from None
-    values = numbers(cells, table.typed)
+    try:
+        values = numbers(cells, table.typed)
+    except OverflowError as error:
+        raise ValueError(f"manifest {table.path}: label {name!r}: column {column!r}: {error}; use it as case or group, "
+                         f"or number its values") from None
     if values is not None:
         return values
     names = vocabulary(cells)

@@ -44,8 +44,8 @@ class Mixture:
         for name, source in sources.items():
             for label, classes in getattr(source, "label_names", {}).items():
                 if self.label_names.setdefault(label, classes) != classes:
-                    raise ValueError(f"mixture: label {label!r} of {name!r} has classes {classes[:5]}, another component "
-                                     f"has {self.label_names[label][:5]}: the same index would mean two things; rename one")
+                    raise ValueError(f"mixture: label {label!r} of {name!r} has classes {classes[:5]}, another has "
+                                     f"{self.label_names[label][:5]}: one number would mean two things; rename one")
 
     def __len__(self) -> int:
         return int(self.offsets[-1])

@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from mmrep.data.batches import AUGMENT, Spec, probe, read_rows, stack, stack_block
 from mmrep.data.mixture import Mixture, interleave
-from mmrep.data.sources import MODALITIES, BadRow, Example
+from mmrep.data.sources import BadRow
 from mmrep.data.transforms import Transform, compose, philox
 
-_ORDER, _AUGMENT, _MIX, _COMPONENT = 1, 2, 3, 16  # tags that keep the random streams of one seed apart
+_ORDER, _MIX, _COMPONENT = 1, 3, 16  # tags that keep the random streams of one seed apart; AUGMENT is 2
 _FOREVER = 2**40  # steps; grain wants a length
-
-Spec = dict[str, tuple[tuple[int, ...] | None, np.dtype | None]]  # key -> (shape, dtype) of one row; None for str
 
 
 def plan(n: int, batch: int, seed: int, shuffle: bool = True, tag: int = _ORDER) -> Callable[[int], tuple]:
@@ -58,160 +57,6 @@ def source_plan(source: Any, batch: int, seed: int, shuffle: bool = True) -> Cal
     return interleave(tuple(plans), source.offsets, lambda step: philox(seed, _MIX, step).permutation(batch))
 
 
-# ---- reading
-
-def read_rows(source: Any, ids: np.ndarray) -> list[Example | BadRow]:
-    """Examples of the rows, in order, by the source's `block` where it has one; a row that cannot be read is its BadRow."""
-    if not len(ids):
-        return []
-    if isinstance(source, Mixture):
-        out: list[Any] = [None] * len(ids)
-        which, inner = source.locate(ids)
-        for component in np.unique(which):
-            places = np.flatnonzero(which == component)
-            for place, example in zip(places, read_rows(source.components[component], inner[places])):
-                out[place] = example if isinstance(example, BadRow) else source.adapt(example, int(component))
-        return out
-    if hasattr(source, "block"):
-        try:
-            return _unstack(source.block(np.asarray(ids)), len(ids))
-        except BadRow:
-            pass  # one bad row must not cost the block: find it row by row
-    return [_read_row(source, int(row)) for row in ids]
-
-
-def _read_row(source: Any, row: int) -> Example | BadRow:
-    try:
-        return source[row]
-    except BadRow as error:
-        return error
-    except OSError as error:
-        return BadRow(f"row {row}: {error}")
-
-
-def _unstack(block: Mapping[str, Any], n: int) -> list[Example]:
-    present = block.get("present", {})
-    keys = [key for key in block if key != "present"]
-    return [{key: block[key][i] for key in keys if key not in present or np.all(present[key][i])
-             or np.ndim(present[key]) == 2} for i in range(n)]
-
-
-# ---- stacking
-
-def _array(value: Any) -> np.ndarray:
-    """Numbers as the batch holds them: i32 and f32; pixels keep u8 or u16."""
-    value = np.asarray(value)
-    if value.dtype.kind in "iu" and value.dtype not in (np.uint8, np.uint16):
-        return value.astype(np.int32)
-    return value.astype(np.float32) if value.dtype.kind == "f" else value
-
-
-def probe(source: Any, transforms: Any = None, seed: int = 0) -> Spec:
-    """Shape and dtype of every key, from the first readable rows (of every component) that hold each modality.
-
-    Deterministic, so every host zero-fills an absent modality alike. Raises ValueError when no row holds a field.
-    """
-    transform = compose(transforms)
-    spec: Spec = {}
-    for source in source.components if isinstance(source, Mixture) else (source,):
-        found: set[str] = set()
-        for field in dict.fromkeys((*source.fields, *getattr(source, "has", ()))) or ("",):
-            if field in found:
-                continue
-            rows = np.flatnonzero(source.has[field]) if field in getattr(source, "has", {}) else range(len(source))
-            for row in rows:
-                example = _read_row(source, int(row))
-                if isinstance(example, BadRow):
-                    if not example.skip:
-                        raise example
-                    continue
-                if field and field not in example:
-                    continue
-                found |= set(example)
-                example = transform(dict(example), philox(seed, _AUGMENT, int(row)))
-                for key, value in example.items():
-                    if key not in ("present", "index"):
-                        value = None if isinstance(value, (str, list)) else _array(value)  # text not yet tokenized
-                        spec.setdefault(key, (None, None) if value is None else (value.shape, value.dtype))
-                break
-            else:
-                raise ValueError(f"no row of {len(source)} has modality {field!r}: leave it out of the source's columns, "
-                                 f"or pass spec= of a split that has it")
-    return spec
-
-
-def _fill(key: str, shape: tuple, dtype: np.dtype, index: int) -> np.ndarray:
-    """Value of an absent key: zeros for modalities and masks, -1 or NaN for labels, an id of its own for groups."""
-    if key in ("group", "case"):
-        return np.full(shape, -2 - index, dtype)  # equal ids mean "positive pair": an unknown one must match nothing
-    if key.startswith("label/") and dtype != np.uint8:
-        return np.full(shape, np.nan if dtype.kind == "f" else -1, dtype)
-    return np.zeros(shape, dtype)
-
-
-def stack(examples: list[Example | None], spec: Spec, index: np.ndarray) -> dict[str, Any]:
-    """Batch of examples (None = a masked row): every key of the spec, `present`, `index` i32[B], `valid` bool[B].
-
-    Raises ValueError naming row and shape where rows differ from the spec, or hold a key that the spec lacks.
-    """
-    batch: dict[str, Any] = {}
-    rows = [example or {} for example in examples]
-    for row, example in zip(index, rows):
-        unknown = [key for key in example if key not in spec and key not in ("present", "index")]
-        if unknown:
-            raise ValueError(f"row {row}: has {unknown[0]!r}, which the source's first rows lack; name it in the "
-                             f"source's fields")
-    for key, (shape, dtype) in spec.items():
-        if shape is None:
-            batch[key] = [example.get(key, "") for example in rows]
-            continue
-        out = np.empty((len(rows), *shape), dtype)
-        for i, example in enumerate(rows):
-            if key not in example:
-                out[i] = _fill(key, shape, dtype, int(index[i]))
-                continue
-            value = _array(example[key])
-            if value.shape != shape:
-                advice = "add resize" if key == "image" or key.startswith("mask/") else "make the rows alike"
-                raise ValueError(f"row {index[i]}: {key} is {value.shape} where the batch has {shape}; {advice}")
-            if value.dtype != dtype:
-                raise ValueError(f"row {index[i]}: {key} is {value.dtype} where the batch has {dtype}; "
-                                 f"{'add to_uint8' if key == 'image' else 'make the rows alike'}")
-            out[i] = value
-        batch[key] = out
-    batch["present"] = {}
-    for key in spec:
-        if key in MODALITIES or key.startswith("mask/"):
-            flags = [example.get("present", {}).get(key, key in example) for example in rows]
-            samples = next((np.shape(flag) for flag in flags if np.ndim(flag)), ())
-            batch["present"][key] = np.stack([np.broadcast_to(np.asarray(flag, bool), samples) for flag in flags])
-    batch["index"] = np.asarray(index, np.int32)
-    batch["valid"] = np.array([example is not None for example in examples])
-    return batch
-
-
-def stack_block(block: Mapping[str, Any], spec: Spec, index: np.ndarray) -> dict[str, Any] | None:
-    """A whole block as a batch without touching its rows one by one; None where it does not fit and `stack` must say why."""
-    batch: dict[str, Any] = {"present": {}, "index": np.asarray(index, np.int32), "valid": np.ones(len(index), bool)}
-    if set(block) - {"present", "index"} != set(spec):
-        return None
-    for key, (shape, dtype) in spec.items():
-        value = block[key] if shape is None else _array(block[key])
-        here = np.asarray(block.get("present", {}).get(key, True), bool)
-        if here.ndim > 1 or shape is not None and (value.shape[1:] != shape or value.dtype != dtype):
-            return None
-        if not here.all():
-            if shape is None:
-                value = [text if flag else "" for text, flag in zip(value, here)]
-            else:
-                value = value.copy()
-                value[~here] = 0
-        batch[key] = value
-        if key in MODALITIES or key.startswith("mask/"):
-            batch["present"][key] = np.broadcast_to(here, len(index)).copy()
-    return batch
-
-
 class _Steps:
     """What grain reads: element i is the local batch of step start + i."""
 
@@ -239,13 +84,13 @@ class _Steps:
         for place, example in zip(np.flatnonzero(real), read_rows(self.source, ids[real])):
             row = int(ids[place])
             if isinstance(example, BadRow):
-                if self.on_error == "raise" or (self.on_error is None and not example.skip):
+                if self.on_error == "raise" or self.on_error is None and not example.skip:
                     raise example
                 bad[row] = str(example)
             elif self.transform is None:
                 examples[place] = example
             else:
-                examples[place] = self.transform(example, philox(self.seed, _AUGMENT, row, int(epochs[place])))
+                examples[place] = self.transform(example, philox(self.seed, AUGMENT, row, int(epochs[place])))
         return stack(examples, self.spec, ids + self.index_offset), bad
 
 
@@ -321,11 +166,12 @@ def train_batches(source: Any, batch: int, seed: int, transforms: Any = None, st
     `batch` is the global batch size; host h gets its rows [h * batch / hosts, (h + 1) * batch / hosts). `on_error`:
     raise, skip (a row that cannot be read becomes a masked row), or None (what the source's own `on_error` says).
     `index_offset` is added to `index`, to keep several streams apart. Raises ValueError on sizes that do not divide,
-    fewer rows than the batch, rows of different shapes.
+    fewer rows than the batch, rows of different shapes. `index` is the row number in `source` (for a mixture, plus the
+    component's offset), whatever index the source itself gives.
     """
     block = _local(batch, host, hosts)
     rows = source_plan(source, batch, seed, shuffle)
-    spec = probe(source, transforms, seed) if spec is None else spec
+    spec = probe(source, transforms, seed, on_error) if spec is None else spec
     length = _FOREVER if steps is None else max(steps - start, 0)
     return Batches(_Steps(source, rows, transforms, spec, seed, start, length, block, on_error, index_offset),
                    threads, prefetch)
@@ -339,7 +185,7 @@ def eval_batches(source: Any, batch: int, transforms: Any = None, host: int = 0,
     The last batch is padded with masked rows (`valid` False); pass the training `spec` where a split lacks a modality.
     """
     block = _local(batch, host, hosts)
-    spec = probe(source, transforms, seed) if spec is None else spec
+    spec = probe(source, transforms, seed, on_error) if spec is None else spec
     length = -(-len(source) // batch)
     rows = lambda step: (np.arange(step * batch, (step + 1) * batch), 0)  # noqa: E731
     return Batches(_Steps(source, rows, transforms, spec, seed, 0, length, block, on_error, index_offset),

@@ -72,6 +72,10 @@ class Subset:
             self.has = {key: value[rows] for key, value in source.has.items()}
         if hasattr(source, "block"):
             self.block = lambda wanted: source.block(rows[wanted])
+        if hasattr(source, "texts"):
+            self.texts = lambda wanted=None: source.texts(rows if wanted is None else rows[wanted])
+        if getattr(source, "cases", None) is not None:
+            self.cases = source.cases[rows]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -80,7 +84,7 @@ class Subset:
         return self.source[int(self.rows[row])]
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("source", "has", "block") or name.startswith("__"):
+        if name in ("source", "has", "block", "texts", "cases") or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.source, name)
 
@@ -88,6 +92,21 @@ class Subset:
 def subset(source: Any, rows: Sequence[int] | np.ndarray) -> Subset:
     """Source over `rows` (i[k] row numbers or bool[len] mask) of another. Raises ValueError on a row out of range."""
     return Subset(source, rows)
+
+
+def fraction(source: Any, share: float, seed: int = 0) -> Subset:
+    """A fixed random share (0, 1] of the rows, or of the cases where the source has `cases` i32[n]; smaller ones nest.
+
+    Raises ValueError on a share out of range.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"fraction: the share must lie in (0, 1], got {share}")
+    cases = getattr(source, "cases", None)
+    units, which = np.unique(np.arange(len(source)) if cases is None else cases, return_inverse=True)
+    order = np.random.Generator(np.random.Philox(seed)).permutation(len(units))
+    taken = np.zeros(len(units), bool)
+    taken[order[:max(int(np.ceil(share * len(units) - 1e-9)), 1)]] = True
+    return Subset(source, np.flatnonzero(taken[which]))
 
 
 class Cached:
@@ -131,7 +150,7 @@ def cached(source: Any, limit_bytes: int = 4 * 2**30, prepare: Callable | None =
     """Decoded cache in memory (first come, first kept, up to `limit_bytes`).
 
     `prepare` is a deterministic transform applied before storing, e.g. a resize, so that the small picture is what is
-    kept. Cached arrays are read-only.
+    kept; with `limit_bytes` 0 it is all that is done. Cached arrays are read-only.
     """
     return Cached(source, limit_bytes, prepare)
 
@@ -189,8 +208,8 @@ def tfds(name: str, split: str, data_dir: str | Path | None = None, columns: Map
     try:
         builder = tensorflow_datasets.builder(name, data_dir=data_dir, file_format="array_record")
     except tensorflow_datasets.core.registered.DatasetNotFoundError:
-        raise FileNotFoundError(f"tfds {name}: no such dataset under {data_dir or 'the default data_dir'}, nor a builder "
-                                f"of that name") from None
+        raise FileNotFoundError(f"tfds {name}: no such dataset under {data_dir or 'the default data_dir'}, nor a "
+                                f"builder of that name") from None
     if not builder.is_prepared():
         raise FileNotFoundError(f"tfds {name}: not prepared under {data_dir or 'the default data_dir'}; "
                                 f"run its builder's download_and_prepare with file_format='array_record'")
@@ -200,5 +219,5 @@ def tfds(name: str, split: str, data_dir: str | Path | None = None, columns: Map
                          f"(rename with splits={{{split!r}: ...}})")
     features = builder.info.features
     classes = {key: list(features[column].names) for key, column in columns.get("label", {}).items()
-               if getattr(features.get(column), "names", None)}
+               if column in features and getattr(features[column], "names", None)}
     return Tfds(builder.as_data_source(split=wanted), columns, f"tfds {name} {wanted}", classes)

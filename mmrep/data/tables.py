@@ -1,6 +1,7 @@
 """Tables read from CSV, TSV, JSONL or Parquet as columns of Python values, and what can be said of their cells."""
 
 import json
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,7 +14,7 @@ _NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL"]
 
 
 def find_table(path: str | Path) -> Path:
-    """The file itself, or the one metadata.{csv,tsv,jsonl,parquet} of a folder. Raises FileNotFoundError, ValueError."""
+    """The file itself, or the one metadata.{csv,tsv,jsonl,parquet} of a folder; FileNotFoundError, ValueError."""
     path = Path(path)
     if path.is_dir():
         found = [path / f"metadata{suffix}" for suffix in SUFFIXES if (path / f"metadata{suffix}").is_file()]
@@ -52,8 +53,8 @@ class Table:
     def __getitem__(self, name: str) -> list[Any]:
         if name not in self.names:
             near = get_close_matches(name, self.names, 1, 0.5)
-            raise ValueError(f"manifest {self.path}: no column {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-                             + f" It has {', '.join(self.names)}")
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            raise ValueError(f"manifest {self.path}: no column {name!r}{hint} It has {', '.join(self.names)}")
         if name not in self._columns:
             cells = self._arrow[name].to_pylist()
             self._columns[name] = [None if isinstance(c, float) and c != c else c for c in cells]
@@ -77,7 +78,7 @@ def _read_jsonl(path: Path) -> tuple[dict[str, list], int]:
             except json.JSONDecodeError as error:
                 raise ValueError(f"manifest {path} row {count + 1} (line {number}): not JSON: {error.msg}") from None
             if not isinstance(record, dict):
-                raise ValueError(f"manifest {path} row {count + 1} (line {number}): not a JSON object; write one a line")
+                raise ValueError(f"manifest {path} row {count + 1} (line {number}): not an object; write one a line")
             for key, value in record.items():
                 column = columns.setdefault(key, [])
                 if len(column) < count:  # the key is new: the rows before lack it
@@ -95,16 +96,23 @@ def _read_csv(path: Path) -> Any:
 
     parse = csv.ParseOptions(delimiter="\t" if path.suffix.lower() == ".tsv" else ",", newlines_in_values=True)
     try:
-        names = csv.open_csv(path, parse_options=parse).schema.names
+        read = csv.ReadOptions(use_threads=False)  # only then do Arrow's messages number the rows
+        names = csv.open_csv(path, read, parse).schema.names
         if len(set(names)) != len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise ValueError(f"manifest {path}: column {twice!r} appears twice; rename one")
         # Every cell as text: types guessed from the first block of a file break on a later one.
         convert = csv.ConvertOptions(column_types={name: pyarrow.string() for name in names}, null_values=_NULLS,
                                      strings_can_be_null=True, quoted_strings_can_be_null=False)
-        return csv.read_csv(path, parse_options=parse, convert_options=convert)
+        return csv.read_csv(path, read, parse, convert)
     except pyarrow.ArrowInvalid as error:
-        raise ValueError(f"manifest {path}: {str(error).splitlines()[0]}") from None
+        message = str(error).splitlines()[0].removeprefix("CSV parse error: ")
+        numbered = re.match(r"Row #(\d+): (.*)", message)  # counted with the header
+        if numbered:
+            row = int(numbered[1]) - 2
+            raise ValueError(f"manifest {path} row {row + 1} (line {_line(path, row)}): {numbered[2]}; quote a cell "
+                             f"that holds the separator") from None
+        raise ValueError(f"manifest {path}: {message}") from None
 
 
 def _read_parquet(path: Path) -> Any:
@@ -143,7 +151,7 @@ def _line(path: Path, row: int) -> int | None:
 # ---- cells
 
 def matches(cell: Any, wanted: Any) -> bool:
-    """Whether a cell fits a filter: a value, a list of values, or {"not": ...}; None is null; CSV text meets numbers."""
+    """Whether a cell fits a filter: a value, a list, or {"not": either}; None is null; CSV text meets numbers."""
     if isinstance(wanted, dict) or hasattr(wanted, "items"):
         wanted = dict(wanted.items())
         if set(wanted) != {"not"}:

@@ -70,7 +70,8 @@ def _trained(name: str, spec: dict) -> Tokenizer:
                      lambda texts: np.array([len(p) + 2 for p in pieces(texts)], np.int32), spec)
 
 
-def wordpiece(texts: Iterable[str], vocab_size: int = 8192, lowercase: bool = True, min_frequency: int = 2) -> Tokenizer:
+def wordpiece(texts: Iterable[str], vocab_size: int = 8192, lowercase: bool = True,
+              min_frequency: int = 2) -> Tokenizer:
     """Train WordPiece (BERT's splitting) on texts; the same texts give the same file, byte for byte."""
     import tokenizers as hf
     from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
@@ -83,7 +84,7 @@ def wordpiece(texts: Iterable[str], vocab_size: int = 8192, lowercase: bool = Tr
     specials = ["[PAD]", "[BOS]", "[EOS]", "[UNK]"]
     trained = hf.Tokenizer(models.WordPiece(unk_token="[UNK]"))
     trained.normalizer, trained.pre_tokenizer = normalizer, splitter
-    # The trainer numbers "##x" pieces in the order of a random hash table, and breaks ties by number: give them numbers.
+    # The trainer numbers "##x" pieces in the order of a random hash table, and breaks ties by number: fix them.
     trained.train_from_iterator(texts, trainers.WordPieceTrainer(
         vocab_size=max(vocab_size, len(specials) + 2 * len(letters)), min_frequency=min_frequency, show_progress=False,
         special_tokens=specials + letters + ["##" + letter for letter in letters]))

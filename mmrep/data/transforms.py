@@ -77,7 +77,7 @@ def _pair(size: int | Sequence[int]) -> tuple[int, int]:
 
 
 def resize(size: int | Sequence[int], method: str = "area", fit: str = "stretch") -> Transform:
-    """Resize to (height, width). `fit`: stretch, pad (keep the aspect, zeros around), cover (keep it, crop centrally)."""
+    """Resize to (height, width). `fit`: stretch, pad (keep the aspect, zeros around), cover (keep it, cut the rest)."""
     height, width = _pair(size)
     if fit not in ("stretch", "pad", "cover"):
         raise ValueError(f"resize: fit {fit!r} is not one of stretch, pad, cover")
@@ -168,7 +168,7 @@ def rotate(degrees: float) -> Transform:
 # ---- intensity
 
 def intensity(gain: float = 0.2, offset: float = 0.1, gamma: float = 0.2, p: float = 1.0) -> Transform:
-    """Jitter with probability p: x in [0, 1] -> x**exp(U(-gamma, gamma)) * (1 + U(-gain, gain)) + U(-offset, offset)."""
+    """Jitter with probability p: x in [0, 1] -> x**exp(U(+-gamma)) * (1 + U(+-gain)) + U(+-offset)."""
     def apply(example: Example, rng: np.random.Generator) -> Example:
         if "image" not in example or rng.uniform() >= p:
             return example
@@ -200,7 +200,7 @@ def to_channels(channels: int) -> Transform:
 
 
 def to_uint8(window: Sequence[float] | None = None, percentile: Sequence[float] | None = None) -> Transform:
-    """Image of any dtype to u8: linearly from `window` (low, high), or from its own `percentile`s, or the dtype's range."""
+    """Image to u8: linearly from `window` (low, high), or from its own `percentile`s, or from its dtype's range."""
     def apply(example: Example, rng: np.random.Generator) -> Example:
         if "image" not in example:
             return example
@@ -284,7 +284,7 @@ def tokenize(tokenizer: Any = "byte", length: int = 64) -> Transform:
 # ---- composition
 
 def views(count: int, transforms: Any, key: str = "image", to: str | None = None) -> Transform:
-    """`count` independently augmented samples of `key` stacked on a new first axis, under `to` (default: the same key)."""
+    """`count` independently augmented samples of `key` on a new first axis, under `to` (default: the same key)."""
     inner = compose(transforms)
 
     def apply(example: Example, rng: np.random.Generator) -> Example:

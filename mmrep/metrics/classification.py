@@ -1,8 +1,9 @@
 """Classification metrics that accept bootstrap weights: accuracy, F1, AUROC, average precision, calibration.
 
 Labels are i[n] class indices (multi-class), 0/1 [n] (binary) or 0/1 [n, K] (multi-label). Every metric takes
-`weights`: None gives a float; f[B, n] gives f64[B], one value per weighting, in one vectorized pass (a bootstrap resample
-is a vector of multiplicities). Only in the latter can a value be NaN: where a resample leaves the metric undefined.
+`weights`: None gives a float; f[B, n] gives f64[B], one value per weighting, in one vectorized pass (a bootstrap
+resample is a vector of multiplicities). Only in the latter can a value be NaN: where a resample leaves the metric
+undefined.
 """
 
 from collections.abc import Callable
@@ -23,7 +24,8 @@ class PerClass(NamedTuple):
 
 
 def accuracy(labels: np.ndarray, predictions: np.ndarray, weights: np.ndarray | None = None) -> Values:
-    """Share of right predictions, in [0, 1]. labels i[n]; predictions i[n] or scores f[n, K] (argmax, first of ties)."""
+    """Share of right predictions, in [0, 1]. labels i[n]; predictions i[n] or scores f[n, K] (argmax, first of
+    ties)."""
     labels, predictions = _classes(labels, predictions)
     return _mean(labels == predictions, weights)
 
@@ -82,7 +84,8 @@ def average_precision_per_class(labels: np.ndarray, scores: np.ndarray, mask: np
 def macro_auroc(
     labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None, mask: np.ndarray | None = None
 ) -> Values:
-    """Mean AUROC over the classes with both labels, as `auroc_per_class`; with weights, over those with both in each row."""
+    """Mean AUROC over the classes with both labels, as `auroc_per_class`; with weights, over those with both in each
+    row."""
     return _macro(_auroc, labels, scores, weights, mask)
 
 
@@ -94,7 +97,8 @@ def macro_average_precision(
 
 
 def ece(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15, weights: np.ndarray | None = None) -> Values:
-    """Expected calibration error of the top probability in equal-width bins (lo, hi]: sum |B|/n |acc - conf|, in [0, 1].
+    """Expected calibration error of the top probability in equal-width bins (lo, hi]: sum |B|/n |acc - conf|, in [0,
+    1].
 
     labels i[n]; probabilities f[n, K] in [0, 1], or f[n] of the positive class for binary labels (threshold 0.5).
     Biased upward at small n. Source: Guo et al. 2017 (ICML), equation 3.
@@ -110,8 +114,8 @@ def ece(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15, weights: 
 
 
 def brier(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None = None) -> Values:
-    """Brier score: mean of sum_k (p_k - y_k)^2 for f[n, K] with labels i[n] (in [0, 2]); mean of (p - y)^2 for f[n] with
-    binary labels (in [0, 1]). Source: Brier 1950."""
+    """Brier score: mean of sum_k (p_k - y_k)^2 for f[n, K] with labels i[n] (in [0, 2]); mean of (p - y)^2 for f[n]
+    with binary labels (in [0, 1]). Source: Brier 1950."""
     p, labels = _probabilities(labels, probabilities), np.asarray(labels)
     if p.ndim == 1:
         return _mean(np.square(p - labels), weights)
@@ -119,7 +123,7 @@ def brier(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | N
 
 
 def _auroc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """f64[B] for bool[n], f[n], f64[B, n]; NaN where a weighting leaves one label only. One sort, one cumulative sum."""
+    """f64[B] for bool[n], f[n], f64[B, n]; NaN where a weighting leaves one label only."""
     order, start, end = _tie_groups(scores)
     positive = np.flatnonzero(labels[order])
     negative = np.flatnonzero(~labels[order])
@@ -155,7 +159,10 @@ def _tie_groups(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return order, np.searchsorted(ordered, ordered, "left"), np.searchsorted(ordered, ordered, "right")
 
 
-def _columns(labels: np.ndarray, scores: np.ndarray, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _columns(
+    labels: np.ndarray, scores: np.ndarray, mask: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(positive bool[n, K], scores f64[n, K], mask bool[n, K]), validated."""
     labels, scores = np.asarray(labels), np.asarray(scores, np.float64)
     if scores.ndim != 2 or len(labels) != len(scores) or labels.ndim > 1 and labels.shape != scores.shape:
         raise ValueError(f"scores must be [n, K] and labels [n] or [n, K]; got {scores.shape} and {labels.shape}")

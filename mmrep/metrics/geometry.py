@@ -60,7 +60,8 @@ def alignment(x: np.ndarray, y: np.ndarray, alpha: float = 2.0) -> float:
 
 
 def uniformity(x: np.ndarray, t: float = 2.0, chunk: int = 2048) -> float:
-    """log of the mean over pairs i < j of exp(-t |x_i - x_j|^2) on unit embeddings; 0 when collapsed, lower is more uniform.
+    """log of the mean over pairs i < j of exp(-t |x_i - x_j|^2) on unit embeddings; 0 when collapsed, lower is more
+    uniform.
 
     x f[n, d], n >= 2; bounded below in expectation by `uniformity_of_uniform(d, t)`. Memory O(chunk * n).
     Source: Wang & Isola 2020, section 4.1.2.
@@ -111,7 +112,8 @@ def effective_rank(x: np.ndarray, center: bool = False, epsilon: float = 1e-7) -
 
 
 def participation_ratio(x: np.ndarray, center: bool = True) -> float:
-    """(sum lambda)^2 / sum lambda^2 of the covariance eigenvalues, in [1, min(n, d)]; x f[n, d]. Zero variance gives 1."""
+    """(sum lambda)^2 / sum lambda^2 of the covariance eigenvalues, in [1, min(n, d)]; x f[n, d]. Zero variance gives
+    1."""
     values = np.square(singular_values(x, center))
     total = np.square(values).sum()
     return float(values.sum() ** 2 / total) if total > 0 else 1.0
@@ -124,7 +126,8 @@ def stable_rank(x: np.ndarray, center: bool = False) -> float:
 
 
 def anisotropy(x: np.ndarray) -> float:
-    """Mean cosine over pairs i != j, in [-1 / (n - 1), 1]; x f[n, d], n >= 2. Source: Ethayarajh 2019; Liang 2022, Fig 2."""
+    """Mean cosine over pairs i != j, in [-1 / (n - 1), 1]; x f[n, d], n >= 2. Source: Ethayarajh 2019; Liang 2022, Fig
+    2."""
     return _mean_cosine(normalize(x))
 
 

@@ -1,8 +1,9 @@
 """Retrieval with ties averaged and duplicates named: ranks, recall at k, reciprocal rank, ceilings.
 
-Two metrics are kept apart. `R@k/instance`: the hit is the query's own partner; where m gallery items cannot be told apart
-(duplicates) even a perfect encoder hits with min(k, m) / m, the ceiling. `R@k/group`: the hit is any item of the query's
-group; ceiling 1. Both are exact expectations under random breaking of ties, so a constant encoder scores exactly chance.
+Two metrics are kept apart. `R@k/instance`: the hit is the query's own partner; where m gallery items cannot be told
+apart (duplicates) even a perfect encoder hits with min(k, m) / m, the ceiling. `R@k/group`: the hit is any item of the
+query's group; ceiling 1. Both are exact expectations under random breaking of ties, so a constant encoder scores
+exactly chance.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,11 +33,12 @@ def ranks(scores: Scores, positives: Positives = None, *, tolerance: float = 1e-
     """Tie-aware rank of every query's best positive.
 
     scores: a similarity matrix f[n, m], or (query f[n, d], gallery f[m, d]), whose cosine is then taken chunk by chunk
-    (memory O(chunk * m)). positives: i[n] index of the query's own partner in the gallery (instance); or (query group [n],
-    gallery group [m]) labels of any type (group); None pairs row i with item i. Scores within `tolerance` times the largest
-    absolute score (1 for embeddings) of the best positive's are ties: equal inputs embedded at different batch positions
-    differ by rounding, and their order must not count. Differences of that size carry no information in f32.
-    Raises ValueError for shapes that do not fit, a partner outside the gallery, or a query without a positive, with its row.
+    (memory O(chunk * m)). positives: i[n] index of the query's own partner in the gallery (instance); or (query group
+    [n], gallery group [m]) labels of any type (group); None pairs row i with item i. Scores within `tolerance` times
+    the largest absolute score (1 for embeddings) of the best positive's are ties: equal inputs embedded at different
+    batch positions differ by rounding, and their order must not count. Differences of that size carry no information in
+    f32. Raises ValueError for shapes that do not fit, a partner outside the gallery, or a query without a positive,
+    with its row.
     """
     return _ranks(scores, [positives], tolerance, chunk)[0]
 
@@ -165,7 +167,7 @@ def _check(positives: Positives, n: int, m: int) -> tuple[np.ndarray | None, tup
     if isinstance(positives, tuple):
         query, gallery = _codes(*positives)
         if len(query) != n or len(gallery) != m:
-            raise ValueError(f"groups have {len(query)} and {len(gallery)} labels for {n} queries and {m} gallery items")
+            raise ValueError(f"groups have {len(query)} and {len(gallery)} labels for {n} queries and {m} items")
         lonely = ~np.isin(query, gallery)
         if lonely.any():
             raise ValueError(f"query {int(np.argmax(lonely))} has no item of its group in the gallery")

@@ -13,9 +13,9 @@ _NO_VARIANCE = 1e-14
 def linear_cka(x: np.ndarray, y: np.ndarray) -> float:
     """Linear CKA, biased: |Y'X|_F^2 / (|X'X|_F |Y'Y|_F) on column-centered features.
 
-    x f[n, p], y f[n, q]; returns a value in [0, 1], 0 where a side has no variance. Takes the feature form (p x q) or the
-    Gram form (n x n), whichever is cheaper; they agree. It tends to 1 for ANY two representations when p, q >> n: use
-    `cka_debiased_linear` for claims. Raises ValueError where the rows do not pair.
+    x f[n, p], y f[n, q]; returns a value in [0, 1], 0 where a side has no variance. Takes the feature form (p x q) or
+    the Gram form (n x n), whichever is cheaper; they agree. It tends to 1 for ANY two representations when p, q >> n:
+    use `cka_debiased_linear` for claims. Raises ValueError where the rows do not pair.
     Source: Kornblith et al. 2019 (ICML), equation 3.
     """
     x, y = _pair(x, y, least=2)
@@ -33,13 +33,13 @@ def linear_cka(x: np.ndarray, y: np.ndarray) -> float:
 def cka_debiased_linear(x: np.ndarray, y: np.ndarray) -> float:
     """Debiased linear CKA: unbiased HSIC of the two linear kernels, normalized by its self terms.
 
-    x f[n, p], y f[n, q], n >= 4; returns a value in [-1, 1] whose expectation is about 0 for independent representations at
-    any n, p, q; 0 where a side has no variance. Costs O(n p q) or O(n^2 (p + q)), whichever is less.
+    x f[n, p], y f[n, q], n >= 4; returns a value in [-1, 1] whose expectation is about 0 for independent
+    representations at any n, p, q; 0 where a side has no variance. Costs O(n p q) or O(n^2 (p + q)), whichever is less.
     Raises ValueError where the rows do not pair or n < 4.
     Source: Song et al. 2012 (JMLR), equation 5; Nguyen et al. 2021 (ICLR).
     """
     x, y = _pair(x, y, least=4)
-    # Unbiased HSIC ignores terms constant along rows or columns off the diagonal, so centering changes nothing but rounding.
+    # Unbiased HSIC ignores terms constant along rows or columns off the diagonal: centering changes only rounding.
     x, y = _center(x), _center(y)
     if x is None or y is None:
         return 0.0
@@ -99,8 +99,8 @@ def knn(x: np.ndarray, k: int = 10, chunk: int = 1024) -> np.ndarray:
     """Indices of the k nearest neighbors of each row by cosine, the row itself left out.
 
     x f[n, d]; returns i64[n, k], ascending by INDEX within a row (a set, not a ranking). Ties are broken by the lower
-    index, after rounding cosines to 1e-9 so that exact duplicates tie whatever the order of summation: deterministic, but
-    two collapsed (constant) encoders agree perfectly under it, so read the number beside a collapse metric.
+    index, after rounding cosines to 1e-9 so that exact duplicates tie whatever the order of summation: deterministic,
+    but two collapsed (constant) encoders agree perfectly under it, so read the number beside a collapse metric.
     Memory O(chunk * n). Raises ValueError unless 1 <= k < n.
     """
     from mmrep.metrics.geometry import normalize
@@ -132,11 +132,18 @@ def knn_overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return common.mean(1)
 
 
+def knn_permuted(table: np.ndarray, permutation: np.ndarray) -> np.ndarray:
+    """Neighbor table of x[permutation] from that of x, i[n, k] (a set per row, unsorted): nulls without new searches."""
+    inverse = np.empty(len(permutation), np.int64)
+    inverse[permutation] = np.arange(len(permutation))
+    return inverse[table[permutation]]
+
+
 def mutual_knn(x: np.ndarray, y: np.ndarray, k: int = 10, chunk: int = 1024) -> float:
     """Mutual k-nearest-neighbor alignment: mean over rows of |N_k^x(i) and N_k^y(i)| / k.
 
-    x f[n, p], y f[n, q]; returns a value in [0, 1]; 1 for equal neighborhoods, k / (n - 1) in expectation for independent
-    ones. The value depends on n and k: compare only at the same both. Ties as in `knn`.
+    x f[n, p], y f[n, q]; returns a value in [0, 1]; 1 for equal neighborhoods, k / (n - 1) in expectation for
+    independent ones. The value depends on n and k: compare only at the same both. Ties as in `knn`.
     Source: Huh et al. 2024 (ICML), k = 10, n = 1024.
     """
     x, y = _pair(x, y, least=2)
@@ -146,7 +153,8 @@ def mutual_knn(x: np.ndarray, y: np.ndarray, k: int = 10, chunk: int = 1024) -> 
 def _pair(x: np.ndarray, y: np.ndarray, least: int) -> tuple[np.ndarray, np.ndarray]:
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or len(x) < least:
-        raise ValueError(f"x and y must be matrices with the same number (>= {least}) of rows; got {x.shape} and {y.shape}")
+        raise ValueError(f"x and y must be matrices with the same number of rows (>= {least}); "
+                         f"got {x.shape} and {y.shape}")
     for name, z in (("x", x), ("y", y)):
         if not np.isfinite(z).all():
             raise ValueError(f"{name} row {int(np.argmin(np.isfinite(z).all(1)))} is not finite; drop or fix it first")

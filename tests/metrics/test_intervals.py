@@ -1,7 +1,9 @@
 """Intervals: coverage by simulation for every class of metric, degenerate samples, determinism, nulls.
 
-Coverage of the 95 % interval is asserted in [0.90, 0.99] over 250 simulations (fast) and [0.92, 0.985] over 2,000 (slow)
-with the exceptions named in `SCENARIOS`: mutual kNN and degenerate nulls over-cover, and are held to their lower end only.
+Coverage of the 95 % interval is asserted in [0.90, 0.99] over 250 simulations (fast) and [0.92, 0.985] over 2,000
+(slow) with the exceptions named in `SCENARIOS`: mutual kNN, and statistics without a first-order term (CKA of
+independent views, uniformity of the uniform law), over-cover: a delete-group jackknife overestimates their variance.
+They are held to the lower end only.
 """
 
 from collections.abc import Callable
@@ -25,6 +27,15 @@ def _views(rng: np.random.Generator, n: int = N, shift: float = 2.0) -> tuple[np
     return x + shift, y - shift / 2
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Thousands of small matrix products: BLAS threads would only wait for each other."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        yield
+
+
 def _clusters(rng: np.random.Generator, count: int, most: int) -> np.ndarray:
     return np.repeat(np.arange(count), rng.integers(1, most + 1, count))
 
@@ -43,7 +54,8 @@ def _accuracy_clustered():
 def _mean_unbounded():
     def draw(rng):
         cases = _clusters(rng, 30, 4)
-        return iv.mean_interval(rng.normal(size=30)[cases] + rng.normal(size=len(cases)), cases, bounds=None, n_boot=400)
+        values = rng.normal(size=30)[cases] + rng.normal(size=len(cases))
+        return iv.mean_interval(values, cases, bounds=None, n_boot=400)
     return draw, 0.0
 
 
@@ -67,6 +79,16 @@ def _macro_auroc():
     return draw, norm.cdf(1 / np.sqrt(2))
 
 
+def _macro_auroc_with_rare_classes():
+    from scipy.stats import norm
+
+    def draw(rng):
+        labels = rng.choice(5, 150, p=[0.02, 0.02, 0.32, 0.32, 0.32])
+        labels[:5] = np.arange(5)
+        return iv.auroc_interval(labels, rng.normal(size=(150, 5)) + 2 * np.eye(5)[labels], n_boot=400)
+    return draw, norm.cdf(2 / np.sqrt(2))
+
+
 def _retrieval():
     gallery = np.random.default_rng(5).normal(size=(100, 12))
 
@@ -83,7 +105,8 @@ def _paired_difference():
         cases = _clusters(rng, 50, 3)
         labels = rng.integers(0, 2, len(cases))
         hard = rng.random(50)[cases]
-        a, b = (np.where(rng.random(len(cases)) < p * (1 - hard) + 0.5 * hard, labels, 1 - labels) for p in (0.95, 0.75))
+        right = [p * (1 - hard) + 0.5 * hard for p in (0.95, 0.75)]
+        a, b = (np.where(rng.random(len(cases)) < p, labels, 1 - labels) for p in right)
         return iv.paired_bootstrap(lambda y, p: float((y == p).mean()), (labels, a), (labels, b), cases, n_boot=300)
     return draw, 0.1
 
@@ -95,8 +118,8 @@ def _pairwise(metric: Callable, truth: float, views: Callable = _views, **option
     return draw, truth
 
 
-def _expectation(metric: Callable, draws: int) -> float:
-    return float(np.mean([metric(*_views(np.random.default_rng(10**6 + s))) for s in range(draws)]))
+def _expectation(metric: Callable, draws: int, n: int = N) -> float:
+    return float(np.mean([metric(*_views(np.random.default_rng(10**6 + s), n)) for s in range(draws)]))
 
 
 def _cka():
@@ -111,12 +134,11 @@ def _cka_independent():
 
 
 def _mutual_knn():
-    return _pairwise(lambda x, y: sim.mutual_knn(x, y), _expectation(sim.mutual_knn, 300))
+    return _pairwise(sim.mutual_knn, _expectation(sim.mutual_knn, 400, 120), lambda rng: _views(rng, 120))
 
 
 def _mutual_knn_independent():
-    return _pairwise(lambda x, y: sim.mutual_knn(x, y), 10 / (N - 1),
-                     lambda rng: (rng.normal(size=(N, D)), rng.normal(size=(N, D))))
+    return _pairwise(sim.mutual_knn, 10 / 119, lambda rng: (rng.normal(size=(120, D)), rng.normal(size=(120, D))))
 
 
 def _gap():
@@ -132,15 +154,18 @@ def _rmg():
     return _pairwise(geo.relative_modality_gap, geo.relative_modality_gap(*_views(np.random.default_rng(7), 200_000)))
 
 
+def _uniformity_of_x(x: np.ndarray, y: np.ndarray) -> float:
+    return geo.uniformity(x)
+
+
 def _uniformity():
     x = geo.normalize(_views(np.random.default_rng(7), 40_000)[0])
     kernel = [np.exp(-2 * np.square(x - np.roll(x, s, axis=0)).sum(1)).mean() for s in range(1, 30)]
-    return _pairwise(lambda x, y: geo.uniformity(x), float(np.log(np.mean(kernel))))
+    return _pairwise(_uniformity_of_x, float(np.log(np.mean(kernel))))
 
 
 def _uniformity_of_the_uniform_law():  # a degenerate U-statistic: no first-order term
-    return _pairwise(lambda x, y: geo.uniformity(x), geo.uniformity_of_uniform(D),
-                     lambda rng: (rng.normal(size=(N, D)),) * 2)
+    return _pairwise(_uniformity_of_x, geo.uniformity_of_uniform(D), lambda rng: (rng.normal(size=(N, D)),) * 2)
 
 
 def _effective_rank_at_n():
@@ -157,7 +182,7 @@ def _effective_rank_of_the_population():
 # scenario, and whether over-coverage is expected and allowed
 SCENARIOS = [
     (_accuracy_near_one, False), (_accuracy_clustered, False), (_mean_unbounded, False), (_auroc_clustered, False),
-    (_macro_auroc, False), (_retrieval, False), (_paired_difference, False), (_cka, False), (_cka_independent, True),
+    (_macro_auroc, False), (_macro_auroc_with_rare_classes, False), (_retrieval, False), (_paired_difference, False), (_cka, False), (_cka_independent, True),
     (_mutual_knn, True), (_mutual_knn_independent, True), (_gap, False), (_small_gap_debiased, False), (_rmg, False),
     (_uniformity, False), (_uniformity_of_the_uniform_law, True), (_effective_rank_at_n, False),
     (_effective_rank_of_the_population, False),
@@ -175,7 +200,8 @@ def _coverage(scenario: Callable, simulations: int) -> float:
 
 @pytest.mark.parametrize("scenario, over", SCENARIOS, ids=lambda s: getattr(s, "__name__", " ")[1:])
 def test_coverage(scenario, over):
-    assert 0.90 <= _coverage(scenario, 250) <= (1.0 if over else 0.99)
+    # A kNN simulation costs 20 neighbor searches, and it is only held to the lower end.
+    assert 0.90 <= _coverage(scenario, 100 if "knn" in scenario.__name__ else 250) <= (1.0 if over else 0.99)
 
 
 @pytest.mark.slow
@@ -216,7 +242,8 @@ def test_cases_widen_the_interval_and_the_weighted_form_equals_the_loop():
     assert clustered.high - clustered.low > 2 * (rows.high - rows.low)
     assert iv.mean_interval(scores, cases, bounds=None).low < iv.mean_interval(scores, bounds=None).low
     loop = iv.bootstrap(lambda y, s: cls.auroc(y, s), (labels, scores), cases, n_boot=200, seed=3)
-    fast = iv.bootstrap_weighted(lambda w: cls.macro_auroc(labels[:, None], scores[:, None], w), 240, cases, 200, seed=3)
+    columns = labels[:, None], scores[:, None]
+    fast = iv.bootstrap_weighted(lambda w: cls.macro_auroc(*columns, w), 240, cases, 200, seed=3)
     assert tuple(loop) == pytest.approx(tuple(fast), abs=1e-12)
     assert iv.bootstrap(np.median, scores, cases, 100, seed=1) == iv.bootstrap(np.median, scores, cases, 100, seed=1)
     renamed = np.array([f"patient {c:03d}" for c in cases])
@@ -254,6 +281,8 @@ def test_permutation_null_of_knn_and_cka_at_the_same_n_and_k():
     x, y = _views(rng, 120)
     neighbors = sim.knn(x), sim.knn(y)
     null = iv.permutation_null(lambda p: sim.mutual_knn(x, y[p]), 120, n_perm=100)
+    fast = iv.permutation_null(lambda p: sim.knn_overlap(neighbors[0], sim.knn_permuted(neighbors[1], p)).mean(), 120, 100)
+    assert tuple(fast) == pytest.approx(tuple(null))
     assert null.mean == pytest.approx(10 / 119, abs=0.004) and null.mean < null.upper < null.value
     assert null.value == sim.knn_overlap(*neighbors).mean() and null.p == pytest.approx(1 / 101)
     kx, ky = x @ x.T, y @ y.T

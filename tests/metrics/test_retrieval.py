@@ -58,7 +58,8 @@ def test_a_perfect_encoder_with_duplicates_reaches_the_ceiling_in_both_direction
     group = np.repeat(np.arange(40), rng.integers(1, 6, 40))
     rng.shuffle(group)
     text = rng.normal(size=(40, 32)).astype(np.float32)[group]
-    image = text + 0.001 * rng.normal(size=text.shape).astype(np.float32)  # images of one text differ, their texts do not
+    # Images of one text differ, their texts do not.
+    image = text + 0.001 * rng.normal(size=text.shape).astype(np.float32)
     for query, gallery in ((image, text), (text, image)):
         values, _ = ret.retrieval(query, gallery, group, ks=(1, 2, 5))
         for k in (1, 2, 5):

@@ -1,0 +1,156 @@
+"""The `mmrep` command; each subcommand calls one function. Nothing heavy is imported before it is known which."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+EPILOG = """examples:
+  mmrep train configs/quickstart.py --workdir runs/quickstart
+  mmrep train configs/quickstart.py:smoke --workdir runs/try --config.optim.lr=3e-4
+  mmrep evaluate runs/quickstart
+  mmrep embed runs/quickstart --out embeddings.parquet
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """All subcommands and their flags."""
+    top = argparse.ArgumentParser("mmrep", description="Representation learning across medical modalities, in JAX.",
+                                  epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
+    sub = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return sub.add_parser(name, help=text, description=text)
+
+    def config(p: argparse.ArgumentParser) -> None:
+        p.add_argument("config", help="FILE.py[:arg]; override with --config.key=value")
+
+    def run(p: argparse.ArgumentParser) -> None:
+        p.add_argument("workdir", help="a run's folder")
+        p.add_argument("--data", nargs="*", default=[], metavar="KEY=VALUE",
+                       help="overrides of the data source, e.g. path=other.csv")
+        p.add_argument("--split", default="test")
+
+    p = add("train", "train a config; the same command goes on after a stop")
+    config(p)
+    p.add_argument("--workdir", required=True, help="the run's folder")
+    p.add_argument("--coordinator", default="", metavar="HOST:PORT", help="several hosts: address of host 0")
+    p.add_argument("--hosts", type=int, default=0, help="several hosts: how many (SLURM and TPU are detected)")
+    p.add_argument("--host", type=int, default=0, help="several hosts: this one's number")
+    p = add("evaluate", "evaluate a run again, on its own or on other data")
+    run(p)
+    p.add_argument("--json", default="", help="also write the results here")
+    p = add("embed", "write embeddings with ids")
+    run(p)
+    p.add_argument("--out", required=True, help="FILE.parquet or FILE.npz")
+    p = add("check", "what to know before a long run: overfit, chance, gradients, memory, hours")
+    config(p)
+    p.add_argument("--steps", type=int, default=60, help="steps of the overfit test")
+    p = add("data", "look at data")
+    data = p.add_subparsers(dest="action", required=True, metavar="ACTION")
+    p = data.add_parser("show", help="contact sheet of decoded, augmented training batches")
+    config(p)
+    p.add_argument("--out", default="batch.png")
+    p = add("bench", "measure")
+    bench = p.add_subparsers(dest="action", required=True, metavar="ACTION")
+    p = bench.add_parser("step", help="one JSON line: compile, step, throughput, share of the GEMM peak, memory")
+    config(p)
+    p.add_argument("--steps", type=int, default=10)
+    return top
+
+
+def tune_allocator() -> str:
+    """glibc: keep freed memory in the process, so that each step's temporaries are not mapped and faulted in again.
+
+    Measured x0.78 a step on CPU. Must run before jax is imported. Returns what to say of it in the log.
+    """
+    import ctypes
+
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        done = [libc.mallopt(option, value) for option, value in ((-4, 0), (-1, 2**31 - 1), (-8, 1))]
+    except (OSError, AttributeError):
+        return "allocator: as it comes (no glibc)"
+    return "allocator: glibc keeps freed memory" if all(done) else "allocator: glibc refused the setting"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a subcommand. Bad input ends with one line on standard error and exit code 2; 1 for a run that failed."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    overrides, rest = [], []
+    while argv:
+        arg = argv.pop(0)
+        if arg.startswith("--config."):
+            overrides.append(arg if "=" in arg or not argv else f"{arg}={argv.pop(0)}")
+        else:
+            rest.append(arg)
+    args = parser().parse_args(rest)
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    said = tune_allocator()
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "mmrep" / "jax"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        return _dispatch(args, overrides, say, said)
+    except BrokenPipeError:
+        return 1
+    except (ValueError, OSError, FloatingPointError) as error:
+        if os.environ.get("MMREP_TRACEBACK"):
+            raise
+        line = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, OSError) and error.errno == 28:
+            line = f"the disk is full ({error.filename or 'while writing the run folder'}); free some space and run " \
+                   "the same command again: it goes on from the last whole checkpoint"
+        say(f"mmrep: error: {line}")
+        return 1 if isinstance(error, FloatingPointError) else 2
+
+
+def _dispatch(args: argparse.Namespace, overrides: list[str], say, said: str) -> int:
+    import json
+
+    data = dict(pair.partition("=")[::2] for pair in getattr(args, "data", []) or [])
+    if args.command in ("evaluate", "embed"):
+        from mmrep import evaluate
+
+        if args.command == "embed":
+            evaluate.export(args.workdir, args.out, data, args.split, say)
+            return 0
+        results = evaluate.evaluate(args.workdir, data, args.split, print)
+        if args.json:
+            Path(args.json).write_text(json.dumps(results, indent=1))
+        return 0
+
+    from mmrep import config as cfg
+
+    config = cfg.load(args.config, overrides)
+    if args.command == "train":
+        from mmrep import hosts
+        from mmrep.train import Stopped, train
+
+        hosts.start(args.coordinator, args.hosts, args.host)
+        say(said)
+        try:
+            train(config, args.workdir, say=say)
+        except Stopped as stopped:
+            say(f"mmrep: {stopped}")
+        return 0
+    if args.command == "check":
+        from mmrep.check import check
+
+        return 0 if check(config, args.steps, say=print) else 1
+    if args.command == "data":
+        from mmrep.data.show import show
+
+        say(f"wrote {show(config, Path(args.out))}")
+        return 0
+    from mmrep.core.profiling import bench_step
+
+    print(json.dumps(bench_step(config, args.steps)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,197 @@
+"""Rows to batches: read examples of any source, find out their shapes, stack them with masks for what is absent."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mmrep.data.mixture import Mixture
+from mmrep.data.sources import MODALITIES, BadRow, Example
+from mmrep.data.transforms import compose, philox
+
+AUGMENT = 2  # tag of the augmentation's random streams
+
+Spec = dict[str, tuple[tuple[int, ...] | None, np.dtype | None]]  # key -> (shape, dtype) of one row; None for str
+
+# ---- reading
+
+def read_rows(source: Any, ids: np.ndarray) -> list[Example | BadRow]:
+    """Examples of the rows in order, by the source's `block` if it has one; a BadRow stands for what cannot be read."""
+    if not len(ids):
+        return []
+    if isinstance(source, Mixture):
+        out: list[Any] = [None] * len(ids)
+        which, inner = source.locate(ids)
+        for component in np.unique(which):
+            places = np.flatnonzero(which == component)
+            for place, example in zip(places, read_rows(source.components[component], inner[places])):
+                out[place] = example if isinstance(example, BadRow) else source.adapt(example, int(component))
+        return out
+    if hasattr(source, "block"):
+        try:
+            return _unstack(source.block(np.asarray(ids)), len(ids))
+        except BadRow:
+            pass  # one bad row must not cost the block: find it row by row
+    return [_read_row(source, int(row)) for row in ids]
+
+
+def _read_row(source: Any, row: int) -> Example | BadRow:
+    try:
+        return source[row]
+    except BadRow as error:
+        return error
+    except OSError as error:
+        return BadRow(f"row {row}: {error}")
+
+
+def _presence(block: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """What a block says is present; categories are half of a table, so unless told apart they come and go with it."""
+    present = dict(block.get("present", {}))
+    if "category" in block and "category" not in present and "tabular" in present:
+        present["category"] = present["tabular"]
+    return present
+
+
+def _unstack(block: Mapping[str, Any], n: int) -> list[Example]:
+    flags = {key: np.asarray(flag) for key, flag in _presence(block).items()}
+    # Flags of several samples [n, S] stay beside the row, which then always holds the key.
+    whole = {key: flag.tolist() for key, flag in flags.items() if flag.ndim == 1}
+    parts = {key: flag for key, flag in flags.items() if flag.ndim > 1}
+    rows: list[Example] = [{"present": {key: flag[i] for key, flag in parts.items()}} if parts else {} for i in range(n)]
+    for key, values in block.items():
+        if key != "present":
+            for row, value, here in zip(rows, values, whole.get(key, [True] * n)):
+                if here:
+                    row[key] = value
+    return rows
+
+
+# ---- stacking
+
+def _array(value: Any) -> np.ndarray:
+    """Numbers as the batch holds them: i32 and f32; pixels keep u8 or u16."""
+    value = np.asarray(value)
+    if value.dtype.kind in "iu" and value.dtype not in (np.uint8, np.uint16):
+        return value.astype(np.int32)
+    return value.astype(np.float32) if value.dtype.kind == "f" else value
+
+
+def probe(source: Any, transforms: Any = None, seed: int = 0, on_error: str | None = None) -> Spec:
+    """Shape and dtype of every key, from the first readable rows (of every component) that hold each modality.
+
+    Deterministic, so every host zero-fills an absent modality alike. Raises ValueError when no row holds a field.
+    """
+    transform = compose(transforms)
+    spec: Spec = {}
+    for source in source.components if isinstance(source, Mixture) else (source,):
+        found: set[str] = set()
+        for field in dict.fromkeys((*source.fields, *getattr(source, "has", ()))) or ("",):
+            if field in found:
+                continue
+            rows = np.flatnonzero(source.has[field]) if field in getattr(source, "has", {}) else range(len(source))
+            for row in rows:
+                example = _read_row(source, int(row))
+                if isinstance(example, BadRow):
+                    if on_error == "raise" or on_error is None and not example.skip:
+                        raise example
+                    continue
+                if field and field not in example:
+                    continue
+                found |= set(example)
+                example = transform(dict(example), philox(seed, AUGMENT, int(row)))
+                for key, value in example.items():
+                    if key not in ("present", "index"):
+                        value = None if isinstance(value, (str, list)) else _array(value)  # text not yet tokenized
+                        spec.setdefault(key, (None, None) if value is None else (value.shape, value.dtype))
+                break
+            else:
+                raise ValueError(f"no row of {len(source)} has modality {field!r}: leave it out of the source's "
+                                 f"columns, or pass spec= of a split that has it")
+    return spec
+
+
+def _fill(key: str, shape: tuple, dtype: np.dtype, index: int) -> np.ndarray:
+    """Value of an absent key: zeros for modalities and masks, -1 or NaN for labels, an id of its own for groups."""
+    if key in ("group", "case"):
+        return np.full(shape, -2 - index, dtype)  # equal ids mean "positive pair": an unknown one must match nothing
+    if key.startswith("label/") and dtype != np.uint8:
+        return np.full(shape, np.nan if dtype.kind == "f" else -1, dtype)
+    return np.zeros(shape, dtype)
+
+
+def _stacked(values: list, shape: tuple, dtype: np.dtype) -> np.ndarray | None:
+    """All rows at once, which is several times faster; None where they are not alike."""
+    try:
+        array = _array(values if not shape else np.stack(values))
+    except ValueError:
+        return None
+    return array if array.shape == (len(values), *shape) and array.dtype == dtype else None
+
+
+def _checked(key: str, value: np.ndarray, shape: tuple, dtype: np.dtype, row: int) -> np.ndarray:
+    """The value, or a ValueError that says how the row differs from the batch."""
+    if value.shape != shape:
+        advice = "add resize" if key == "image" or key.startswith("mask/") else "make the rows alike"
+        raise ValueError(f"row {row}: {key} is {value.shape} where the batch has {shape}; {advice}")
+    if value.dtype != dtype:
+        advice = "add to_uint8" if key == "image" else "make the rows alike"
+        raise ValueError(f"row {row}: {key} is {value.dtype} where the batch has {dtype}; {advice}")
+    return value
+
+
+def stack(examples: list[Example | None], spec: Spec, index: np.ndarray) -> dict[str, Any]:
+    """Batch of examples (None = a masked row): every key of the spec, `present`, `index` i32[B], `valid` bool[B].
+
+    Raises ValueError naming row and shape where rows differ from the spec, or hold a key that the spec lacks.
+    """
+    batch: dict[str, Any] = {}
+    rows = [example or {} for example in examples]
+    for row, example in zip(index, rows):
+        unknown = [key for key in example if key not in spec and key not in ("present", "index")]
+        if unknown:
+            raise ValueError(f"row {row}: has {unknown[0]!r}, which the source's first rows lack; name it in the "
+                             f"source's fields")
+    for key, (shape, dtype) in spec.items():
+        values = [example.get(key) for example in rows]
+        if shape is None:
+            batch[key] = ["" if value is None else value for value in values]
+        elif any(value is None for value in values) or (alike := _stacked(values, shape, dtype)) is None:
+            batch[key] = np.stack([_fill(key, shape, dtype, int(row)) if value is None else
+                                   _checked(key, _array(value), shape, dtype, int(row))
+                                   for row, value in zip(index, values)])
+        else:
+            batch[key] = alike
+    batch["present"] = {}
+    for key in spec:
+        if key in MODALITIES or key.startswith("mask/"):
+            flags = [example.get("present", {}).get(key, key in example) for example in rows]
+            samples = next((np.shape(flag) for flag in flags if not isinstance(flag, bool)), ())
+            if samples:  # [B, S]: a row without the modality lacks every sample
+                flags = [np.broadcast_to(flag, samples) for flag in flags]
+            batch["present"][key] = np.array(flags, bool)
+    batch["index"] = np.asarray(index, np.int32)
+    batch["valid"] = np.array([example is not None for example in examples])
+    return batch
+
+
+def stack_block(block: Mapping[str, Any], spec: Spec, index: np.ndarray) -> dict[str, Any] | None:
+    """A whole block as a batch, not row by row; None where it does not fit, and `stack` must say why."""
+    batch: dict[str, Any] = {"present": {}, "index": np.asarray(index, np.int32), "valid": np.ones(len(index), bool)}
+    if set(block) - {"present", "index"} != set(spec):
+        return None
+    present = _presence(block)
+    for key, (shape, dtype) in spec.items():
+        value = block[key] if shape is None else _array(block[key])
+        here = np.asarray(present.get(key, True), bool)
+        if here.ndim > 1 or shape is not None and (value.shape[1:] != shape or value.dtype != dtype):
+            return None
+        if not here.all():
+            if shape is None:
+                value = [text if flag else "" for text, flag in zip(value, here)]
+            else:
+                value = value.copy()
+                value[~here] = 0
+        batch[key] = value
+        if key in MODALITIES or key.startswith("mask/"):
+            batch["present"][key] = np.broadcast_to(here, len(index)).copy()
+    return batch

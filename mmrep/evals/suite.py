@@ -1,0 +1,106 @@
+"""Run a config's evaluators on params, and on the controls that stand beside them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from mmrep import config as cfg
+from mmrep.core.names import nearest
+from mmrep.core.types import Params
+from mmrep.data import streams
+from mmrep.evals import EVALS
+from mmrep.evals.features import Features, embed, embedder, text_encoder
+from mmrep.metrics.intervals import Interval
+from mmrep.run import Run, train_transform
+
+CONTROLS = ("untrained", "raw_pca")
+
+
+class Suite:
+    """Sources opened and programs compiled once, for evaluation during and after training."""
+
+    def __init__(self, run: Run, data: Any = None):
+        config = run.config
+        self.run, self.stream = run, "main" if "main" in config.data else sorted(config.data)[0]
+        self.data = config.data[self.stream] if data is None else data
+        self.modalities = tuple(sorted(config.encoders))
+        self.program = embedder(run.encode, self.modalities, run.mesh)
+        self.texts = text_encoder(run.encode, run.tokenizer, config.tokenizer.length) if "text" in config.encoders else None
+        self.transform = train_transform(config, self.stream, run.tokenizer, train=False)
+        self._sources: dict[str, Any] = {}
+
+    def source(self, split: str) -> Any:
+        """A split's source, opened once."""
+        if split not in self._sources:
+            own = split == "train" and self.data is self.run.config.data.get(self.stream)
+            self._sources[split] = self.run.sources[self.stream] if own else streams.open_source(
+                self.data, split, f"config.data.{self.stream}")
+        return self._sources[split]
+
+    def features(self, params: Params, limit: int = 0, keep_inputs: bool = False) -> Callable[[str], Features]:
+        """split -> Features, embedded at first use. limit: rows of the training split (0 = all)."""
+        kept: dict[str, Features] = {}
+
+        def split(name: str) -> Features:
+            if name not in kept:
+                kept[name] = embed(self.program, params, self.source(name), self.transform,
+                                   self.run.specs[self.stream], self.run.mesh, self.run.config.eval.batch,
+                                   limit if name == "train" else 0, keep_inputs)
+            return kept[name]
+
+        return split
+
+    def evaluate(self, params: Params, on: str, features: Callable | None = None, only: str = "") -> dict[str, Interval]:
+        """Every evaluator of `config.evals` on split `on`: {name: Interval}. params: params["encoders"]."""
+        features = features or self.features(params, self.run.config.eval.limit)
+        texts = (lambda t: self.texts(params, t)) if self.texts else None
+        names = getattr(self.source("train"), "label_names", {})
+        out: dict[str, Interval] = {}
+        for name, spec in self.run.config.evals.items():
+            spec = cfg.plain(spec)
+            if only and spec["name"] != only:
+                continue
+            found = cfg.build(EVALS, spec, f"config.evals.{name}", split=features, texts=texts, names=names, on=on)
+            out |= dict(found)
+        return out
+
+    def controls(self, on: str, wanted: tuple[str, ...], seed: int) -> dict[str, dict[str, Interval]]:
+        """The same evaluators on untrained encoders; the probes on raw pixels' principal components."""
+        out = {}
+        for name in wanted:
+            if name not in CONTROLS:
+                raise ValueError(f"config.eval.controls: unknown {name!r}; {nearest(name, CONTROLS)}")
+        limit = self.run.config.eval.limit
+        if "untrained" in wanted:
+            with jax.set_mesh(self.run.mesh):
+                params = jax.jit(lambda s, hp: self.run.init(s, hp).params["encoders"])(np.int32(seed), self.run.hp)
+            out["untrained"] = self.evaluate(params, on, self.features(params, limit))
+        if "raw_pca" in wanted and "image" in self.modalities and jax.process_count() == 1:
+            params = jax.jit(lambda s, hp: self.run.init(s, hp).params["encoders"])(np.int32(seed), self.run.hp)
+            out["raw_pca"] = self.evaluate(params, on, pca(self.features(params, limit, keep_inputs=True)), only="probe")
+        return out
+
+
+def pca(split: Callable[[str], Features], components: int = 64) -> Callable[[str], Features]:
+    """Features whose image outputs are the principal components of the raw pixels, fitted on train."""
+    from sklearn.decomposition import PCA
+
+    train = split("train")
+    here = train["present/image"]
+    n = min(components, int(here.sum()) - 1, train["image/input"].shape[1])
+    model = PCA(n, svd_solver="randomized", random_state=0).fit(train["image/input"][here].astype(np.float32))
+
+    def of(name: str) -> Features:
+        data = split(name)
+        z = model.transform(data["image/input"].astype(np.float32))
+        return data | {"image/pooled": z, "image/embedding": z}
+
+    return of
+
+
+def as_json(found: dict[str, Interval]) -> dict[str, dict[str, float]]:
+    """{name: {"value", "low", "high", "n"}}."""
+    return {k: {"value": float(v.value), "low": float(v.low), "high": float(v.high), "n": int(v.n)}
+            for k, v in sorted(found.items())}

@@ -1,0 +1,103 @@
+"""The picture of a run: curves, retrieval, and a 2-D map of both modalities' embeddings."""
+
+from pathlib import Path
+
+import numpy as np
+
+from mmrep.writers import read_rows
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"  # Okabe-Ito: safe for color-blind readers
+
+
+def run_figure(workdir: Path, results: dict, features: dict | None) -> Path:
+    """Draw WORKDIR/figure.png from metrics.jsonl, results and the test features."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10,
+                         "axes.titleweight": "bold", "axes.titlelocation": "left"})
+    fig, axes = plt.subplots(1, 4, figsize=(15, 3.6), layout="constrained", width_ratios=(1.1, 1, 1.25, 1.1))
+    _curves(axes[0], read_rows(workdir / "metrics.jsonl"))
+    _retrieval(axes[1], results)
+    _probes(axes[2], results)
+    _map(axes[3], features)
+    part = workdir / "figure.part.png"
+    fig.savefig(part, dpi=130)
+    plt.close(fig)
+    part.replace(workdir / "figure.png")
+    return workdir / "figure.png"
+
+
+def _curves(ax, rows: list[dict]) -> None:
+    rows = [r for r in rows if "loss" in r]
+    steps = [r["step"] for r in rows]
+    ax.plot(steps, [r["loss"] for r in rows], color=BLUE, lw=1.2)
+    ax.set(title="Training loss", xlabel="step", ylabel="loss")
+    ax.set_ylim(bottom=0)
+    if rows and "lr" in rows[0]:
+        twin = ax.twinx()
+        twin.plot(steps, [r["lr"] for r in rows], color=GREY, lw=1, ls=":")
+        twin.set_ylabel("learning rate (dotted)", color=GREY)
+        twin.tick_params(colors=GREY)
+        twin.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
+        twin.spines["right"].set_visible(True)
+        twin.spines["right"].set_color(GREY)
+
+
+def _retrieval(ax, results: dict) -> None:
+    m = results["metrics"]
+    ks = sorted({int(k.split("R@")[1].split("/")[0]) for k in m if k.startswith("retrieval/image_to_text/R@")})
+    ax.set(title="Retrieval, image to text", xlabel="k", ylabel="R@k")
+    if not ks:
+        ax.text(0.5, 0.5, "no retrieval evaluator", ha="center", transform=ax.transAxes, color=GREY)
+        return
+    x = range(len(ks))
+    for kind, color, mark in (("group", GREEN, "s"), ("instance", BLUE, "o")):
+        found = [m[f"retrieval/image_to_text/R@{k}/{kind}"] for k in ks]
+        y = np.array([f["value"] for f in found])
+        err = np.abs(np.array([[f["value"] - f["low"], f["high"] - f["value"]] for f in found]).T)
+        ax.errorbar(x, y, err, color=color, marker=mark, ms=4, lw=1.2, capsize=2, label=kind)
+    ax.plot(x, [m[f"retrieval/ceiling/R@{k}/instance"]["value"] for k in ks], color="black", ls="--", lw=1,
+            label="ceiling (instance)")
+    ax.plot(x, [m[f"retrieval/chance/R@{k}/instance"]["value"] for k in ks], color=GREY, ls=":", lw=1, label="chance")
+    ax.set_xticks(list(x), [str(k) for k in ks])
+    ax.set_ylim(0, 1.02)
+    ax.legend(frameon=False, fontsize=8)
+
+
+def _probes(ax, results: dict) -> None:
+    wanted = [k for k in results["metrics"] if (k.startswith(("probe/", "zeroshot/")) and k.endswith(("/auroc", "/top1")))]
+    ax.set(title="Frozen encoder on test", xlabel="AUROC or accuracy")
+    for i, name in enumerate(wanted[::-1]):
+        found = results["metrics"][name]
+        ax.errorbar(found["value"], i, xerr=[[max(found["value"] - found["low"], 0)], [max(found["high"] - found["value"], 0)]],
+                    color=BLUE, marker="o", ms=4, capsize=2, label="trained" if i == 0 else None)
+        for control, color, mark in (("untrained", GREY, "x"), ("raw_pca", ORANGE, "+")):
+            other = results["controls"].get(control, {}).get(name)
+            if other:
+                ax.plot(other["value"], i, mark, color=color, ms=6, ls="")
+    for control, color, mark in (("untrained", GREY, "x"), ("raw PCA", ORANGE, "+")):
+        ax.plot([], [], mark, color=color, label=control, ls="")
+    ax.set_yticks(range(len(wanted)), wanted[::-1], fontsize=8)
+    ax.set_xlim(0, 1.02)
+    if wanted:
+        ax.legend(frameon=False, fontsize=8, loc="lower left")
+
+
+def _map(ax, features: dict | None) -> None:
+    ax.set(title="Embeddings (PCA of both)", xticks=[], yticks=[])
+    pair = [m for m in ("image", "text") if features and f"{m}/embedding" in features]
+    if len(pair) < 2:
+        ax.text(0.5, 0.5, "fewer than two modalities", ha="center", transform=ax.transAxes, color=GREY)
+        return
+    both = np.concatenate([features[f"{m}/embedding"][features[f"present/{m}"]] for m in pair])
+    centered = both - both.mean(0)
+    xy = centered @ np.linalg.svd(centered, full_matrices=False)[2][:2].T
+    n = int(features[f"present/{pair[0]}"].sum())
+    for part, m, mark in ((xy[:n], pair[0], "o"), (xy[n:], pair[1], "^")):
+        label = features.get("label/class")
+        color = label[features[f"present/{m}"]] if label is not None and label.ndim == 1 else None
+        ax.scatter(*part.T, c=color, cmap="tab10", s=9, marker=mark, alpha=0.6, lw=0, label=m)
+    ax.legend(frameon=False, fontsize=8, loc="best")

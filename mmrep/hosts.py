@@ -1,0 +1,19 @@
+"""Several hosts: start `jax.distributed` where the environment or the flags say so."""
+
+import os
+
+
+def start(coordinator: str = "", hosts: int = 0, host: int = 0) -> None:
+    """Join the other processes; nothing on a single host.
+
+    Flags win; SLURM (more than one task) and TPU pods are detected. Raises ValueError for flags that do not fit.
+    """
+    import jax
+
+    if coordinator or hosts:
+        if not coordinator or hosts < 1 or not 0 <= host < hosts:
+            raise ValueError(f"--coordinator {coordinator!r} --hosts {hosts} --host {host}: give all three, "
+                             "with 0 <= host < hosts")
+        jax.distributed.initialize(coordinator, hosts, host)
+    elif int(os.environ.get("SLURM_NTASKS", 1)) > 1 or len(os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")) > 1:
+        jax.distributed.initialize()

@@ -1,0 +1,1 @@
+"""Memory-linear kernels of the all-pairs losses."""

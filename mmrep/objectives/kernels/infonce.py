@@ -1,0 +1,175 @@
+"""InfoNCE over all pairs in memory linear in the batch: closed-form gradients, recomputed tile by tile.
+
+With S = s u v^T, p = row softmax, q = column softmax and targets T (row) and R (column),
+    L      = 1/n sum_i w (lse_i - sum_j T_ij S_ij) + (1 - w) (lse_j - sum_i R_ij S_ij)
+    dL/dS  = (w (p - T) + (1 - w) (q - R)) / n.
+The targets are subtracted tile by tile, not added as a closed form afterwards: p - T is then exact near convergence.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mmrep.core import rows as rowlib
+from mmrep.objectives.kernels import tiles
+
+
+class Static(NamedTuple):
+    """What changes the program: the tile's columns, the row axes of the mesh, the form over them, the kind of target."""
+
+    chunk: int
+    axes: tuple[str, ...]
+    form: str  # "gather" | "ring"; the same thing without axes
+    kind: str  # "pair" | "group" | "soft"
+
+
+def _logits(scale, row, col):
+    """Logits of a tile and the mask of its valid pairs; invalid logits are a large finite negative."""
+    mask = row["m"][:, None] & col["m"][None, :]
+    return jnp.where(mask, scale * (row["x"] @ col["x"].T), tiles.NEG), mask
+
+
+def _soft(row, col, hp):
+    """w P + (1 - w) Q of a tile, with P_ij = exp(a_ij - z_i), Q_ij = exp(a_ij - z_j), a = label products / temperature."""
+    a = row["soft"] @ col["soft"].T / hp["soft_temperature"]
+    w = hp["direction"]
+    p, q = a - row["z"][:, None], a - col["z"][None, :]
+    return w * jnp.exp(jnp.minimum(p, 0.0)) + (1 - w) * jnp.exp(jnp.minimum(q, 0.0))
+
+
+def _forward_tile(kind, scale, hp, row, col, row_acc, col_acc):
+    logits, mask = _logits(scale, row, col)
+    lse, target = row_acc["lse"], row_acc["target"]
+    if kind == "group":
+        same = (row["id"][:, None] == col["id"][None, :]) & mask
+        target = target + jnp.where(same, logits, 0.0).sum(1)
+    elif kind == "soft":
+        target = target + jnp.where(mask, _soft(row, col, hp) * logits, 0.0).sum(1)
+    return ({"lse": tiles.lse_update(logits, 1, lse), "target": target}, {"lse": tiles.lse_update(logits, 0, col_acc["lse"])})
+
+
+def _queue_tile(scale, row, col, row_acc, col_acc):
+    return {**row_acc, "lse": tiles.lse_update(_logits(scale, row, col)[0], 1, row_acc["lse"])}, col_acc
+
+
+def _soft_tile(hp, row, col, row_acc, col_acc):
+    a = row["x"] @ col["x"].T / hp["soft_temperature"]
+    return tiles.lse_update(jnp.where(col["m"][None, :], a, tiles.NEG), 1, row_acc), col_acc
+
+
+def _backward_tile(kind, scale, hp, row, col, row_acc, col_acc):
+    logits, mask = _logits(scale, row, col)
+    w, n = hp["direction"], hp["n"]
+    g = w * jnp.exp(logits - row["lse"][:, None]) + (1 - w) * jnp.exp(logits - col["clse"][None, :])
+    hard = 1 - hp["smoothing"]
+    if kind == "soft":
+        g = g - hard * _soft(row, col, hp)
+    else:
+        g = g - jnp.where(row["id"][:, None] == col["id"][None, :], hard / row["count"][:, None], 0.0)
+    g = jnp.where(mask, (g - hp["smoothing"] / n) / n, 0.0)
+    return row_acc + g @ col["x"], col_acc + tiles.transposed_product(row, g)
+
+
+def _queue_backward_tile(scale, hp, row, col, row_acc, col_acc):
+    logits, mask = _logits(scale, row, col)
+    g = jnp.where(mask, hp["direction"] / hp["n"] * jnp.exp(logits - row["lse"][:, None]), 0.0)
+    return row_acc + g @ col["x"], col_acc
+
+
+def _queue_cols(queue):
+    return {"x": queue, "m": jnp.ones(queue.shape[0], bool)}
+
+
+def _column_lse(acc, mask, static):
+    """Column log-sum-exps of this shard's columns, from partial (maximum, mass) of each shard's rows."""
+    top, mass = acc
+    if static.axes and static.form == "gather":
+        best = jax.lax.pmax(top, static.axes)
+        top, mass = rowlib.own((best, rowlib.total(mass * jnp.exp(top - best), static.axes)), static.axes)
+    return jnp.where(mask, top + jnp.log(mass), 0.0)
+
+
+def _pairs(fn, row, col, row_acc, col_acc, static):
+    """One pass over (own rows) x (all columns): column accumulators come back full (gather) or own (ring)."""
+    if static.form == "ring" and static.axes:
+        return tiles.ring(fn, row, col, row_acc, col_acc(row["m"].shape[0]), static.chunk, static.axes)
+    col = rowlib.gather(col, static.axes)
+    return tiles.sweep(fn, row, col, row_acc, col_acc(col["m"].shape[0]), static.chunk)
+
+
+def _local_forward(static, u, v, scale, side, hp, queue):
+    """Loss (replicated) and residuals of one shard's rows."""
+    rows = u.shape[0]
+    mask = side["m"]
+    if static.kind == "soft":
+        label = {"x": side["soft"], "m": mask}
+        (top, mass), _ = _pairs(functools.partial(_soft_tile, hp), label, label, tiles.lse_start(rows), lambda n: (), static)
+        side = {**side, "z": jnp.where(mask, top + jnp.log(mass), 0.0)}
+    zeros = jnp.zeros(rows, jnp.float32)
+    row_acc, col_acc = _pairs(
+        functools.partial(_forward_tile, static.kind, scale, hp), {"x": u, **side}, {"x": v, **side},
+        {"lse": tiles.lse_start(rows), "target": zeros}, lambda n: {"lse": tiles.lse_start(n)}, static)
+    if queue is not None:
+        row_acc, _ = tiles.sweep(functools.partial(_queue_tile, scale), {"x": u, "m": mask}, _queue_cols(queue),
+                                 row_acc, (), static.chunk)
+    top, mass = row_acc["lse"]
+    side = {**side, "lse": jnp.where(mask, top + jnp.log(mass), 0.0), "clse": _column_lse(col_acc["lse"], mask, static)}
+    u0, v0 = jnp.where(mask[:, None], u, 0.0), jnp.where(mask[:, None], v, 0.0)
+    target = row_acc["target"]
+    if static.kind == "pair":
+        target = scale * (u0 * v0).sum(1)
+    elif static.kind == "group":
+        target = target / side["count"]
+    n, w, eps = hp["n"], hp["direction"], hp["smoothing"]
+    mean_u, mean_v = rowlib.total((u0.sum(0) / n, v0.sum(0) / n), static.axes)
+    rest = jnp.where(mask, w * side["lse"] + (1 - w) * side["clse"] - (1 - eps) * target, 0.0)
+    loss = rowlib.total(tiles.stable_sum(rest), static.axes) / n - eps * scale * (mean_u @ mean_v)
+    return loss, side
+
+
+def _local_backward(static, u, v, scale, side, hp, queue, cotangent):
+    """Gradients of this shard's rows of u and v, and of scale (replicated)."""
+    zeros = jnp.zeros(u.shape, jnp.float32)
+    columns = {key: side[key] for key in ("m", "id", "clse", "soft", "z") if key in side}
+    du, dv = _pairs(functools.partial(_backward_tile, static.kind, scale, hp), {"x": u, **side}, {"x": v, **columns},
+                    zeros, lambda n: jnp.zeros((n, v.shape[1]), jnp.float32), static)
+    if static.form == "gather":
+        dv = rowlib.scatter_sum(dv, static.axes)
+    if queue is not None:
+        du, _ = tiles.sweep(functools.partial(_queue_backward_tile, scale, hp), {"x": u, **side}, _queue_cols(queue),
+                            du, (), static.chunk)
+    # sum_ij G_ij u_i . v_j, without another pass over the pairs.
+    dscale = rowlib.total(tiles.stable_sum((jnp.where(side["m"][:, None], u, 0.0) * du).sum(1)), static.axes)
+    return du * (scale * cotangent), dv * (scale * cotangent), dscale * cotangent
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def chunked(static: Static, u, v, scale, side: dict, hp: dict, queue) -> jax.Array:
+    """InfoNCE of f32[B,D] u and v: gradients for u, v and scale only.
+
+    Args:
+        static: see `Static`.
+        side: per-row arrays: m bool[B]; id i32[B] (equal = positive) and count f32[B] (positives of the row), or
+            soft f32[B,K], zero where absent.
+        hp: traced scalars n (valid rows), direction, smoothing, soft_temperature.
+        queue: f32[Q,D] negatives of the rows, or None.
+    """
+    return _forward(static, u, v, scale, side, hp, queue)[0]
+
+
+def _forward(static, u, v, scale, side, hp, queue):
+    fn = functools.partial(_local_forward, static)
+    loss, side = rowlib.map_rows(fn, (u, v, scale, side, hp, queue), (True, True, False, True, False, False), (False, True))
+    return loss, (u, v, scale, side, hp, queue)
+
+
+def _backward(static, residuals, cotangent):
+    fn = functools.partial(_local_backward, static)
+    args: tuple[Any, ...] = (*residuals, cotangent)
+    du, dv, dscale = rowlib.map_rows(fn, args, (True, True, False, True, False, False, False), (True, True, False))
+    return du, dv, dscale, None, None, None
+
+
+chunked.defvjp(_forward, _backward)

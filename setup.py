@@ -1,0 +1,25 @@
+"""Packaging: lower bounds here, exact versions in constraints.txt."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="mmrep",
+    version="0.1.0",
+    description="Representation learning across medical modalities, in JAX",
+    python_requires=">=3.11",
+    packages=find_packages(include=["mmrep", "mmrep.*"]),
+    install_requires=[
+        "jax>=0.10", "flax>=0.12", "optax>=0.2.8", "orbax-checkpoint>=0.12", "tensorflow-datasets>=4.9.10",
+        "grain>=0.2.18", "array_record>=0.8", "ml-collections>=1.1", "einops>=0.8", "pillow>=11", "scikit-learn>=1.6",
+        "numpy>=2.0", "scipy>=1.14", "tokenizers>=0.21", "pyarrow>=18", "matplotlib>=3.9",
+    ],
+    extras_require={
+        "cuda": ["jax[cuda13]"],
+        "tpu": ["jax[tpu]"],
+        "trackers": ["tensorboardX>=2.6"],
+        "medical": ["pydicom>=3", "nibabel>=5.3", "wfdb>=4.1"],
+        "convert": ["safetensors>=0.5"],
+        "dev": ["pytest>=8", "ruff>=0.9"],
+    },
+    entry_points={"console_scripts": ["mmrep = mmrep.cli:main"]},
+)

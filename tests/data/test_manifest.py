@@ -1,0 +1,252 @@
+"""Users' own tables: every format and picture store gives the same rows; every mistake is one line and its cure."""
+
+import io
+import json
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmrep.data.images import decode
+from mmrep.data.manifest import manifest
+from mmrep.data.pipeline import eval_batches, train_batches
+from mmrep.data.sources import BadRow
+from mmrep.data.tables import Table
+
+N = 12
+COLUMNS = {"image": "file", "text": "report", "label": {"sex": "sex", "stage": "stage", "score": "score"},
+           "tabular": ["age"], "category": ["sex"], "group": "report", "case": "patient"}
+
+
+def picture(row):
+    return np.random.default_rng(row).integers(0, 256, (9, 7), np.uint8)
+
+
+def records():
+    return [{"file": f"{i}.png", "report": None if i == 5 else f"Report, no. {i // 2}\nline \"two\"",
+             "sex": None if i == 4 else "MF"[i % 2], "stage": None if i == 3 else i % 4, "score": i / 2 + 0.25,
+             "age": 50.5 + i, "patient": f"p{i // 3}", "fold": ("train", "train", "dev", "test")[i % 4]}
+            for i in range(N)]
+
+
+def write(folder, kind, rows=None, name="metadata"):
+    rows = records() if rows is None else rows
+    path = folder / f"{name}.{kind}"
+    if kind == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    elif kind == "parquet":
+        import pyarrow
+        from pyarrow import parquet
+
+        parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    else:
+        def cell(v):
+            return "" if v is None else '"' + str(v).replace('"', '""') + '"' if isinstance(v, str) else str(v)
+
+        mark = "," if kind == "csv" else "\t"
+        lines = [mark.join(rows[0])] + [mark.join(cell(v) for v in row.values()) for row in rows]
+        path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def encoded(array, form="PNG"):
+    out = io.BytesIO()
+    Image.fromarray(array).save(out, form)
+    return out.getvalue()
+
+
+def store(folder, kind, rows=N):
+    if kind == "folder":
+        for i in range(rows):
+            (folder / f"{i}.png").write_bytes(encoded(picture(i)))
+        return None
+    path = folder / f"pictures.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as file:
+            for i in range(rows):
+                file.writestr(f"{i}.png", encoded(picture(i)))
+    else:
+        np.savez(path, **{f"{i}.png": picture(i) for i in range(rows)})
+    return path.name
+
+
+def load(path, split="train", **more):
+    return manifest(path, split, **{"columns": {**COLUMNS, "split": "fold"}, "splits": {"val": "dev"}, **more})
+
+
+@pytest.mark.parametrize("kind,images", [("csv", "folder"), ("tsv", "zip"), ("jsonl", "npz"), ("parquet", "zip")])
+def test_every_format_and_store_gives_the_same_rows(tmp_path, kind, images):
+    write(tmp_path, kind)
+    name = store(tmp_path, images)
+    source = load(tmp_path, images=name)
+    assert source.rows.tolist() == [0, 1, 4, 5, 8, 9] and len(load(tmp_path, "val", images=name)) == 3
+    assert source.fields == ("image", "text", "tabular", "category")
+    assert source.label_names == {"sex": ["F", "M"]} and source.category_names == {"sex": ["<null>", "F", "M"]}
+    for i, row in enumerate(source.rows):
+        example = source[i]
+        assert np.array_equal(example["image"], picture(row)[..., None])
+        assert ("text" in example) == (row != 5) == source.has["text"][i]
+        if row != 5:
+            assert example["text"] == f"Report, no. {row // 2}\nline \"two\""
+        assert example["label/sex"] == (-1 if row == 4 else 1 - row % 2) and example["label/sex"].dtype == np.int32
+        assert example["label/stage"] == row % 4 and example["label/score"].dtype == np.float32
+        assert example["tabular"].tolist() == [50.5 + row]
+        assert example["category"].tolist() == [0 if row == 4 else 2 - row % 2]
+        assert example["case"] == row // 3
+    # Ids are of the whole file, so that splits agree; a null group meets no other.
+    whole = load(tmp_path, "all", images=name)
+    groups = [int(whole[i]["group"]) for i in range(N)]
+    assert groups[4] != groups[5] and groups[0] == groups[1] and len(set(groups)) == 7
+    assert [int(source[i]["group"]) for i in range(6)] == [groups[row] for row in source.rows]
+    assert source.tabular_mean[0] == pytest.approx(50.5 + np.mean(source.rows))
+    assert [whole[3]["label/stage"], whole[3]["label/sex"]] == [-1, 0]
+
+
+def test_filters(tmp_path):
+    path = write(tmp_path, "csv")
+    store(tmp_path, "folder")
+    rows = lambda f: load(path, "all", filter=f).rows.tolist()  # noqa: E731
+    assert rows({"sex": "M"}) == [0, 2, 6, 8, 10]
+    assert rows({"sex": ["M", None]}) == [0, 2, 4, 6, 8, 10]
+    assert rows({"sex": {"not": "M"}}) == [1, 3, 4, 5, 7, 9, 11]
+    assert rows({"sex": {"not": None}, "stage": [1, 2]}) == [1, 2, 5, 6, 9, 10]
+    assert rows({"report": None}) == [5]
+    jsonl = write(tmp_path, "jsonl", [{**r, "ok": i > 3} for i, r in enumerate(records())], "other")
+    assert load(jsonl, "all", filter={"ok": True}).rows.tolist() == list(range(4, 12))
+    with pytest.raises(ValueError, match="no row of 12 has 'sex' = 'X'; it has F, M"):
+        rows({"sex": "X"})
+
+
+def spoil(tmp_path, kind, row, **cells):
+    rows = records()
+    rows[row] |= cells
+    return write(tmp_path, kind, rows, "spoiled")
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_each_mistake_is_one_line_with_file_and_row(tmp_path, kind):
+    store(tmp_path, "folder")
+    line = {"csv": 14, "jsonl": 9, "parquet": None}[kind]  # the csv's reports hold line ends (but row 5 is null)
+    if kind == "csv":
+        line = 1 + sum(1 if r["report"] is None else 2 for r in records()[:8]) + 1
+    where = rf"spoiled.{kind} row 9" + (rf" \(line {line}\)" if line else "")
+    cases = [({"file": "gone.png"}, FileNotFoundError, "image 'gone.png' is not in .*; set images="),
+             ({"report": " "}, ValueError, "text column 'report' is empty; make it null"),
+             ({"age": None}, ValueError, "tabular column 'age' is null or NaN; pass missing='mean'")]
+    for cells, error, message in cases:
+        path = spoil(tmp_path, kind, 8, **cells)
+        with pytest.raises(error, match=where + ": " + message) as caught:
+            load(path)
+        assert "\n" not in str(caught.value)
+        source = load(path, on_error="skip")
+        assert source.skipped == 1 and list(source.problems) == [8] and source.rows.tolist() == [0, 1, 4, 5, 9]
+    rows = records()
+    rows[8]["file"], rows[1]["report"] = "gone.png", ""  # the first row is named, whatever is checked first
+    with pytest.raises(ValueError, match=r"row 2( \(line \d\))?: text column"):
+        load(write(tmp_path, kind, rows, "spoiled"))
+    path = spoil(tmp_path, kind, 2)
+    with pytest.raises(ValueError, match="no split 'valid'; it has dev, test, train"):
+        load(path, "valid")
+    with pytest.raises(ValueError, match="no column 'reprot'; did you mean 'report'?"):
+        load(path, columns={"text": "reprot", "split": "fold"})
+    with pytest.raises(ValueError, match="no column 'split'"):
+        load(path, columns={"text": "report"})
+    with pytest.raises(ValueError, match=r"columns\['txt'\] is not one of"):
+        load(path, columns={"txt": "report"})
+    with pytest.raises(FileNotFoundError, match="did you mean spoiled"):
+        load(tmp_path / f"spoild.{kind}")
+    with pytest.raises(FileNotFoundError, match="exactly one metadata"):
+        load(tmp_path)
+
+
+def test_broken_tables_name_their_line(tmp_path):
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"a": 1}\n\n{"a": \n')
+    with pytest.raises(ValueError, match=r"bad.jsonl row 2 \(line 3\): not JSON"):
+        Table(bad)
+    ragged = tmp_path / "ragged.csv"
+    ragged.write_text("a,b\n1,2\n3\n")
+    with pytest.raises(ValueError, match=r"ragged.csv row 2 \(line 3\): Expected 2 columns, got 1"):
+        Table(ragged)
+
+
+def test_missing_tabular_cells(tmp_path):
+    store(tmp_path, "folder")
+    path = spoil(tmp_path, "jsonl", 8, age=None)
+    known = [50.5 + row for row in (0, 1, 4, 5, 9)]
+    assert load(path, missing="mean")[4]["tabular"][0] == pytest.approx(np.mean(known))
+    assert load(path, missing=-1.0)[4]["tabular"][0] == -1
+    absent = load(path, missing="absent")
+    assert "tabular" not in absent[4] and absent.has["tabular"].tolist() == [True] * 4 + [False, True]
+    batch = next(eval_batches(absent, 6))
+    assert batch["present"]["tabular"].tolist() == [True] * 4 + [False, True] and batch["tabular"][4, 0] == 0
+
+
+def test_a_picture_found_corrupt_later_is_a_masked_row(tmp_path):
+    store(tmp_path, "folder")
+    path = write(tmp_path, "csv")
+    whole = encoded(picture(4))
+    for content in (whole[:len(whole) // 2], b"", b"no picture"):
+        (tmp_path / "4.png").write_bytes(content)
+        with pytest.raises(BadRow, match=r"metadata.csv row 5 \(line 10\): image '4.png': .*on_error='skip'"):
+            load(path)[2]
+        source = load(path, on_error="skip")
+        assert source.skipped == 0 and len(source) == 6
+        with train_batches(source, 6, 0) as iterator:
+            batch = next(iterator)
+            assert iterator.skipped == 1 and batch["index"][~batch["valid"]].tolist() == [2]
+            assert len(batch["image"]) == 6
+
+
+def test_pictures_of_every_kind(tmp_path):
+    eight = picture(0)
+    sixteen = (eight.astype(np.uint16) << 8) + 3
+    color = np.stack([picture(1), picture(2), picture(3)], -1)
+    for form in ("PNG", "TIFF"):
+        assert np.array_equal(decode(encoded(eight, form), 1)[..., 0], eight)
+        assert np.array_equal(decode(encoded(eight, form), 3), np.repeat(eight[..., None], 3, -1))
+        assert np.array_equal(decode(encoded(color, form), 3), color)
+        assert decode(encoded(color, form), 1).shape == (9, 7, 1)
+        deep = decode(encoded(sixteen, form), 1, bits=16)
+        assert deep.dtype == np.uint16 and np.array_equal(deep[..., 0], sixteen)
+        with pytest.raises(ValueError, match="16 bits a pixel; pass bits=16"):
+            decode(encoded(sixteen, form), 1)
+    assert np.array_equal(decode(encoded(eight), 1, bits=16)[..., 0], eight.astype(np.uint16) * 257)
+    smooth = np.add.outer(np.arange(200), np.arange(160)).astype(np.uint8) // 2
+    small = decode(encoded(smooth, "JPEG"), 1, size_hint=64)
+    assert small.shape == (100, 80, 1)  # 1/2: a quarter would be below 64
+    assert decode(encoded(smooth, "JPEG"), 1, size_hint=200).shape == (200, 160, 1)
+    # One array and row numbers, without naming pictures.
+    np.savez(tmp_path / "stack.npz", np.stack([picture(i) for i in range(N)]))
+    path = write(tmp_path, "jsonl", [{**row, "number": N - 1 - i} for i, row in enumerate(records())])
+    source = load(path, "all", images="stack.npz", columns={"image": "number"})
+    assert np.array_equal(source[2]["image"][..., 0], picture(9))
+
+
+def test_archives_are_safe_to_read_from_threads(tmp_path):
+    write(tmp_path, "csv")
+    for kind in ("zip", "npz"):
+        source = load(tmp_path, "all", images=store(tmp_path, kind))
+        with ThreadPoolExecutor(8) as pool:
+            for row, example in zip(list(range(N)) * 40, pool.map(source.__getitem__, list(range(N)) * 40)):
+                assert np.array_equal(example["image"][..., 0], picture(row))
+
+
+def test_vector_labels_suffixes_and_masks(tmp_path):
+    for i in range(4):
+        (tmp_path / f"{i}.png").write_bytes(encoded(picture(i)))
+        (tmp_path / f"m{i}.png").write_bytes(encoded((picture(i) > 99).astype(np.uint8) * 255))
+    rows = [{"id": str(i), "seg": f"m{i}.png" if i else None, "a": i % 2, "b": 1, "both": {"x": i % 2, "y": 0},
+             "list": [1, i % 2]} for i in range(4)]
+    path = write(tmp_path, "jsonl", rows)
+    source = manifest(path, "all", columns={"image": "id", "mask": {"organ": "seg"},
+                                            "label": {"ab": ["a", "b"], "both": "both", "list": "list"}})
+    assert source[1]["label/ab"].tolist() == [1, 1] and source[1]["label/both"].tolist() == [1, 0]
+    assert source[2]["label/list"].tolist() == [1, 0] and source[2]["label/ab"].dtype == np.uint8
+    assert source.label_names == {"ab": ["a", "b"], "both": ["x", "y"]}
+    assert np.array_equal(source[3]["mask/organ"][..., 0], picture(3) > 99)
+    batch = next(eval_batches(source, 4))
+    assert batch["present"]["mask/organ"].tolist() == [False, True, True, True]
+    assert batch["mask/organ"].dtype == np.uint8 and not batch["mask/organ"][0].any()

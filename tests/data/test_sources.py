@@ -1,0 +1,142 @@
+"""Sources: arrays, subsets, the decoded cache, and TFDS without TensorFlow."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmrep.data.pipeline import eval_batches, train_batches
+from mmrep.data.sources import arrays, cached, fraction, subset
+
+
+def small(n=10):
+    return arrays(image=np.arange(n * 4, dtype=np.uint8).reshape(n, 2, 2, 1), text=[f"t{i}" for i in range(n)],
+                  group=np.arange(n) // 2, present={"text": np.arange(n) != 3})
+
+
+def test_arrays():
+    source = small()
+    assert len(source) == 10 and source.fields == ("image", "text")
+    assert source[2]["text"] == "t2" and "text" not in source[3] and source[5]["group"] == 2
+    block = source.block(np.array([3, 1]))
+    assert block["text"] == ["t3", "t1"] and block["present"]["text"].tolist() == [False, True]
+    with pytest.raises(ValueError, match="same number of rows"):
+        arrays(image=np.zeros((3, 2, 2, 1)), text=["a"])
+    with pytest.raises(ValueError, match=r"present\['txt'\]"):
+        arrays(text=["a"], present={"txt": [True]})
+
+
+def test_subset():
+    source = subset(small(), [7, 3, 1])
+    assert [source[i].get("text") for i in range(3)] == ["t7", None, "t1"]
+    assert source.has["text"].tolist() == [True, False, True]
+    assert source.block(np.array([2, 0]))["text"] == ["t1", "t7"]
+    assert len(subset(small(), np.arange(10) > 6)) == 3
+    nested = subset(source, [2])
+    assert nested[0]["text"] == "t1"
+    with pytest.raises(ValueError, match="the source has 10 rows"):
+        subset(small(), [10])
+
+
+def test_fractions_nest_and_keep_cases_whole():
+    source = small(200)
+    rows = {share: set(fraction(source, share).rows) for share in (0.01, 0.1, 0.5, 1.0)}
+    assert [len(kept) for kept in rows.values()] == [2, 20, 100, 200]
+    assert rows[0.01] < rows[0.1] < rows[0.5] and rows[0.1] != set(range(20))
+    source.cases = np.arange(200) // 4
+    assert all(len(fraction(source, share)) == 200 * share for share in (0.1, 0.5))
+    part = fraction(source, 0.1)
+    assert all((part.cases == case).sum() == 4 for case in part.cases) and len(fraction(part, 0.5)) == 12
+    with pytest.raises(ValueError, match="share must lie in"):
+        fraction(source, 0)
+
+
+def test_cache_reads_once_until_its_limit():
+    reads = []
+
+    class Counting:
+        fields, label_names = ("image",), {"x": ["a", "b"]}
+
+        def __len__(self):
+            return 6
+
+        def __getitem__(self, row):
+            reads.append(row)
+            return {"image": np.full((10, 10, 1), row, np.uint8), "label/x": row % 2}
+
+    source = cached(Counting(), limit_bytes=3 * 200)  # 100 bytes of pixels and an allowance for the label a row
+    first = [b["image"].copy() for b in eval_batches(source, 3, threads=1)]
+    count = len(reads)
+    again = [b["image"] for b in eval_batches(source, 3, threads=1)]
+    assert len(reads) - count <= 3 and source.bytes <= 600  # three rows did not fit (the probe rereads none)
+    assert np.array_equal(first, again) and source.label_names == {"x": ["a", "b"]}
+    with pytest.raises(ValueError, match="read-only"):
+        source[0]["image"][0] = 1
+    halved = cached(Counting(), prepare=lambda example, rng: {**example, "image": example["image"][::2, ::2]})
+    assert halved[4]["image"].shape == (5, 5, 1) and halved.bytes == 25 + 64
+
+
+TFDS = '''
+import io, sys
+import numpy as np
+import tensorflow_datasets as td
+from PIL import Image
+from mmrep.data.pipeline import eval_batches
+from mmrep.data.sources import tfds
+
+class Tiny(td.core.GeneratorBasedBuilder):
+    VERSION = td.core.Version("1.0.0")
+
+    def _info(self):
+        return td.core.DatasetInfo(builder=self, features=td.features.FeaturesDict({
+            "image": td.features.Image(shape=(8, 8, 1)), "caption": td.features.Text(),
+            "label": td.features.ClassLabel(names=["a", "b"]), "age": np.float32}))
+
+    def _split_generators(self, manager):
+        return {"train": self._generate_examples(0, 6), "validation": self._generate_examples(6, 9)}
+
+    def _generate_examples(self, first, last):
+        for i in range(first, last):
+            file = io.BytesIO()
+            Image.fromarray(np.full((8, 8), i, np.uint8)).save(file, "PNG")
+            file.seek(0)
+            yield str(i), {"image": file, "caption": f"text {i}" if i != 7 else "", "label": i % 2, "age": float(i)}
+
+folder = sys.argv[1]
+Tiny(data_dir=folder, file_format="array_record").download_and_prepare()
+source = tfds("tiny", "val", folder, {"image": "image", "text": "caption", "label": {"x": "label"},
+                                      "tabular": ["age"]}, {"val": "validation"})
+assert source.label_names == {"x": ["a", "b"]} and source.fields == ("image", "text", "tabular")
+batch = next(eval_batches(source, 3))
+ages = batch["tabular"][:, 0]
+assert sorted(ages) == [6, 7, 8] and batch["image"].dtype == np.uint8
+assert (batch["image"][:, 0, 0, 0] == ages).all() and (batch["label/x"] == ages % 2).all()
+assert (batch["present"]["text"] == (ages != 7)).all()
+for kwargs, message in (({"split": "dev"}, "no split 'dev'; it has train, validation"), ):
+    try:
+        tfds("tiny", data_dir=folder, **kwargs)
+        raise SystemExit("no error")
+    except ValueError as error:
+        assert message in str(error), error
+try:
+    tfds("absent", "train", folder)
+except FileNotFoundError as error:
+    assert str(error).startswith("tfds absent: no such dataset"), error
+assert "tensorflow" not in sys.modules
+print("done")
+'''
+
+
+def test_tfds_without_tensorflow(tmp_path):
+    root = Path(__file__).resolve().parents[2]
+    out = subprocess.run([sys.executable, "-c", TFDS, str(tmp_path)], cwd=root, timeout=60, capture_output=True,
+                         text=True)
+    assert out.returncode == 0 and out.stdout.endswith("done\n"), out.stderr[-2000:]
+
+
+def test_a_subset_of_a_cache_trains():
+    source = subset(cached(small()), np.arange(8))
+    with train_batches(source, 4, 0) as batches:
+        assert set(np.concatenate([next(batches)["index"] for _ in range(2)])) == set(range(8))
