@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from mmrep import config as cfg
-from mmrep.core import checkpoint, sharding
+from mmrep.core import checkpoint
 from mmrep.core.types import TrainState
 from mmrep.evals.suite import Suite, as_json
 from mmrep.run import Run, assemble, write_json

@@ -31,6 +31,7 @@ class Run(NamedTuple):
     shapes: TrainState
     placed: TrainState
     init: Any
+    loss: Any
     step: Any
     frozen: set
     planned: dict
@@ -73,7 +74,7 @@ def assemble(config: Any, workdir: Path | None = None, devices: list | None = No
     loss = step.make_loss(encode, nets, terms, config.micro)
     train_step = step.make_step(loss, tx, optim.SCHEDULES[config.optim.schedule], planned, frozen, ema_names,
                                 config.optim.clip > 0)
-    return Run(config, mesh, tokenizer, sources, specs, encode, terms, total, hp, shapes, placed, init, train_step,
+    return Run(config, mesh, tokenizer, sources, specs, encode, terms, total, hp, shapes, placed, init, loss, train_step,
                frozen, planned, step.finite_names(shapes.params, frozen), program_key(config, hp))
 
 
@@ -159,7 +160,8 @@ def program_key(config: Any, hp: dict) -> str:
 def batch_like(spec: dict, batch: int) -> dict[str, Any]:
     """Shapes of a global batch, from the pipeline's spec of a row."""
     like = {k: jax.ShapeDtypeStruct((batch, *shape), dtype) for k, (shape, dtype) in spec.items() if shape is not None}
-    present = {k: jax.ShapeDtypeStruct((batch,), bool) for k in spec if k in streams.sources.MODALITIES}
+    present = {k: jax.ShapeDtypeStruct((batch,), bool) for k in spec
+               if k in streams.sources.MODALITIES or k.startswith("mask/")}
     return like | {"present": present, "index": jax.ShapeDtypeStruct((batch,), jnp.int32),
                    "valid": jax.ShapeDtypeStruct((batch,), bool)}
 

@@ -16,7 +16,7 @@ Spec = dict[str, tuple[tuple[int, ...] | None, np.dtype | None]]  # key -> (shap
 # ---- reading
 
 def read_rows(source: Any, ids: np.ndarray) -> list[Example | BadRow]:
-    """Examples of the rows in order, by the source's `block` if it has one; a BadRow stands for what cannot be read."""
+    """Examples of the rows in order, by the source's `read` or `block` if any; a BadRow is one that cannot be read."""
     if not len(ids):
         return []
     if isinstance(source, Mixture):
@@ -27,6 +27,8 @@ def read_rows(source: Any, ids: np.ndarray) -> list[Example | BadRow]:
             for place, example in zip(places, read_rows(source.components[component], inner[places])):
                 out[place] = example if isinstance(example, BadRow) else source.adapt(example, int(component))
         return out
+    if hasattr(source, "read"):
+        return source.read(ids)
     if hasattr(source, "block"):
         try:
             return _unstack(source.block(np.asarray(ids)), len(ids))
@@ -57,7 +59,7 @@ def _unstack(block: Mapping[str, Any], n: int) -> list[Example]:
     # Flags of several samples [n, S] stay beside the row, which then always holds the key.
     whole = {key: flag.tolist() for key, flag in flags.items() if flag.ndim == 1}
     parts = {key: flag for key, flag in flags.items() if flag.ndim > 1}
-    rows: list[Example] = [{"present": {key: flag[i] for key, flag in parts.items()}} if parts else {} for i in range(n)]
+    rows = [{"present": {key: flag[i] for key, flag in parts.items()}} if parts else {} for i in range(n)]
     for key, values in block.items():
         if key != "present":
             for row, value, here in zip(rows, values, whole.get(key, [True] * n)):

@@ -104,7 +104,8 @@ def decode(data: bytes | np.ndarray, channels: int = 1, bits: int = 8, size_hint
             return _fit(values.astype(np.uint16)[..., None], channels, bits)
         if image.mode == "F":
             raise ValueError("holds floating-point pixels; store it as an 8- or 16-bit picture")
-        pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+        mode = "L" if channels == 1 else "RGB"
+        pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     return _fit(pixels[..., None] if channels == 1 else pixels, channels, bits)
 
 

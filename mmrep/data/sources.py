@@ -1,9 +1,13 @@
 """Random-access sources of examples: in-memory arrays, TFDS without TensorFlow, row subsets, a decoded cache.
 
 A source is any object with `len(source)`, `source[i] -> example` (a dict of numpy arrays and scalars) and `fields`, the
-modality keys it may give. Two attributes are optional: `block(rows) -> dict of stacked arrays` (`text` a list of str,
-`present` a dict modality -> bool[n]) for fast reads, and `has`, a dict modality -> bool[len] that says which rows hold
-a modality without reading them. A modality an example lacks is a missing key.
+modality keys it may give; a modality an example lacks is a missing key. These attributes are optional:
+  block(rows)   dict of stacked arrays, `text` a list of str, `present` a dict modality -> bool[n]: fast
+  read(rows)    list of examples (a BadRow for one that cannot be read), for a source that gathers rows itself
+  has           dict modality -> bool[len]: which rows hold it, known without reading them
+  texts(rows)   texts of some rows (None: all), None where absent, without reading the rest
+  cases         i32[len], the patient or case of every row
+  on_error, label_names   "raise" or "skip" for rows that prove bad when read; {label: class names}
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -72,6 +76,8 @@ class Subset:
             self.has = {key: value[rows] for key, value in source.has.items()}
         if hasattr(source, "block"):
             self.block = lambda wanted: source.block(rows[wanted])
+        if hasattr(source, "read"):
+            self.read = lambda wanted: source.read(rows[wanted])
         if hasattr(source, "texts"):
             self.texts = lambda wanted=None: source.texts(rows if wanted is None else rows[wanted])
         if getattr(source, "cases", None) is not None:
@@ -84,7 +90,7 @@ class Subset:
         return self.source[int(self.rows[row])]
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("source", "has", "block", "texts", "cases") or name.startswith("__"):
+        if name in ("source", "has", "block", "read", "texts", "cases") or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.source, name)
 
@@ -123,25 +129,39 @@ class Cached:
         return len(self.source)
 
     def __getitem__(self, row: int) -> Example:
-        row = int(row)
-        example = self._kept.get(row)
-        if example is None:
-            example = self.source[row]
-            if self.prepare is not None:
-                example = self.prepare(example, np.random.Generator(np.random.Philox(row)))
-            size = sum(v.nbytes if isinstance(v, np.ndarray) else 64 for v in example.values())
-            # Two reader threads may both store a row: the value is the same, and only the byte count is a little high.
-            if self.bytes + size <= self.limit_bytes:
-                for value in example.values():
-                    if isinstance(value, np.ndarray):
-                        value.setflags(write=False)  # an in-place transform would silently corrupt the cache
-                self._kept[row] = example
-                self.bytes += size
-        return dict(example)
+        kept = self._kept.get(int(row))
+        return dict(self._keep(int(row), self.source[row]) if kept is None else kept)
+
+    def read(self, rows: np.ndarray) -> list[Any]:
+        """Examples of many rows, the missing ones read together; a BadRow stands for one that cannot be read."""
+        from mmrep.data.batches import read_rows  # which imports this module
+
+        rows = [int(row) for row in rows]
+        missing = [row for row in rows if row not in self._kept]
+        fresh = dict(zip(missing, read_rows(self.source, np.array(missing, np.int64))))
+        new = {row: example if isinstance(example, BadRow) else self._keep(row, example)
+               for row, example in fresh.items()}
+        found = [new[row] if row in new else self._kept[row] for row in rows]
+        return [example if isinstance(example, BadRow) else dict(example) for example in found]
+
+    def _keep(self, row: int, example: Example) -> Example:
+        if self.prepare is not None:
+            example = self.prepare(example, np.random.Generator(np.random.Philox(row)))
+        size = sum(v.nbytes if isinstance(v, np.ndarray) else 64 for v in example.values())
+        # Two reader threads may both store a row: the value is the same, and only the byte count is a little high.
+        if self.bytes + size <= self.limit_bytes:
+            # Copies: a view would keep its whole block alive. Read-only: an in-place transform would corrupt the cache.
+            example = {key: np.array(v) if isinstance(v, np.ndarray) else v for key, v in example.items()}
+            for value in example.values():
+                if isinstance(value, np.ndarray):
+                    value.setflags(write=False)
+            self._kept[row] = example
+            self.bytes += size
+        return example
 
     def __getattr__(self, name: str) -> Any:
         # `block` is not passed on: it would bypass the cache.
-        if name in ("source", "has", "block") or name.startswith("__"):
+        if name in ("source", "has", "block", "read") or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.source, name)
 

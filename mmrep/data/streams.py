@@ -60,9 +60,13 @@ def open_source(stream: Any, split: str, where: str = "config.data.main") -> Any
 
 
 def texts(source: Any, limit: int = 20000) -> Iterable[str]:
-    """Texts of a source's first `limit` rows."""
-    for row in range(min(len(source), limit)):
-        text = source[row].get("text")
+    """Texts of a source's first `limit` rows, without decoding pictures where the source can give them alone."""
+    rows = np.arange(min(len(source), limit))
+    if hasattr(source, "texts"):
+        yield from (t for t in source.texts(rows) if t)
+        return
+    for row in rows:
+        text = source[int(row)].get("text")
         if text is not None:
             yield from ([text] if isinstance(text, str) else text)
 

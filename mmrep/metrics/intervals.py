@@ -250,7 +250,8 @@ def permutation_null(
     """What a similarity of x and y reads when their rows are paired at random: mean, `level` quantile, p-value.
 
     statistic: permutation i[n] of y's rows -> float, at the same n and k as the value reported, e.g.
-    `lambda p: knn_overlap(table_x, knn_permuted(table_y, p)).mean()` or `lambda p: cka_from_grams(kx, ky[np.ix_(p, p)])`.
+    `lambda p: knn_overlap(table_x, knn_permuted(table_y, p)).mean()` or
+    `lambda p: cka_from_grams(kx, ky[np.ix_(p, p)])`.
     p = (1 + #{null >= value}) / (1 + n_perm). Rows must be exchangeable: pass one row per case. Source: Phipson & Smyth
     2010.
     """

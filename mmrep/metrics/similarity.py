@@ -133,7 +133,7 @@ def knn_overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def knn_permuted(table: np.ndarray, permutation: np.ndarray) -> np.ndarray:
-    """Neighbor table of x[permutation] from that of x, i[n, k] (a set per row, unsorted): nulls without new searches."""
+    """Neighbor table of x[permutation] from that of x, i[n, k] (unsorted sets): nulls without new searches."""
     inverse = np.empty(len(permutation), np.int64)
     inverse[permutation] = np.arange(len(permutation))
     return inverse[table[permutation]]

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from mmrep.core.step import presence
 from mmrep.core.types import Array, Batch, Encoded, Objective
-from mmrep.objectives.contrastive import as_view, logit_scale
+from mmrep.objectives.contrastive import as_view
 
 HARD_A, HARD_B = "hard_a", "hard_b"
 

@@ -136,6 +136,18 @@ def test_tfds_without_tensorflow(tmp_path):
     assert out.returncode == 0 and out.stdout.endswith("done\n"), out.stderr[-2000:]
 
 
+def test_a_cache_of_blocks_reads_only_what_it_lacks():
+    source, asked = small(), []
+    inner = source.block
+    source.block = lambda rows: asked.append(list(rows)) or inner(rows)
+    kept = cached(source)
+    first = [example.get("text") for example in kept.read(np.array([4, 3]))]
+    again = kept.read(np.array([3, 5, 4]))
+    assert first == ["t4", None] and asked == [[4, 3], [5]]
+    assert [example["image"][0, 0, 0] for example in again] == [12, 20, 16] and again[0]["image"].base is None
+    assert cached(source, limit_bytes=0).read(np.array([1]))[0]["text"] == "t1"
+
+
 def test_a_subset_of_a_cache_trains():
     source = subset(cached(small()), np.arange(8))
     with train_batches(source, 4, 0) as batches:

@@ -182,7 +182,8 @@ def _effective_rank_of_the_population():
 # scenario, and whether over-coverage is expected and allowed
 SCENARIOS = [
     (_accuracy_near_one, False), (_accuracy_clustered, False), (_mean_unbounded, False), (_auroc_clustered, False),
-    (_macro_auroc, False), (_macro_auroc_with_rare_classes, False), (_retrieval, False), (_paired_difference, False), (_cka, False), (_cka_independent, True),
+    (_macro_auroc, False), (_macro_auroc_with_rare_classes, False), (_retrieval, False),
+    (_paired_difference, False), (_cka, False), (_cka_independent, True),
     (_mutual_knn, True), (_mutual_knn_independent, True), (_gap, False), (_small_gap_debiased, False), (_rmg, False),
     (_uniformity, False), (_uniformity_of_the_uniform_law, True), (_effective_rank_at_n, False),
     (_effective_rank_of_the_population, False),
@@ -281,7 +282,8 @@ def test_permutation_null_of_knn_and_cka_at_the_same_n_and_k():
     x, y = _views(rng, 120)
     neighbors = sim.knn(x), sim.knn(y)
     null = iv.permutation_null(lambda p: sim.mutual_knn(x, y[p]), 120, n_perm=100)
-    fast = iv.permutation_null(lambda p: sim.knn_overlap(neighbors[0], sim.knn_permuted(neighbors[1], p)).mean(), 120, 100)
+    overlap = lambda p: sim.knn_overlap(neighbors[0], sim.knn_permuted(neighbors[1], p)).mean()  # noqa: E731
+    fast = iv.permutation_null(overlap, 120, n_perm=100)
     assert tuple(fast) == pytest.approx(tuple(null))
     assert null.mean == pytest.approx(10 / 119, abs=0.004) and null.mean < null.upper < null.value
     assert null.value == sim.knn_overlap(*neighbors).mean() and null.p == pytest.approx(1 / 101)

@@ -1,9 +1,10 @@
 """The phantom's 2-D image: a lesion and small findings at random places over anatomy-like, low-frequency clutter.
 
-What is shown, and how: class = the texture inside the lesion; severity = its rim, from dark (mild) to bright (severe);
-laterality and zone = where the lesion lies (radiological convention: the patient's left is at the right of the image);
-findings = six small marks, each at a random free place; vendor = gain and noise. Marks and lesion have zero mean and move, so a
-linear reading of raw pixels finds next to nothing, and the clutter drowns random features (experiments/headroom).
+What is shown, and how: class = the texture inside the lesion; laterality and zone = where the lesion lies (radiological
+convention: the patient's left is at the right of the image); findings = six small marks, each at a random free place;
+severity = a satellite mark, none (mild), a checker (moderate) or a plus (severe), stronger the higher within its bin; vendor =
+gain and noise. Marks and lesion have zero mean and move, so a linear reading of raw pixels finds next to nothing, and the
+clutter drowns random features (experiments/headroom has the table).
 """
 
 from functools import lru_cache
@@ -18,7 +19,7 @@ LESION, MARK = 13.0, 5.0
 TABLE, SPAN = 128, 1.25  # side of the pattern tables; half-width they cover, in lesion (or mark) radii
 CLUTTER = 4             # cosines per axis
 CONTRAST, CLUTTER_LEVEL, NUISANCE = 1.0, 1.0, 1.0
-_GRID = 6               # marks lie in the cells of a 6 x 6 grid
+_GRID, _PITCH = 5, 5.5   # marks lie in cells of a 5 x 5 grid that is itself shifted by up to 4.5 pixels: anywhere, never overlapping
 
 
 def _unit(pattern: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -29,11 +30,11 @@ def _unit(pattern: np.ndarray, inside: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Class textures i16[10,T,T], rim i16[T,T], marks i16[6+2,T,T] (the last two are decoys), over [-SPAN, SPAN]^2."""
+def _tables() -> tuple[np.ndarray, np.ndarray]:
+    """Class textures i16[10,T,T], marks i16[6+2+2,T,T] (findings, satellites, decoys), over [-SPAN, SPAN]^2."""
     axis = (np.arange(TABLE) + 0.5) / TABLE * 2 * SPAN - SPAN
     x, y = np.meshgrid(axis, axis)
-    r, angle = np.hypot(x, y), np.arctan2(y, x)
+    r = np.hypot(x, y)
 
     def soft(distance: np.ndarray, width: float = 0.12) -> np.ndarray:
         return 1 / (1 + np.exp(np.clip(distance / width * 4, -30, 30)))
@@ -41,7 +42,7 @@ def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     def band(distance: np.ndarray, width: float) -> np.ndarray:
         return np.exp(-(distance / width) ** 2)
 
-    core = soft(r - 0.80)
+    core = soft(r - 0.92)
     wave = 2 * np.pi * 1.4
     textures = {
         "annular": band(r - 0.5, 0.22),
@@ -55,7 +56,6 @@ def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         "crescentic": soft(r - 0.72) * (1 - soft(np.hypot(x - 0.35, y) - 0.55)),
         "stellate": np.maximum(band(x - y, 0.25), band(x + y, 0.25)),
     }
-    rim = _unit(band(r - 1.0, 0.13) - 0.5 * band(r - 0.78, 0.11) - 0.5 * band(r - 1.2, 0.11), soft(r - 1.2))
     whole = soft(np.maximum(abs(x), abs(y)) - 1.05)
     marks = [band(r, 0.45) - 0.4 * band(r, 0.9),                      # opacity: a soft blob
              band(r - 0.65, 0.25),                                    # nodule: a small ring
@@ -63,9 +63,11 @@ def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
              np.sign(x) * soft(abs(x) - 0.9) * soft(abs(y) - 0.9),    # cardiomegaly: a border, dark to bright
              band(x, 0.3),                                            # pneumothorax: a thin line
              np.maximum(band(x - y, 0.3), band(x + y, 0.3)),          # device: a bright x
-             np.cos(3.2 * x) * np.cos(3.2 * y) + 0 * angle,           # decoys: nothing a report speaks of
-             np.sign(y) * soft(abs(x) - 0.9) * soft(abs(y) - 0.9)]
-    return (np.stack([_unit(textures[name], core) for name in CLASSES]), rim,
+             np.cos(3.2 * x) * np.cos(3.2 * y),                       # satellite of a moderate lesion: a checker
+             np.maximum(band(x, 0.3), band(y, 0.3)),                  # satellite of a severe lesion: a plus
+             np.sign(y) * soft(abs(x) - 0.9) * soft(abs(y) - 0.9),    # decoys: nothing that a report speaks of
+             np.sign(x + y) * soft(abs(x) - 0.9) * soft(abs(y) - 0.9)]
+    return (np.stack([_unit(textures[name], core) for name in CLASSES]),
             np.stack([_unit(m, whole) for m in marks]))
 
 
@@ -85,8 +87,8 @@ def _background(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 def lesion_center(block: Latents) -> np.ndarray:
     """Where the lesion lies: f32[B,2], (row, column) as fractions of the image."""
-    side = np.where(block["laterality"] == 0, np.float32(0.70), np.float32(0.30)) + np.float32(0.08) * block["lesion_x"]
-    height = np.float32(0.5) + (block["zone"] - 1) * np.float32(0.27) + np.float32(0.075) * block["lesion_y"]
+    side = np.where(block["laterality"] == 0, np.float32(0.70), np.float32(0.30)) + np.float32(0.12) * block["lesion_x"]
+    height = np.float32(0.5) + (block["zone"] - 1) * np.float32(0.24) + np.float32(0.10) * block["lesion_y"]
     return np.stack([height, side], -1).astype(np.float32)
 
 
@@ -94,7 +96,11 @@ def _stamp(image: np.ndarray, tables: np.ndarray, gain: np.ndarray, center: np.n
            ) -> None:
     """Adds gain f32[B] x tables i16[B,T,T]-by-index at center f32[B,2] (pixels) with radius f32[B] pixels, in place."""
     table, index = tables
-    reach = int(np.ceil(SPAN * radius.max())) + 1
+    there = np.flatnonzero(gain)
+    if not len(there):
+        return
+    index, gain, center, radius, rotation = (v[there] for v in (index, gain, center, radius, rotation))
+    reach = int(np.ceil(SPAN * np.sqrt(2) * radius.max())) + 1
     offset = np.arange(-reach, reach + 1)
     corner = np.floor(center).astype(np.int32)
     rows, cols = corner[:, :1] + offset, corner[:, 1:] + offset
@@ -103,25 +109,26 @@ def _stamp(image: np.ndarray, tables: np.ndarray, gain: np.ndarray, center: np.n
     dx = ((cols + np.float32(0.5) - center[:, 1:]) / radius[:, None])[:, None, :]
     cosine, sine = (f(np.deg2rad(rotation.astype(np.float64))).astype(np.float32)[:, None, None] for f in (np.cos, np.sin))
     scale = np.float32(TABLE / (2 * SPAN))
-    v = ((dy * cosine - dx * sine + np.float32(SPAN)) * scale).astype(np.int32)
-    u = ((dx * cosine + dy * sine + np.float32(SPAN)) * scale).astype(np.int32)
+    v = np.floor((dy * cosine - dx * sine + np.float32(SPAN)) * scale).astype(np.int32)
+    u = np.floor((dx * cosine + dy * sine + np.float32(SPAN)) * scale).astype(np.int32)
     size = image.shape[1]
     good = (u >= 0) & (u < TABLE) & (v >= 0) & (v < TABLE)
     good &= ((rows >= 0) & (rows < size))[:, :, None] & ((cols >= 0) & (cols < size))[:, None, :]
     b, i, j = np.nonzero(good)
     values = table[index[b], v[b, i, j], u[b, i, j]] * np.float32(1 / 256) * gain[b]
-    image[b, rows[b, i], cols[b, j]] += values  # no pixel occurs twice within one stamp
+    image[there[b], rows[b, i], cols[b, j]] += values  # no pixel occurs twice within one stamp
 
 
-def _mark_places(block: Latents, n: int) -> tuple[np.ndarray, np.ndarray]:
+def _mark_places(block: Latents, n: int) -> np.ndarray:
     """Centers f32[B,n,2] (fractions) of n marks in random cells that do not touch the lesion, and all cells' order."""
-    pitch = np.float32(5 / BASE)
-    jitter = (block["image/jitter"] >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24) * np.float32(2 / BASE)
+    pitch = np.float32(_PITCH / BASE)
+    jitter = (block["image/jitter"] >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
+    jitter = jitter * np.float32(1 - _GRID * _PITCH / BASE)
     grid = (np.arange(_GRID, dtype=np.float32) + np.float32(0.5)) * pitch
     cells = np.stack(np.meshgrid(grid, grid, indexing="ij"), -1).reshape(1, -1, 2) + jitter[:, None]
     far = np.abs(cells - lesion_center(block)[:, None]).max(-1) > (LESION + MARK) / 2 / BASE
     order = np.argsort(np.where(far, block["image/cells"] >> np.uint64(1), np.uint64(2**64 - 1)), axis=1, kind="stable")[:, :n]
-    return np.take_along_axis(cells, order[..., None], 1), order
+    return np.take_along_axis(cells, order[..., None], 1)
 
 
 def render_image(block: Latents, size: int = 32, contrast: float = CONTRAST, clutter: float = CLUTTER_LEVEL,
@@ -141,7 +148,7 @@ def render_image(block: Latents, size: int = 32, contrast: float = CONTRAST, clu
     return np.concatenate(parts) if parts else np.zeros((0, size, size, 1), np.uint8)
 
 
-AMPLITUDES = {"texture": 28.0, "rim": 24.0, "mark": 34.0, "clutter": 26.0, "noise": 8.0}
+AMPLITUDES = {"texture": 45.0, "mark": 55.0, "clutter": 7.0, "noise": 6.0}
 
 
 def _render(block: Latents, size: int, contrast: np.float32, clutter: np.float32, nuisance: np.float32) -> np.ndarray:
@@ -155,25 +162,22 @@ def _render(block: Latents, size: int, contrast: np.float32, clutter: np.float32
             line = line + coefficients[:, row, col, None] * cosines[col]
         image += cosines[row][None, :, None] * line[:, None, :]
 
-    textures, rim, marks = _tables()
+    textures, marks = _tables()
     center, pixel = lesion_center(block) * np.float32(size), np.float32(size / BASE)
     radius = np.float32(LESION / 2) * pixel * block["lesion_size"]
     strength = contrast * block["lesion_contrast"]
     nothing = np.zeros(n, np.int32)
     _stamp(image, (textures, block["class"]), strength * level["texture"], center, radius, block["image/rotation"])
-    within = np.float32(3) * block["severity"] - block["severity_bin"] - np.float32(0.5)
-    rim_gain = (block["severity_bin"] - 1 + np.float32(0.5) * within) * level["rim"]
-    _stamp(image, (rim[None], nothing), strength * rim_gain, center, radius, block["image/rotation"])
 
-    places, _ = _mark_places(block, 8)
-    spot = np.full(n, np.float32(MARK / 2) * pixel)
-    for k in range(8):
-        if k < 6:
-            shown = block["findings"][:, k].astype(np.float32)
-        else:
-            shown = block["image/polarity"][:, k].astype(np.float32) * nuisance
-        _stamp(image, (marks, nothing + k), shown * strength * level["mark"], places[:, k] * np.float32(size), spot,
-               np.zeros(n, np.float32))
+    places = _mark_places(block, 9)
+    spot, straight = np.full(n, np.float32(MARK / 2) * pixel), np.zeros(n, np.float32)
+    within = np.float32(3) * block["severity"] - block["severity_bin"]  # 0..1 inside the bin
+    shown = [block["findings"][:, k].astype(np.float32) for k in range(6)]
+    shown += [(block["severity_bin"] > 0) * (np.float32(0.85) + np.float32(0.3) * within)]
+    shown += [block["image/decoys"][:, k].astype(np.float32) * nuisance for k in range(2)]
+    kinds = [nothing + k for k in range(6)] + [5 + block["severity_bin"].clip(1)] + [nothing + 8, nothing + 9]
+    for k, (gain, kind) in enumerate(zip(shown, kinds)):
+        _stamp(image, (marks, kind), gain * strength * level["mark"], places[:, k] * np.float32(size), spot, straight)
 
     vendor = (block["image/vendor"] - 1).astype(np.float32) * nuisance
     gain, spread = 1 + np.float32(0.1) * vendor, level["noise"] * nuisance * (1 + np.float32(0.3) * vendor)

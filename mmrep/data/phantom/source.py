@@ -6,7 +6,7 @@ import numpy as np
 
 from mmrep.data.phantom import image as image_module
 from mmrep.data.phantom.image import render_image
-from mmrep.data.phantom.latents import CONTENT, PREVALENCE, Latents, latents
+from mmrep.data.phantom.latents import CONTENT, Latents, latents
 from mmrep.data.phantom.philox import bits, choice, uniform
 from mmrep.data.phantom.tabular import tabular
 from mmrep.data.phantom.text import report, semantics

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmrep.data.phantom.latents import (CLASSES, FINDINGS, LATERALITIES, SEVERITIES, STATIC_TEXT, ZONES, Latents, latents)
+from mmrep.data.phantom.latents import CLASSES, FINDINGS, LATERALITIES, SEVERITIES, STATIC_TEXT, ZONES, Latents, latents
 
 SECTIONS = {"lungs": (0, 1), "pleura": (2, 4), "mediastinum": (3, 5)}  # section -> rows of FINDINGS
 ATTRIBUTES = ("severity", "laterality", "zone", *SECTIONS)             # Latents["mentioned"] orders these
@@ -24,8 +24,8 @@ _HISTORY = ("cough", "fever", "dyspnea", "trauma", "fatigue", "screening")
 _HEADER = ("", "findings:", "report:")
 _NORMAL = {"lungs": "lungs clear.", "pleura": "pleura normal.", "mediastinum": "mediastinum unremarkable."}
 _PRESENT = ("{}.", "there is {}.", "{} present.")
-_ABSENT = ("no {}.", "without {}.", "{} absent.")
-_NEGATIONS = {"no", "without", "absent"}
+_ABSENT = ("no {}.", "without {}.", "no {}.")
+_NEGATIONS = {"no", "without"}
 _ORDERS = [(a, b, c, d) for a in range(4) for b in range(4) for c in range(4) for d in range(4) if {a, b, c, d} == {0, 1, 2, 3}]
 _WORDS = {word: (name, value) for name, table in (
     ("class", _CLASS), ("severity", _SEVERITY), ("laterality", [(w,) for w in LATERALITIES]), ("zone", _ZONE),
@@ -66,7 +66,7 @@ def mentioned(block: Latents, n_mentioned: int = 6) -> np.ndarray:
     return said
 
 
-def report(block: Latents, n_mentioned: int = 6, negation_rate: float = 0.5) -> list[str]:
+def report(block: Latents, n_mentioned: int = 6, negation_rate: float = 0.25) -> list[str]:
     """Latents of B subjects -> B reports, lower case, at most 48 words and 14 punctuation marks.
 
     n_mentioned: attributes named besides the class, 0..6; negation_rate: how often an absent finding of a mentioned section is
@@ -140,7 +140,7 @@ def _contexts(n: int) -> Latents:
     """n balanced contexts: every severity x laterality x zone equally often, classes in turn, findings and style random."""
     block, turn = latents(_PROMPT_SEED, np.arange(n), prevalence=(0.3,) * len(FINDINGS)), np.arange(n)
     return block | {"severity_bin": turn % 3, "laterality": turn // 3 % 2, "zone": turn // 6 % 3, "class": turn % len(CLASSES),
-                    "text/template": turn % 5, "text/synonyms": turn * 37 % 64}
+                    "text/template": turn % 5, "text/synonyms": turn * 37 % 32}
 
 
 def prompts(kind: str, n: int = 18, n_mentioned: int = 6) -> tuple:

@@ -141,7 +141,7 @@ def _local_backward(static, u, v, scale, side, hp, queue, cotangent):
         du, _ = tiles.sweep(functools.partial(_queue_backward_tile, scale, hp), {"x": u, **side}, _queue_cols(queue),
                             du, (), static.chunk)
     # sum_ij G_ij u_i . v_j, without another pass over the pairs.
-    dscale = rowlib.total(tiles.stable_sum((jnp.where(side["m"][:, None], u, 0.0) * du).sum(1)), static.axes)
+    dscale = rowlib.total(tiles.stable_sum(jnp.where(side["m"], (u * du).sum(1), 0.0)), static.axes)
     return du * (scale * cotangent), dv * (scale * cotangent), dscale * cotangent
 
 

@@ -29,8 +29,8 @@ def _tile(kind, grad, scale, bias, row, col, row_acc, col_acc):
     col_acc = {**col_acc, "loss": col_acc["loss"] + jnp.where(mask, loss, 0.0).sum(0)}
     if grad:
         # sigmoid(l) - t without cancellation: at t = 1 it is -sigmoid(-l).
-        small = e / (1 + e)
-        up, down = jnp.where(logits >= 0, 1 / (1 + e), small), jnp.where(logits >= 0, small, 1 / (1 + e))
+        large = 1 / (1 + e)
+        up, down = jnp.where(logits >= 0, large, e * large), jnp.where(logits >= 0, e * large, large)
         g = jnp.where(mask, (1 - t) * up - t * down, 0.0)
         row_acc = row_acc + g @ col["x"]
         col_acc = {**col_acc, "bias": col_acc["bias"] + g.sum(0), "x": col_acc["x"] + tiles.transposed_product(row, g)}
@@ -50,7 +50,7 @@ def _local(static: Static, grad, u, v, scale, bias, side, n):
     if not grad:
         return rowlib.total(loss, static.axes) / n
     dv = rowlib.scatter_sum(col["x"], static.axes) if static.form == "gather" else col["x"]
-    dscale = tiles.stable_sum((jnp.where(side["m"][:, None], u, 0.0) * du).sum(1))
+    dscale = tiles.stable_sum(jnp.where(side["m"], (u * du).sum(1), 0.0))
     sums = jnp.stack([loss, dscale, tiles.stable_sum(col["bias"])])
     loss, dscale, dbias = rowlib.total(sums, static.axes) / n
     return loss, dscale, dbias, du, dv

@@ -1,0 +1,29 @@
+# make demo: set up, then train and evaluate the embedded default.   make test: set up, then the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+.PHONY: demo test check clean
+
+$(STAMP): setup.py constraints.txt
+	@echo "== setting up $(VENV) (about a minute; once)"
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "mmrep needs Python >= 3.11: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,trackers]"
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	@echo "== mmrep train configs/quickstart.py --workdir runs/quickstart"
+	@$(BIN)/mmrep train configs/quickstart.py --workdir runs/quickstart
+
+test: $(STAMP)
+	@echo "== tests (units, references, end to end, an eighth of the slower arms)"
+	@$(BIN)/ruff check .
+	@$(BIN)/python -m pytest -q --durations=10
+
+check: $(STAMP)
+	@echo "== everything else: all slower arms"
+	@$(BIN)/python -m pytest -q --durations=10 --all-slow
+
+clean:
+	rm -rf $(VENV) runs

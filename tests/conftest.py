@@ -1,0 +1,42 @@
+"""Shared set-up: a compilation cache for the session, and which slow tests run.
+
+`pytest` runs the fast tests and a rotating eighth of the slow ones (another one each day); `--all-slow` runs the slow
+ones only, all of them.
+"""
+
+import os
+import time
+import zlib
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")  # meshes in one process
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_addoption(parser):
+    parser.addoption("--all-slow", action="store_true", help="run all the slow tests, and only them")
+
+
+def pytest_collection_modifyitems(config, items):
+    today = int(time.time() // 86400) % 8
+    kept, left = [], []
+    for item in items:
+        slow = item.get_closest_marker("slow") is not None
+        turn = zlib.crc32(item.nodeid.encode()) % 8 == today
+        wanted = slow if config.getoption("--all-slow") else (not slow or turn)
+        named = any("::" in arg for arg in config.args)  # a test asked for by name always runs
+        (kept if wanted or named else left).append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=left)
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of real data sets, beside the project; tests that need it skip where it is absent."""
+    folder = Path(os.environ.get("MMREP_SHARED", ROOT.parent / "shared"))
+    if not (folder / "data").is_dir():
+        pytest.skip(f"real data sets are not at {folder}; set MMREP_SHARED")
+    return folder
