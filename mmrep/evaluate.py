@@ -27,9 +27,7 @@ def final(run: Run, suite: Suite, state: TrainState, workdir: Path, seconds: dic
         params = place(run, checkpoint.read_params(workdir, metric=config.save.metric, mode=config.save.mode)["params"])
     reads = count_read(workdir)
     features = suite.features(params["encoders"], config.eval.limit)
-    results = {"metrics": as_json(suite.evaluate(params["encoders"], "test", features)), "controls": {
-        k: as_json(v) for k, v in suite.controls("test", tuple(config.eval.controls), config.seed).items()},
-        "test_reads": reads, "config_hash": cfg.digest(config)}
+    results = judged(run, suite, params, features, "test") | {"test_reads": reads, "config_hash": cfg.digest(config)}
     seconds["evaluate"] = round(time.perf_counter() - began, 2)
     results["seconds"] = seconds
     if jax.process_index() == 0:
@@ -40,6 +38,14 @@ def final(run: Run, suite: Suite, state: TrainState, workdir: Path, seconds: dic
         say(table(results))
         say(f"wrote {workdir / 'results.json'} and {workdir / 'figure.png'}")
     return results
+
+
+def judged(run: Run, suite: Suite, params: dict, features: Callable, on: str) -> dict:
+    """{"metrics", "controls", "paired"}: the evaluators, the controls beside them, and the probes' differences."""
+    metrics = as_json(suite.evaluate(params["encoders"], on, features))
+    controls, differences = suite.controls(on, tuple(run.config.eval.controls), run.config.seed, features)
+    return {"metrics": metrics, "controls": {k: as_json(v) for k, v in controls.items()},
+            "paired": {k: as_json(v) for k, v in differences.items()}}
 
 
 def count_read(workdir: Path) -> int:
@@ -109,8 +115,7 @@ def evaluate(workdir: str | Path, data: dict[str, Any] | None = None, split: str
     reads = count_read(folder) if split == "test" else None
     with jax.set_mesh(run.mesh):
         suite = Suite(run)
-        results = {"metrics": as_json(suite.evaluate(params["encoders"], split)), "controls": {
-            k: as_json(v) for k, v in suite.controls(split, tuple(run.config.eval.controls), run.config.seed).items()}}
+        results = judged(run, suite, params, suite.features(params["encoders"], run.config.eval.limit), split)
     say(table(results))
     return results | {"split": split, "test_reads": reads, "config_hash": cfg.digest(run.config)}
 

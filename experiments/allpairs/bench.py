@@ -1,4 +1,4 @@
-"""Time and memory of the all-pairs losses, value and gradient: every option against the dense form with the same option.
+"""Time and memory of the all-pairs losses, value and gradient: every option against the dense form with the same.
 
     MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_ARENA_MAX=1 \
         python experiments/allpairs/bench.py [--batch 16384] [--rounds 3] [--chunk 512] [--only TEXT] [--memory-only]
@@ -52,7 +52,8 @@ def cases(data: dict) -> dict:
 
 def compiled(loss: str, method: str, options: dict, data: dict, chunk: int):
     """The compiled value_and_grad and its arguments."""
-    args = [jnp.asarray(data["u"]), jnp.asarray(data["v"]), jnp.float32(20.0)] + ([jnp.float32(-8.0)] * (loss == "sigmoid"))
+    args = [jnp.asarray(data["u"]), jnp.asarray(data["v"]), jnp.float32(20.0)]
+    args += [jnp.float32(-8.0)] if loss == "sigmoid" else []
 
     def value(args, options):
         if method == "lean":

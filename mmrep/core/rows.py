@@ -1,6 +1,6 @@
 """Row-sharded functions: run a per-shard function over the batch axes of the mesh in context, with its collectives.
 
-Rows (the leading axis of a batch) are sharded over the mesh axes `data` and `fsdp` and replicated over every other axis.
+Rows (the leading axis of a batch) are sharded over the mesh axes `data` and `fsdp`, replicated over any other axis.
 The mesh is the one of `jax.set_mesh(mesh)`; without one, or with one shard, everything here is the identity.
 """
 
@@ -15,7 +15,7 @@ ROW_AXES = ("data", "fsdp")
 
 
 def row_axes() -> tuple[str, ...]:
-    """Axes of the mesh in context over which rows are split: those of `ROW_AXES` with more than one shard, may be ()."""
+    """Axes of the mesh in context over which rows are split: those of `ROW_AXES` longer than one, may be ()."""
     mesh = jax.sharding.get_abstract_mesh()
     return tuple(name for name in ROW_AXES if not mesh.empty and mesh.shape.get(name, 1) > 1)
 
@@ -38,11 +38,12 @@ def map_rows(fn: Callable, args: Sequence[Any], split: Sequence[bool], out: Any)
     for arg, is_split in zip(args, split, strict=True):
         for path, leaf in jax.tree_util.tree_leaves_with_path(arg) if is_split else ():
             if leaf.shape[0] % shards:
-                raise ValueError(f"rows{jax.tree_util.keystr(path)} has {leaf.shape[0]} rows, not a multiple of the {shards} "
-                                 f"shards of mesh axes {axes}: pad the batch with absent rows")
+                raise ValueError(f"rows{jax.tree_util.keystr(path)} has {leaf.shape[0]} rows, not a multiple of the "
+                                 f"{shards} shards of mesh axes {axes}: pad the batch with absent rows")
     spec = lambda is_split: P(axes) if is_split else P()  # noqa: E731
     # check_vma off: outputs are replicated over the other axes by construction, which its type system cannot see.
-    return jax.shard_map(fn, in_specs=tuple(map(spec, split)), out_specs=jax.tree.map(spec, out), check_vma=False)(*args)
+    sharded = jax.shard_map(fn, in_specs=tuple(map(spec, split)), out_specs=jax.tree.map(spec, out), check_vma=False)
+    return sharded(*args)
 
 
 def shard_count(axes: tuple[str, ...]) -> int:
@@ -77,7 +78,7 @@ def own(tree: Any, axes: tuple[str, ...]) -> Any:
 
 
 def rotate(tree: Any, axes: tuple[str, ...]) -> Any:
-    """Hands every leaf to the next shard of the ring (collective permute); after `shard_count` calls it is home again."""
+    """Hands every leaf to the next shard of the ring (collective permute); after `shard_count` calls it is home."""
     count = shard_count(axes)
     pairs = [(i, (i + 1) % count) for i in range(count)]
     return jax.tree.map(lambda x: lax.ppermute(x, axes, pairs), tree) if axes else tree

@@ -9,6 +9,7 @@ import numpy as np
 from mmrep import config as cfg
 from mmrep.core.names import nearest
 from mmrep.data import sources, tokenizers
+from mmrep.data.batches import read_rows
 from mmrep.data.manifest import manifest
 from mmrep.data.mixture import mixture
 from mmrep.data.phantom import phantom
@@ -59,16 +60,17 @@ def open_source(stream: Any, split: str, where: str = "config.data.main") -> Any
     return mixture(built, weights or None)
 
 
-def texts(source: Any, limit: int = 20000) -> Iterable[str]:
+def texts(source: Any, limit: int = 8192) -> Iterable[str]:
     """Texts of a source's first `limit` rows, without decoding pictures where the source can give them alone."""
     rows = np.arange(min(len(source), limit))
     if hasattr(source, "texts"):
         yield from (t for t in source.texts(rows) if t)
         return
-    for row in rows:
-        text = source[int(row)].get("text")
-        if text is not None:
-            yield from ([text] if isinstance(text, str) else text)
+    for part in np.array_split(rows, -(-len(rows) // 1024)):
+        for example in read_rows(source, part):
+            text = None if isinstance(example, sources.BadRow) else example.get("text")
+            if text is not None:
+                yield from ([text] if isinstance(text, str) else text)
 
 
 def open_tokenizer(config: Any, train: dict[str, Any], saved: Path | None = None) -> tokenizers.Tokenizer:

@@ -11,6 +11,7 @@ from mmrep.core.names import nearest
 from mmrep.core.types import Params
 from mmrep.data import streams
 from mmrep.evals import EVALS
+from mmrep.evals.probe import paired
 from mmrep.evals.features import Features, embed, embedder, text_encoder
 from mmrep.metrics.intervals import Interval
 from mmrep.run import Run, train_transform
@@ -54,6 +55,8 @@ class Suite:
 
     def evaluate(self, params: Params, on: str, features: Callable | None = None, only: str = "") -> dict[str, Interval]:
         """Every evaluator of `config.evals` on split `on`: {name: Interval}. params: params["encoders"]."""
+        from threadpoolctl import threadpool_limits
+
         features = features or self.features(params, self.run.config.eval.limit)
         texts = (lambda t: self.texts(params, t)) if self.texts else None
         names = getattr(self.source("train"), "label_names", {})
@@ -63,39 +66,63 @@ class Suite:
             if only and spec["name"] != only:
                 continue
             found = cfg.build(EVALS, spec, f"config.evals.{name}", split=features, texts=texts, names=names, on=on)
-            out |= dict(found)
+            with threadpool_limits(1):  # small solves: BLAS threads cost more than they give, far more on shared cores
+                out |= dict(found)
         return out
 
-    def controls(self, on: str, wanted: tuple[str, ...], seed: int) -> dict[str, dict[str, Interval]]:
-        """The same evaluators on untrained encoders; the probes on raw pixels' principal components."""
-        out = {}
+    def controls(self, on: str, wanted: tuple[str, ...], seed: int, features: Callable) -> tuple[dict, dict]:
+        """({control: {name: Interval}}, {control: {probe name: paired difference}}).
+
+        The same evaluators on untrained encoders, the probes on raw pixels' principal components; and for each probe the
+        difference of `features` (the trained ones) to the control, on the same resampled cases.
+        """
         for name in wanted:
             if name not in CONTROLS:
                 raise ValueError(f"config.eval.controls: unknown {name!r}; {nearest(name, CONTROLS)}")
-        limit = self.run.config.eval.limit
+        if not wanted or not self.run.config.evals:
+            return {}, {}
+        init = jax.jit(lambda s, hp: self.run.init(s, hp).params["encoders"])
+        params = init(np.int32(seed), self.run.hp)
+        raw = "raw_pca" in wanted and "image" in self.modalities and jax.process_count() == 1
+        untrained = self.features(params, self.run.config.eval.limit, keep_inputs=raw)
+        found, differences = {}, {}
         if "untrained" in wanted:
-            with jax.set_mesh(self.run.mesh):
-                params = jax.jit(lambda s, hp: self.run.init(s, hp).params["encoders"])(np.int32(seed), self.run.hp)
-            out["untrained"] = self.evaluate(params, on, self.features(params, limit))
-        if "raw_pca" in wanted and "image" in self.modalities and jax.process_count() == 1:
-            params = jax.jit(lambda s, hp: self.run.init(s, hp).params["encoders"])(np.int32(seed), self.run.hp)
-            out["raw_pca"] = self.evaluate(params, on, pca(self.features(params, limit, keep_inputs=True)), only="probe")
+            found["untrained"] = self.evaluate(params, on, untrained)
+            differences["untrained"] = self.paired(features, untrained, on)
+        if raw:
+            pixels = pca(untrained)
+            found["raw_pca"] = self.evaluate(params, on, pixels, only="probe")
+            differences["raw_pca"] = self.paired(features, pixels, on)
+        return found, differences
+
+    def paired(self, ours: Callable, theirs: Callable, on: str) -> dict[str, Interval]:
+        """Differences of every probe of `config.evals` that reads the image."""
+        from threadpoolctl import threadpool_limits
+
+        out: dict[str, Interval] = {}
+        for spec in cfg.plain(self.run.config.evals).values():
+            if spec["name"] == "probe" and spec.get("modality", "image") == "image":
+                with threadpool_limits(1):
+                    out |= dict(paired(ours, theirs, on=on, **{k: v for k, v in spec.items() if k != "name"}))
         return out
 
 
-def pca(split: Callable[[str], Features], components: int = 64) -> Callable[[str], Features]:
-    """Features whose image outputs are the principal components of the raw pixels, fitted on train."""
+def pca(split: Callable[[str], Features], widths: tuple[int, ...] = (16, 64, 256)) -> Callable[[str], Features]:
+    """Features whose image outputs are the principal components of the raw pixels, fitted on train.
+
+    How many of them a probe reads is one of `widths`, chosen on validation with its strength.
+    """
     from sklearn.decomposition import PCA
 
     train = split("train")
     here = train["present/image"]
-    n = min(components, int(here.sum()) - 1, train["image/input"].shape[1])
+    n = min(max(widths), int(here.sum()) - 1, train["image/input"].shape[1])
     model = PCA(n, svd_solver="randomized", random_state=0).fit(train["image/input"][here].astype(np.float32))
 
     def of(name: str) -> Features:
         data = split(name)
         z = model.transform(data["image/input"].astype(np.float32))
-        return data | {"image/pooled": z, "image/embedding": z}
+        return data | {"image/pooled": z, "image/embedding": z, "image/widths": sorted({min(w, n) for w in widths})}
 
     return of
 

@@ -5,7 +5,8 @@ Every form (`method`) computes the same numbers:
     chunked  one device, tile by tile with closed-form gradients: memory linear in B
     gather   rows sharded over the mesh axes data and fsdp: v all-gathered, its gradient reduce-scattered
     ring     the same, v travels around the ring: memory of one shard
-    auto     gather under `jax.set_mesh` with more than one row shard; otherwise chunked above `DENSE_LIMIT` rows, else dense
+    auto     gather under `jax.set_mesh` with more than one row shard; otherwise chunked above `DENSE_LIMIT` rows,
+             else dense
 Gradients flow to u, v, scale (and bias); targets, masks, direction, smoothing and queue are constants.
 """
 
@@ -23,19 +24,19 @@ CHUNK = 512
 METHODS = ("auto", "dense", "chunked", "gather", "ring")
 
 
-def infonce(u: jax.Array, v: jax.Array, scale: jax.Array, *, group: jax.Array | None = None, soft: jax.Array | None = None,
-            valid: jax.Array | None = None, direction: jax.Array | float = 0.5, smoothing: jax.Array | float = 0.0,
-            soft_temperature: jax.Array | float = 1.0, extra_keys: jax.Array | None = None, method: str = "auto",
-            chunk: int = CHUNK) -> jax.Array:
+def infonce(u: jax.Array, v: jax.Array, scale: jax.Array, *, group: jax.Array | None = None,
+            soft: jax.Array | None = None, valid: jax.Array | None = None, direction: jax.Array | float = 0.5,
+            smoothing: jax.Array | float = 0.0, soft_temperature: jax.Array | float = 1.0,
+            extra_keys: jax.Array | None = None, method: str = "auto", chunk: int = CHUNK) -> jax.Array:
     """Cross entropy of matching u to v among all rows, and v to u: an f32 scalar, the mean over valid rows.
 
     Args:
         u, v: f[B,D], unit norm; row i of u and row i of v are a pair. Computed in f32.
         scale: s > 0, logits are s u_i . v_j.
-        group: i32[B]; rows of one group >= 0 are all positives of each other (uniform targets); < 0 has only its partner.
+        group: i32[B]; rows of one group >= 0 are positives of each other (uniform targets); < 0 has only its partner.
         soft: f[B,K] label vectors, replace `group`: targets are the softmax of soft soft^T / soft_temperature over the
             valid columns (u -> v) and rows (v -> u).
-        valid: bool[B], False where a modality is absent: the row is neither query nor key. None valid: loss 0, gradient 0.
+        valid: bool[B], False where a modality is absent: the row is neither query nor key. No row valid: loss and gradient 0.
         direction: w in [0, 1], the share of u -> v (1 - w is that of v -> u).
         smoothing: eps in [0, 1], label smoothing over the valid rows of the batch (not over the queue).
         extra_keys: f[Q,D] further negatives of u -> v (a MoCo queue), no gradient; replicated on a mesh.
@@ -56,7 +57,8 @@ def infonce(u: jax.Array, v: jax.Array, scale: jax.Array, *, group: jax.Array | 
         side = {"m": mask, "soft": jnp.where(mask[:, None], lax.stop_gradient(soft.astype(jnp.float32)), 0.0)}
     else:
         ids = _ids(group, mask)
-        side = {"m": mask, "id": ids, "count": _positives(ids) if group is not None else jnp.ones_like(ids, jnp.float32)}
+        count = jnp.ones_like(ids, jnp.float32) if group is None else _positives(ids)
+        side = {"m": mask, "id": ids, "count": count}
     if form == "dense":
         return _dense_infonce(u, v, scale, side, hp, extra_keys)
     kind = "soft" if soft is not None else "group" if group is not None else "pair"
@@ -72,8 +74,8 @@ def sigmoid(u: jax.Array, v: jax.Array, scale: jax.Array, bias: jax.Array, *, gr
         u, v, scale, valid, method, chunk: as in `infonce`; n is the number of valid rows.
         bias: b, added to every logit.
         group: i32[B]; z_ij = +1 for all pairs of one group >= 0 and for every row with its own partner, else -1.
-        soft: f[B,K] label vectors, replace `group`: the target of pair ij is their cosine clipped to [0, 1] (1 for a row
-            and its own partner, 0 for an all-zero label vector), the loss is the binary cross entropy with it.
+        soft: f[B,K] label vectors, replace `group`: the target of pair ij is their cosine clipped to [0, 1] (1 for a
+            row and its own partner, else 0 where a vector is all zero), the loss the binary cross entropy with it.
     Raises:
         ValueError: as `infonce`.
     Source: Zhai 2023 (SigLIP), eq. 1.

@@ -1,10 +1,10 @@
 """The phantom's 2-D image: a lesion and small findings at random places over anatomy-like, low-frequency clutter.
 
-What is shown, and how: class = the texture inside the lesion; laterality and zone = where the lesion lies (radiological
-convention: the patient's left is at the right of the image); findings = six small marks, each at a random free place;
-severity = a satellite mark, none (mild), a checker (moderate) or a plus (severe), stronger the higher within its bin; vendor =
-gain and noise. Marks and lesion have zero mean and move, so a linear reading of raw pixels finds next to nothing, and the
-clutter drowns random features (experiments/headroom has the table).
+What is shown, and how: class = the texture inside the lesion; severity = its rim, from dark (mild) over none to bright
+(severe); laterality and zone = where the lesion lies (radiological convention: the patient's left is at the right of the
+image); findings = six small marks, each at a random free place; vendor = gain and noise. Marks and lesion have zero mean, no
+low frequencies, and move, so a linear reading of raw pixels finds next to nothing, and the clutter drowns random features
+(experiments/headroom has the table).
 """
 
 from functools import lru_cache
@@ -30,8 +30,8 @@ def _unit(pattern: np.ndarray, inside: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _tables() -> tuple[np.ndarray, np.ndarray]:
-    """Class textures i16[10,T,T], marks i16[6+2+2,T,T] (findings, satellites, decoys), over [-SPAN, SPAN]^2."""
+def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Class textures i16[10,T,T], rim i16[T,T], marks i16[6+1,T,T] (findings, a decoy), over [-SPAN, SPAN]^2."""
     axis = (np.arange(TABLE) + 0.5) / TABLE * 2 * SPAN - SPAN
     x, y = np.meshgrid(axis, axis)
     r = np.hypot(x, y)
@@ -63,11 +63,13 @@ def _tables() -> tuple[np.ndarray, np.ndarray]:
              np.sign(x) * soft(abs(x) - 0.9) * soft(abs(y) - 0.9),    # cardiomegaly: a border, dark to bright
              band(x, 0.3),                                            # pneumothorax: a thin line
              np.maximum(band(x - y, 0.3), band(x + y, 0.3)),          # device: a bright x
-             np.cos(3.2 * x) * np.cos(3.2 * y),                       # satellite of a moderate lesion: a checker
-             np.maximum(band(x, 0.3), band(y, 0.3)),                  # satellite of a severe lesion: a plus
-             np.sign(y) * soft(abs(x) - 0.9) * soft(abs(y) - 0.9),    # decoys: nothing that a report speaks of
-             np.sign(x + y) * soft(abs(x) - 0.9) * soft(abs(y) - 0.9)]
-    return (np.stack([_unit(textures[name], core) for name in CLASSES]),
+             np.sign(y) * soft(abs(x) - 0.9) * soft(abs(y) - 0.9)]    # a decoy: nothing that a report speaks of
+    rim = band(r - 1.0, 0.12) - 0.5 * band(r - 0.8, 0.12) - 0.5 * band(r - 1.2, 0.12)
+    # a texture without its low frequencies: moved about, its mean is flat, and raw pixels do not tell the class
+    kernel = band(axis, 0.4)
+    smooth = [np.convolve(line, kernel / kernel.sum(), "same") for line in np.eye(TABLE)]
+    flat = [_unit(textures[name], core) / 256 for name in CLASSES]
+    return (np.stack([_unit(t - np.einsum("ij,jk,lk->il", smooth, t, smooth, optimize=True), core) for t in flat]), _unit(rim, soft(r - 1.18)),
             np.stack([_unit(m, whole) for m in marks]))
 
 
@@ -88,7 +90,7 @@ def _background(size: int) -> tuple[np.ndarray, np.ndarray]:
 def lesion_center(block: Latents) -> np.ndarray:
     """Where the lesion lies: f32[B,2], (row, column) as fractions of the image."""
     side = np.where(block["laterality"] == 0, np.float32(0.70), np.float32(0.30)) + np.float32(0.12) * block["lesion_x"]
-    height = np.float32(0.5) + (block["zone"] - 1) * np.float32(0.24) + np.float32(0.10) * block["lesion_y"]
+    height = np.float32(0.5) + (block["zone"] - 1) * np.float32(0.25) + np.float32(0.10) * block["lesion_y"]
     return np.stack([height, side], -1).astype(np.float32)
 
 
@@ -148,7 +150,7 @@ def render_image(block: Latents, size: int = 32, contrast: float = CONTRAST, clu
     return np.concatenate(parts) if parts else np.zeros((0, size, size, 1), np.uint8)
 
 
-AMPLITUDES = {"texture": 45.0, "mark": 55.0, "clutter": 7.0, "noise": 6.0}
+AMPLITUDES = {"texture": 45.0, "rim": 18.0, "mark": 60.0, "clutter": 7.0, "noise": 6.0}
 
 
 def _render(block: Latents, size: int, contrast: np.float32, clutter: np.float32, nuisance: np.float32) -> np.ndarray:
@@ -162,22 +164,22 @@ def _render(block: Latents, size: int, contrast: np.float32, clutter: np.float32
             line = line + coefficients[:, row, col, None] * cosines[col]
         image += cosines[row][None, :, None] * line[:, None, :]
 
-    textures, marks = _tables()
+    textures, rim, marks = _tables()
     center, pixel = lesion_center(block) * np.float32(size), np.float32(size / BASE)
     radius = np.float32(LESION / 2) * pixel * block["lesion_size"]
     strength = contrast * block["lesion_contrast"]
     nothing = np.zeros(n, np.int32)
     _stamp(image, (textures, block["class"]), strength * level["texture"], center, radius, block["image/rotation"])
 
-    places = _mark_places(block, 9)
+    within = np.float32(3) * block["severity"] - block["severity_bin"] - np.float32(0.5)
+    rim_gain = (block["severity_bin"] - 1 + np.float32(0.5) * within) * level["rim"]  # gaps between the bins, a slope inside
+    _stamp(image, (rim[None], nothing), strength * rim_gain, center, radius, block["image/rotation"])
+
+    places = _mark_places(block, 7)
     spot, straight = np.full(n, np.float32(MARK / 2) * pixel), np.zeros(n, np.float32)
-    within = np.float32(3) * block["severity"] - block["severity_bin"]  # 0..1 inside the bin
-    shown = [block["findings"][:, k].astype(np.float32) for k in range(6)]
-    shown += [(block["severity_bin"] > 0) * (np.float32(0.85) + np.float32(0.3) * within)]
-    shown += [block["image/decoys"][:, k].astype(np.float32) * nuisance for k in range(2)]
-    kinds = [nothing + k for k in range(6)] + [5 + block["severity_bin"].clip(1)] + [nothing + 8, nothing + 9]
-    for k, (gain, kind) in enumerate(zip(shown, kinds)):
-        _stamp(image, (marks, kind), gain * strength * level["mark"], places[:, k] * np.float32(size), spot, straight)
+    for k in range(7):
+        shown = block["findings"][:, k].astype(np.float32) if k < 6 else block["image/decoy"].astype(np.float32) * nuisance
+        _stamp(image, (marks, nothing + k), shown * strength * level["mark"], places[:, k] * np.float32(size), spot, straight)
 
     vendor = (block["image/vendor"] - 1).astype(np.float32) * nuisance
     gain, spread = 1 + np.float32(0.1) * vendor, level["noise"] * nuisance * (1 + np.float32(0.3) * vendor)

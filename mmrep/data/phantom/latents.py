@@ -28,7 +28,7 @@ CLINICAL_PREVALENCE = (0.30, 0.25, 0.20, 0.15, 0.07, 0.03)  # long-tailed; needs
 VISIBILITY = {
     "class": {"image": 1.0, "text": 1.0, "tabular": 0.5},
     "findings": {"image": 1.0, "text": 1.0, "tabular": 0.5},
-    "severity": {"image": 0.5, "text": 0.5, "tabular": 0.5},
+    "severity": {"image": 1.0, "text": 0.5, "tabular": 0.5},
     "severity_bin": {"image": 1.0, "text": 1.0, "tabular": 0.5},
     "laterality": {"image": 1.0, "text": 1.0, "tabular": 0.0},
     "zone": {"image": 1.0, "text": 1.0, "tabular": 0.0},
@@ -45,7 +45,7 @@ VISIBILITY = {
 DRAWS = {
     "class": 1, "findings": 6, "severity": 1, "laterality": 1, "zone": 1, "lesion": 4, "age": 1, "sex": 1, "bmi": 1,
     "smoking": 1, "genotype": 1, "history": 1, "mentioned": N_ATTRIBUTES,
-    "image/vendor": 1, "image/rotation": 1, "image/clutter": 48, "image/cells": 25, "image/jitter": 2, "image/decoys": 2,
+    "image/vendor": 1, "image/rotation": 1, "image/clutter": 48, "image/cells": 25, "image/jitter": 2, "image/decoy": 1,
     "text/template": 1, "text/synonyms": 1, "text/order": 1, "text/header": 1, "text/negation": 6, "text/phrasing": 6,
     "tabular/batch": 1, "tabular/noise": 12, "tabular/flip": 2,
 }
@@ -99,7 +99,7 @@ def latents(seed: int, ids: Sequence[int] | np.ndarray, prevalence: Sequence[flo
         "image/vendor": one("image/vendor", 3),
         "image/rotation": (5 * normal(u["image/rotation"][:, 0])).astype(np.float32),
         "image/clutter": normal(uniform(raw["image/clutter"])).astype(np.float32),
-        "image/cells": raw["image/cells"], "image/jitter": raw["image/jitter"], "image/decoys": choice(raw["image/decoys"], 2),
+        "image/cells": raw["image/cells"], "image/jitter": raw["image/jitter"], "image/decoy": one("image/decoy", 2),
         "text/template": one("text/template", 5), "text/synonyms": one("text/synonyms", 32), "text/order": one("text/order", 24),
         "text/header": one("text/header", 3), "text/negation": choice(raw["text/negation"], 256),
         "text/phrasing": choice(raw["text/phrasing"], 3),

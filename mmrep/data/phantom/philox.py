@@ -59,7 +59,7 @@ def bits(seed: int, ids: np.ndarray, counts: Mapping[str, int]) -> dict[str, np.
     low = np.concatenate([np.arange(1, n + 1, dtype=np.uint64) for n in blocks.values()])
     high = np.repeat(np.array([stream(name) for name in blocks], np.uint64), list(blocks.values()))
     keys = np.uint64(seed), np.asarray(ids).astype(np.uint64)[:, None]
-    drawn = philox(keys, (low, high)).reshape(len(ids), -1)
+    drawn = philox(keys, (low, high)).reshape(len(ids), 4 * len(low))
     ends = np.cumsum(list(blocks.values())) * 4
     return {name: drawn[:, end - 4 * blocks[name]:][:, :counts[name]] for name, end in zip(blocks, ends)}
 

@@ -21,9 +21,9 @@ _FINDING = [("opacity", "infiltrate"), ("nodule", "granuloma"), ("effusion", "fl
 _SEVERITY = [("mild", "slight"), ("moderate", "medium"), ("severe", "marked")]
 _ZONE = [("upper", "apical"), ("middle", "central"), ("lower", "basal")]
 _HISTORY = ("cough", "fever", "dyspnea", "trauma", "fatigue", "screening")
-_HEADER = ("", "findings:", "report:")
+_HEADER = ("history {}.", "indication {}.", "{}.")
 _NORMAL = {"lungs": "lungs clear.", "pleura": "pleura normal.", "mediastinum": "mediastinum unremarkable."}
-_PRESENT = ("{}.", "there is {}.", "{} present.")
+_PRESENT = ("{}.", "{} present.", "{} seen.")
 _ABSENT = ("no {}.", "without {}.", "no {}.")
 _NEGATIONS = {"no", "without"}
 _ORDERS = [(a, b, c, d) for a in range(4) for b in range(4) for c in range(4) for d in range(4) if {a, b, c, d} == {0, 1, 2, 3}]
@@ -35,9 +35,8 @@ _NORMAL_WORDS = {text.split()[0]: section for section, text in _NORMAL.items()}
 
 def _lesion(name: str, severity: str, place: str, template: int) -> str:
     """One of five sentences about the lesion; severity and place may be empty."""
-    sentence = (f"{severity} {name} lesion {place}.", f"there is a {severity} {name} mass {place}.",
-                f"{place} a {severity} {name} lesion is seen.", f"{name} lesion {place} {severity and severity + ' degree'}.",
-                f"{name} mass {severity and 'of ' + severity + ' extent'} {place}.")[template]
+    sentence = (f"{severity} {name} lesion {place}.", f"a {severity} {name} mass {place}.", f"{place} a {severity} {name} lesion.",
+                f"{name} lesion {place} {severity and severity + ' degree'}.", f"{name} mass {severity} {place}.")[template]
     return " ".join(sentence.split()).replace(" .", ".")
 
 
@@ -67,7 +66,7 @@ def mentioned(block: Latents, n_mentioned: int = 6) -> np.ndarray:
 
 
 def report(block: Latents, n_mentioned: int = 6, negation_rate: float = 0.25) -> list[str]:
-    """Latents of B subjects -> B reports, lower case, at most 48 words and 14 punctuation marks.
+    """Latents of B subjects -> B reports: lower case, about 80 words in all, at most 32 words and periods each.
 
     n_mentioned: attributes named besides the class, 0..6; negation_rate: how often an absent finding of a mentioned section is
     denied explicitly, 0..1. Raises ValueError for n_mentioned out of range.
@@ -84,7 +83,7 @@ def report(block: Latents, n_mentioned: int = 6, negation_rate: float = 0.25) ->
         parts = [_lesion(_CLASS[kind][synonyms >> 4 & 1], severity, place, template)]
         parts += [_section(name, found, denials, phrasing[k], words, rate) if row[3 + k] else ""
                   for k, name in enumerate(SECTIONS)]
-        text = [f"{_HEADER[header]} history {_HISTORY[history]}.", *(parts[k] for k in _ORDERS[order])]
+        text = [_HEADER[header].format(_HISTORY[history]), *(parts[k] for k in _ORDERS[order])]
         out.append(" ".join(" ".join(text).split()))
     return out
 
@@ -97,7 +96,7 @@ def parse(text: str) -> dict[str, int | None | list[int | None]]:
     """
     out: dict = {"class": None, "severity": None, "laterality": None, "zone": None, "history": None}
     findings, denied = [None] * len(FINDINGS), [0] * len(FINDINGS)
-    for sentence in text.replace(":", ".").split("."):
+    for sentence in text.split("."):
         words = sentence.split()
         negated = bool(_NEGATIONS & set(words))
         for word in words:

@@ -17,7 +17,7 @@ from mmrep.objectives.kernels import tiles
 
 
 class Static(NamedTuple):
-    """What changes the program: the tile's columns, the row axes of the mesh, the form over them, the kind of target."""
+    """What changes the program: a tile's columns, the row axes of the mesh, the form over them, the targets."""
 
     chunk: int
     axes: tuple[str, ...]
@@ -32,7 +32,7 @@ def _logits(scale, row, col):
 
 
 def _soft(row, col, hp):
-    """w P + (1 - w) Q of a tile, with P_ij = exp(a_ij - z_i), Q_ij = exp(a_ij - z_j), a = label products / temperature."""
+    """w P + (1 - w) Q of a tile, with P_ij = exp(a_ij - z_i), Q_ij = exp(a_ij - z_j), a = label logits."""
     a = row["soft"] @ col["soft"].T / hp["soft_temperature"]
     w = hp["direction"]
     p, q = a - row["z"][:, None], a - col["z"][None, :]
@@ -47,7 +47,8 @@ def _forward_tile(kind, scale, hp, row, col, row_acc, col_acc):
         target = target + jnp.where(same, logits, 0.0).sum(1)
     elif kind == "soft":
         target = target + jnp.where(mask, _soft(row, col, hp) * logits, 0.0).sum(1)
-    return ({"lse": tiles.lse_update(logits, 1, lse), "target": target}, {"lse": tiles.lse_update(logits, 0, col_acc["lse"])})
+    col_acc = {"lse": tiles.lse_update(logits, 0, col_acc["lse"])}
+    return {"lse": tiles.lse_update(logits, 1, lse), "target": target}, col_acc
 
 
 def _queue_tile(scale, row, col, row_acc, col_acc):
@@ -105,7 +106,8 @@ def _local_forward(static, u, v, scale, side, hp, queue):
     mask = side["m"]
     if static.kind == "soft":
         label = {"x": side["soft"], "m": mask}
-        (top, mass), _ = _pairs(functools.partial(_soft_tile, hp), label, label, tiles.lse_start(rows), lambda n: (), static)
+        fn = functools.partial(_soft_tile, hp)
+        (top, mass), _ = _pairs(fn, label, label, tiles.lse_start(rows), lambda n: (), static)
         side = {**side, "z": jnp.where(mask, top + jnp.log(mass), 0.0)}
     zeros = jnp.zeros(rows, jnp.float32)
     row_acc, col_acc = _pairs(
@@ -161,7 +163,8 @@ def chunked(static: Static, u, v, scale, side: dict, hp: dict, queue) -> jax.Arr
 
 def _forward(static, u, v, scale, side, hp, queue):
     fn = functools.partial(_local_forward, static)
-    loss, side = rowlib.map_rows(fn, (u, v, scale, side, hp, queue), (True, True, False, True, False, False), (False, True))
+    split = (True, True, False, True, False, False)
+    loss, side = rowlib.map_rows(fn, (u, v, scale, side, hp, queue), split, (False, True))
     return loss, (u, v, scale, side, hp, queue)
 
 

@@ -33,12 +33,20 @@ def _split(tree: Tree, tile: int) -> tuple[Tree, int]:
     return jax.tree.map(lambda x: grow(x).reshape(k, t, *x.shape[1:]), tree), k
 
 
+def _at(tree: Tree, i: jax.Array) -> Tree:
+    return jax.tree.map(lambda x: x[i], tree)
+
+
+def _put(tree: Tree, i: jax.Array, tile: Tree) -> Tree:
+    return jax.tree.map(lambda x, y: x.at[i].set(y), tree, tile)
+
+
 def sweep(fn: TileFn, rows: Tree, cols: Tree, row_acc: Tree, col_acc: Tree, chunk: int) -> tuple[Tree, Tree]:
     """Visits every (row tile, column tile) once and returns the final (row_acc, col_acc).
 
     Args:
-        fn: `(row tile, column tile, row_acc tile, col_acc tile) -> (row_acc tile, col_acc tile)`. Both tiles carry a mask
-            `m` (False on padding), embeddings already zeroed where absent, and the row tile `xT`, its transposed embeddings.
+        fn: `(row tile, column tile, row_acc tile, col_acc tile) -> (row_acc tile, col_acc tile)`. Both tiles carry
+            a mask `m` (False on padding) and `x` zeroed where absent; the row tile also `xT`, its transpose.
         rows, cols: dicts of arrays [n, ...] and [m, ...] with `x` f32[n, D] and `m` bool[n].
         row_acc, col_acc: pytrees of arrays [n, ...] and [m, ...] (col_acc may be empty).
         chunk: columns of a tile; a tile has twice as many rows.
@@ -52,18 +60,17 @@ def sweep(fn: TileFn, rows: Tree, cols: Tree, row_acc: Tree, col_acc: Tree, chun
 
     def outer(i, carry):
         row_acc, col_acc = carry
-        at, put = (lambda t: jax.tree.map(lambda x: x[i], t)), (lambda t, v: jax.tree.map(lambda x, y: x.at[i].set(y), t, v))
-        row = clear(at(rows))
+        row = clear(_at(rows, i))
         # The transposed copy, kept apart by the barrier, turns G^T x into a plain product: 1.3x faster on CPU.
         row["xT"] = lax.optimization_barrier(row["x"].T)
 
         def inner(j, carry):
             acc, col_acc = carry
-            acc, tile = fn(row, clear(jax.tree.map(lambda x: x[j], cols)), acc, jax.tree.map(lambda x: x[j], col_acc))
-            return acc, jax.tree.map(lambda x, y: x.at[j].set(y), col_acc, tile)
+            acc, tile = fn(row, clear(_at(cols, j)), acc, _at(col_acc, j))
+            return acc, _put(col_acc, j, tile)
 
-        acc, col_acc = lax.fori_loop(0, l, inner, (at(row_acc), col_acc))
-        return put(row_acc, acc), col_acc
+        acc, col_acc = lax.fori_loop(0, l, inner, (_at(row_acc, i), col_acc))
+        return _put(row_acc, i, acc), col_acc
 
     row_acc, col_acc = lax.fori_loop(0, k, outer, (row_acc, col_acc))
     join = lambda tree, size: jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:size], tree)  # noqa: E731
