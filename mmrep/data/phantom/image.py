@@ -45,13 +45,13 @@ def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     core = soft(r - 0.92)
     wave = 2 * np.pi * 1.4
     textures = {
-        "annular": band(r - 0.5, 0.22),
+        "annular": band(r - 0.6, 0.18),
         "cruciform": np.maximum(band(x, 0.2), band(y, 0.2)),
         "striated": np.cos(wave * y),
         "columnar": np.cos(wave * x),
         "oblique": np.cos(wave * (x + y) / np.sqrt(2)),
         "reticular": np.cos(wave * 0.8 * x) * np.cos(wave * 0.8 * y),
-        "targetoid": band(r, 0.25) + band(r - 0.72, 0.16),
+        "targetoid": band(r, 0.42),
         "punctate": np.maximum.reduce([band(np.hypot(x - a, y - b), 0.2) for a in (-0.4, 0.4) for b in (-0.4, 0.4)]),
         "crescentic": soft(r - 0.72) * (1 - soft(np.hypot(x - 0.35, y) - 0.55)),
         "stellate": np.maximum(band(x - y, 0.25), band(x + y, 0.25)),
@@ -150,7 +150,7 @@ def render_image(block: Latents, size: int = 32, contrast: float = CONTRAST, clu
     return np.concatenate(parts) if parts else np.zeros((0, size, size, 1), np.uint8)
 
 
-AMPLITUDES = {"texture": 45.0, "rim": 18.0, "mark": 60.0, "clutter": 7.0, "noise": 6.0}
+AMPLITUDES = {"texture": 45.0, "rim": 26.0, "mark": 60.0, "clutter": 7.0, "noise": 6.0}
 
 
 def _render(block: Latents, size: int, contrast: np.float32, clutter: np.float32, nuisance: np.float32) -> np.ndarray:

@@ -10,9 +10,9 @@ CARDINALITIES = (2, 3, 3, 4, 10, 3)
 
 # laboratory values, one a finding: mean, standard deviation, and the finding's shift in standard deviations.
 # A shift of 2.5 gives each an AUROC of 0.96: a noisy view of what image and report show.
-_LABS = ((20.0, 8.0, 2.5), (3.0, 1.0, 2.5), (42.0, 4.0, -2.5), (150.0, 60.0, 2.5), (97.0, 1.2, -2.5), (1.1, 0.1, 2.5))
-_BATCH = np.array([[0.0, 0.3, -0.2, 0.1], [0.1, -0.3, 0.2, 0.0]], np.float32)  # assay batches, in standard deviations
-_CODE_ERROR = 0.05
+LABS = ((20.0, 8.0, 2.5), (3.0, 1.0, 2.5), (42.0, 4.0, -2.5), (150.0, 60.0, 2.5), (97.0, 1.2, -2.5), (1.1, 0.1, 2.5))
+BATCH = np.array([[0.0, 0.3, -0.2, 0.1], [0.1, -0.3, 0.2, 0.0]], np.float32)  # assay batches, in standard deviations
+CODE_ERROR = 0.05
 
 
 def tabular(block: Latents) -> tuple[np.ndarray, np.ndarray]:
@@ -23,8 +23,8 @@ def tabular(block: Latents) -> tuple[np.ndarray, np.ndarray]:
     """
     noise, batch = block["tabular/noise"], block["tabular/batch"]
     labs = []
-    for k, (mean, deviation, shift) in enumerate(_LABS):
-        z = noise[:, k] + block["findings"][:, k] * np.float32(shift) + _BATCH[k % 2, batch]
+    for k, (mean, deviation, shift) in enumerate(LABS):
+        z = noise[:, k] + block["findings"][:, k] * np.float32(shift) + BATCH[k % 2, batch]
         labs.append(np.float32(mean) + np.float32(deviation) * z)
     lactate = np.float32(1) + np.float32(2) * block["severity"] + np.float32(0.25) * noise[:, 6]
     creatinine = np.float32(80) + np.float32(15) * noise[:, 7]
@@ -34,7 +34,7 @@ def tabular(block: Latents) -> tuple[np.ndarray, np.ndarray]:
     for k, (name, count) in enumerate((("class", 10), ("severity_bin", 3))):
         raw = block["tabular/flip"][:, k]
         other = ((raw & np.uint64(0xFFFF)) % np.uint64(count - 1)).astype(np.int32) + 1
-        wrong = (raw >> np.uint64(32)) < np.uint64(_CODE_ERROR * 2**32)
+        wrong = (raw >> np.uint64(32)) < np.uint64(CODE_ERROR * 2**32)
         codes.append(np.where(wrong, (block[name] + other) % count, block[name]))
     keys = [block["sex"], block["smoking"], block["genotype"], batch, *codes]
     return np.round(values, 3), np.stack(keys, -1).astype(np.int32)

@@ -1,0 +1,90 @@
+"""Rules, schedules, decay and freezing against optax and hand-computed values."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from mmrep.core import optim, tree
+
+LEAVES = {"encoders": {"text": {"embed": {"embedding": jnp.ones((3, 2))}, "block00": {"up": {"kernel": jnp.ones((2, 2))}},
+                                "block01": {"up": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}},
+                                "head": {"kernel": jnp.ones((2, 2))}}}}
+
+
+def hp(**kw):
+    return {k: jnp.float32(v) for k, v in {"lr": 2.0, "warmup": 10, "total": 100, "end": 0.1, "cooldown": 20, **kw}.items()}
+
+
+@pytest.mark.parametrize("step", [0, 4, 10, 55, 99])
+def test_schedules_equal_optax(step):
+    ours = {n: float(optim.learning_rate(f, jnp.float32(step), hp())) for n, f in optim.SCHEDULES.items()}
+    warm = min(1.0, (step + 1) / 10)
+    # optax's warm-up starts at 0 and ours one step later, so that the first step already learns
+    assert np.isclose(ours["cosine"], 2 * warm * optax.cosine_decay_schedule(1.0, 90, 0.1)(max(step - 10, 0)), rtol=1e-5)
+    assert np.isclose(ours["linear"], 2 * warm * optax.linear_schedule(1.0, 0.1, 90)(max(step - 10, 0)), rtol=1e-5)
+    assert np.isclose(ours["constant"], 2 * warm, rtol=1e-6)
+    base = np.sqrt(10 / max(step + 1, 10))
+    assert np.isclose(ours["rsqrt"], 2 * warm * (0.1 + (base - 0.1) * min(1, (100 - step) / 20)), rtol=1e-5)
+
+
+def test_first_rule_that_sets_an_attribute_decides_it():
+    rules = {"0": {"match": ".*/embedding", "freeze": True}, "1": {"match": ".*text.*", "lr": 0.5, "wd": 1.0},
+             "2": {"match": ".*head.*", "lr": 9.0, "shard": (None, "tensor")}}
+    planned = optim.plan(rules, tree.paths(LEAVES))
+    assert planned["encoders/text/head/kernel"] == {"lr": "1", "wd": "1", "shard": "2"}
+    assert optim.frozen(rules, planned) == {"encoders/text/embed/embedding"}
+    assert optim.wanted_specs(rules, planned) == {"encoders/text/head/kernel": (None, "tensor")}
+
+
+@pytest.mark.parametrize("rule, message", [
+    ({"match": "encoders/image/.*", "lr": 1.0}, "matches no leaf"), ({"match": "(", "lr": 1.0}, "no regular expression"),
+    ({"match": ".*", "learning_rate": 1.0}, "unknown key"), ({"lr": 1.0}, "needs `match`")])
+def test_bad_rules_name_their_path(rule, message):
+    with pytest.raises(ValueError, match=f"config.rules.0.*{message}"):
+        optim.plan({"0": rule}, tree.paths(LEAVES))
+
+
+def test_decay_layer_decay_windows_and_frozen_in_a_window():
+    rules = {"0": {"match": ".*", "layer_decay": 0.5}, "1": {"match": ".*head.*", "freeze": True, "until": "5 steps"}}
+    planned = optim.plan(rules, tree.paths(LEAVES))
+    hp_rules = {"0": {"layer_decay": jnp.float32(0.5)}, "1": {"until": jnp.float32(5)}}
+    directions = jax.tree.map(lambda x: -jnp.ones_like(x), LEAVES)
+    out = [optim.apply(LEAVES, directions, jnp.float32(0.1), jnp.float32(0.01), planned, hp_rules, jnp.int32(step))
+           ["encoders"]["text"] for step in (0, 5)]
+    lr = {"embed": 0.5**3, "block00": 0.5**2, "block01": 0.5, "head": 1.0}  # two blocks: the embedding is 3 below the top
+    assert np.allclose(out[0]["embed"]["embedding"], 1 - 0.1 * lr["embed"])  # no weight decay but on kernels
+    assert np.allclose(out[0]["block00"]["up"]["kernel"], 1 - 0.1 * lr["block00"] * 1.01)
+    assert np.allclose(out[0]["block01"]["up"]["bias"], 1 - 0.1 * lr["block01"])
+    assert np.allclose(out[0]["head"]["kernel"], 1.0) and np.allclose(out[1]["head"]["kernel"], 1 - 0.1 * 1.01)
+
+
+@pytest.mark.parametrize("name", ["adamw", "lion", "adafactor", "muon", "sgd", "lamb"])
+def test_unit_lr_direction_times_lr_is_the_optax_optimizer(name):
+    params = {"a": {"kernel": jnp.linspace(-1, 1, 12).reshape(3, 4)}, "b": jnp.arange(4.0)}
+    grads = jax.tree.map(lambda p: jnp.sin(3 * p) + 0.1, params)
+    ours, lr = optim.transform(name), 0.03
+    make = getattr(optax, name, None) or getattr(optax.contrib, name)
+    none = {"weight_decay": 0.0} if name in ("adamw", "lion", "lamb") else {}
+    theirs = make(lr, **none)
+    s1, s2, p1, p2 = ours.init(params), theirs.init(params), params, params
+    for _ in range(3):
+        d, s1 = ours.update(grads, s1, p1)
+        p1 = jax.tree.map(lambda p, d: p + lr * d, p1, d)
+        u, s2 = theirs.update(grads, s2, p2)
+        p2 = optax.apply_updates(p2, u)
+    for a, b in zip(jax.tree.leaves(p1), jax.tree.leaves(p2)):
+        assert np.allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_unknown_optimizer_and_kwarg():
+    with pytest.raises(ValueError, match="config.optim.name.*adamw"):
+        optim.transform("adamww")
+    with pytest.raises(ValueError, match="config.optim.*beta"):
+        optim.transform("adamw", beta=0.9)
+
+
+def test_ema_decay_goes_from_decay_to_final():
+    at = lambda s: float(optim.ema_decay(jnp.float32(s), {"decay": 0.9, "final": 1.0}, jnp.float32(100)))  # noqa: E731
+    assert np.isclose(at(0), 0.9) and np.isclose(at(50), 0.95) and np.isclose(at(100), 1.0)
