@@ -1,11 +1,11 @@
-"""Time and memory of the all-pairs losses, value and gradient: every option against the dense form with the same.
+"""Time and memory of the all-pairs losses, value and gradient: every option against its dense form.
 
     MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_ARENA_MAX=1 \
         python experiments/allpairs/bench.py [--batch 16384] [--rounds 3] [--chunk 512] [--only TEXT] [--memory-only]
 
-Dense and chunked run in turns (A B A B ...), ratios are medians over the pairs: they hold on a shared machine, seconds do
-not. "Dense" is the reference with the same options; "lean dense" is the shortest dense form without any, timed in the
-first row of each loss.
+Dense and chunked run in turns (A B A B ...), ratios are medians over the pairs, of CPU seconds of the process and of
+wall seconds: on a shared machine the first hold best, the seconds themselves do not. "Dense" is the reference with the
+same options; "lean dense" is the shortest dense form without any, timed in the first row of each loss.
 """
 
 import argparse
@@ -64,9 +64,10 @@ def compiled(loss: str, method: str, options: dict, data: dict, chunk: int):
 
 
 def timed(run, args):
-    start = time.perf_counter()
+    """(CPU seconds, wall seconds) and the result."""
+    start, cpu = time.perf_counter(), time.process_time()
     out = jax.block_until_ready(run(*args))
-    return time.perf_counter() - start, out
+    return (time.process_time() - cpu, time.perf_counter() - start), out
 
 
 def main() -> None:
@@ -77,8 +78,9 @@ def main() -> None:
     parser.add_argument("--memory-only", action="store_true")
     flags = parser.parse_args()
     data = inputs(flags.batch, flags.dim, flags.labels)
-    print("| loss, options | dense MiB | chunked MiB | dense s | chunked s | ratio | ratio to lean dense | difference |")
-    print("|---|---|---|---|---|---|---|---|", flush=True)
+    print("| loss, options | dense MiB | chunked MiB | dense CPU s | chunked CPU s | CPU ratio | wall ratio "
+          "| CPU ratio to lean dense | difference |")
+    print("|---|---|---|---|---|---|---|---|---|", flush=True)
     base = {}
     for name, (loss, options) in cases(data).items():
         if flags.only and flags.only not in name:
@@ -86,7 +88,7 @@ def main() -> None:
         (dense, args), (ours, _) = (compiled(loss, m, options, data, flags.chunk) for m in ("dense", "chunked"))
         dense_mib, ours_mib = (run.memory_analysis().temp_size_in_bytes / 2**20 for run in (dense, ours))
         if flags.memory_only:
-            print(f"| {name} | {dense_mib:.0f} | {ours_mib:.1f} | | | | | |", flush=True)
+            print(f"| {name} | {dense_mib:.0f} | {ours_mib:.1f} | | | | | | |", flush=True)
             continue
         (_, want), (_, got) = timed(dense, args), timed(ours, args)
         worst = max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(*map(jax.tree.leaves, (got, want))))
@@ -97,10 +99,12 @@ def main() -> None:
             timed(forms["lean"], (args[0], {}))
         rounds = [{key: timed(run, (args[0], {}) if key == "lean" else args)[0] for key, run in forms.items()}
                   for _ in range(flags.rounds)]
-        dense_s, ours_s = (statistics.median(row[key] for row in rounds) for key in ("dense", "ours"))
-        ratio = statistics.median(row["ours"] / row["dense"] for row in rounds)
-        base.setdefault(loss, statistics.median(row["lean"] for row in rounds) if "lean" in forms else None)
-        print(f"| {name} | {dense_mib:.0f} | {ours_mib:.1f} | {dense_s:.2f} | {ours_s:.2f} | {ratio:.2f} "
+        middle = lambda fn: statistics.median(map(fn, rounds))  # noqa: E731
+        if "lean" in forms:
+            base[loss] = middle(lambda row: row["lean"][0])
+        cpu, wall = (middle(lambda row: row["ours"][i] / row["dense"][i]) for i in (0, 1))
+        dense_s, ours_s = (middle(lambda row: row[key][0]) for key in ("dense", "ours"))
+        print(f"| {name} | {dense_mib:.0f} | {ours_mib:.1f} | {dense_s:.2f} | {ours_s:.2f} | {cpu:.2f} | {wall:.2f} "
               f"| {ours_s / base[loss]:.2f} | {worst:.1e} |", flush=True)
 
 

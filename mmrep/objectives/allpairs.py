@@ -36,7 +36,7 @@ def infonce(u: jax.Array, v: jax.Array, scale: jax.Array, *, group: jax.Array | 
         group: i32[B]; rows of one group >= 0 are positives of each other (uniform targets); < 0 has only its partner.
         soft: f[B,K] label vectors, replace `group`: targets are the softmax of soft soft^T / soft_temperature over the
             valid columns (u -> v) and rows (v -> u).
-        valid: bool[B], False where a modality is absent: the row is neither query nor key. No row valid: loss and gradient 0.
+        valid: bool[B], False where a modality is absent: neither query nor key (none valid: loss 0, gradient 0).
         direction: w in [0, 1], the share of u -> v (1 - w is that of v -> u).
         smoothing: eps in [0, 1], label smoothing over the valid rows of the batch (not over the queue).
         extra_keys: f[Q,D] further negatives of u -> v (a MoCo queue), no gradient; replicated on a mesh.

@@ -1,5 +1,6 @@
-"""The all-pairs losses against float64 loops, closed forms and their own invariances; memory and sharding of the kernels."""
+"""The all-pairs losses against float64 loops, closed forms, invariances; memory and sharding of the kernels."""
 
+import functools
 import os
 import re
 import subprocess
@@ -30,7 +31,8 @@ def make(names=(), n=N, seed=0):
     return u, v, {name: every[name] for name in names}
 
 
-def loop_infonce(u, v, s, group=None, soft=None, valid=None, direction=0.5, smoothing=0.0, soft_temperature=1.0, keys=()):
+def loop_infonce(u, v, s, group=None, soft=None, valid=None, direction=0.5, smoothing=0.0, soft_temperature=1.0,
+                 keys=()):
     """Value and gradients (u, v, s) in float64, one pair at a time over the present rows."""
     u, v = u.astype(np.float64), v.astype(np.float64)
     rows = [i for i in range(len(u)) if valid is None or valid[i]]
@@ -79,37 +81,43 @@ def close(got, want, tol=1e-5):
         assert np.abs(np.asarray(a, np.float64) - b).max() <= tol * max(np.abs(b).max(), 1e-12)
 
 
-def run(loss, args, options, method="chunked"):
-    """Compiled value and gradients; every option traced."""
-    def value(args, options):
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def step(args, options, loss, method):
+    def value(args):
         return getattr(allpairs, loss)(*args, **options, method=method, chunk=4)
 
-    return jax.jit(jax.value_and_grad(value))(tuple(map(jnp.asarray, args)), jax.tree.map(jnp.asarray, options))
+    return jax.value_and_grad(value)(args)
 
 
-@pytest.mark.parametrize("method", ["dense", "chunked"])
+def run(loss, args, options, method="chunked"):
+    """Value and gradients, compiled, every option traced."""
+    return step(jax.tree.map(jnp.float32, tuple(args)), jax.tree.map(jnp.asarray, options), loss, method)
+
+
 @pytest.mark.parametrize("names", OPTIONS)
-def test_equals_float64_loops(names, method):
+def test_equals_float64_loops(names):
     u, v, options = make(names)
-    keys = unit(np.random.default_rng(9), 6)
-    for extra in ({}, {"direction": 0.3, "smoothing": 0.1, "soft_temperature": 0.5}):
-        want = loop_infonce(u, v, 12.0, **options, **extra, keys=keys if extra else ())
-        got = run("infonce", (u, v, 12.0), {**options, **extra, **({"extra_keys": keys} if extra else {})}, method)
-        close(got, want)
-    close(run("sigmoid", (u, v, 12.0, -3.0), options, method), loop_sigmoid(u, v, 12.0, -3.0, **options))
+    more, keys = {}, ()
+    if "valid" in names:
+        more = {"direction": 0.3, "smoothing": 0.1, "soft_temperature": 0.5}
+        keys = unit(np.random.default_rng(9), 6)
+    for method in ("dense", "chunked"):
+        got = run("infonce", (u, v, 12.0), {**options, **more, **({"extra_keys": keys} if more else {})}, method)
+        close(got, loop_infonce(u, v, 12.0, **options, **more, keys=keys))
+        close(run("sigmoid", (u, v, 12.0, -3.0), options, method), loop_sigmoid(u, v, 12.0, -3.0, **options))
 
 
-@pytest.mark.parametrize("loss,scalars", [("infonce", (100.0,)), ("sigmoid", (100.0, -10.0))])
+@pytest.mark.parametrize("loss,scalars", [("infonce", (40.0,)), ("sigmoid", (40.0, -30.0))])
 def test_learned_pairs_and_large_scales_stay_exact(loss, scalars):
-    """Near convergence and at the scale CLIP stops at, where targets subtracted afterwards would cancel."""
-    u, _, _ = make()
-    v = u + 0.05 * unit(np.random.default_rng(5), N)
-    v = (v / np.linalg.norm(v, axis=1, keepdims=True)).astype(np.float32)
+    """Near convergence, where targets subtracted afterwards would cancel, and far from it, where exp would overflow."""
     loop = loop_infonce if loss == "infonce" else loop_sigmoid
-    for w in (v, -v):  # -v: every partner is the worst match, logits down to -100
-        # f32 logits of size 100 carry 1e-5 themselves: compare with the same rounding allowed.
-        close(run(loss, (u, w, *scalars), {}), loop(u, w, *scalars), tol=1e-4)
-        close(run(loss, (u, w, *scalars), {}), run(loss, (u, w, *scalars), {}, "dense"), tol=1e-4)
+    u, _, _ = make()
+    v = u + 0.5 * unit(np.random.default_rng(5), N)
+    v = (v / np.linalg.norm(v, axis=1, keepdims=True)).astype(np.float32)
+    assert loop(u, v, *scalars)[0] < 1
+    close(run(loss, (u, v, *scalars), {}), loop(u, v, *scalars), tol=3e-5)
+    scalars = (100.0, *scalars[1:])
+    close(run(loss, (u, -v, *scalars), {}), loop(u, -v, *scalars), tol=3e-5)
 
 
 @pytest.mark.parametrize("loss,scalars", [("infonce", (9.0,)), ("sigmoid", (9.0, -4.0))])
@@ -158,9 +166,9 @@ def test_temporaries_at_16384(loss):
     n, d, k = 16384, 256, 14
     shape = {"group": ((n,), jnp.int32), "soft": ((n, k), jnp.float32), "valid": ((n,), bool)}
     args = [jax.ShapeDtypeStruct(x, jnp.float32) for x in ((n, d), (n, d), ()) + (((),) if loss == "sigmoid" else ())]
-    for names in OPTIONS:
+    for names in ((), ("group", "valid"), ("soft", "valid")):
         options = {name: jax.ShapeDtypeStruct(*shape[name]) for name in names}
-        fn = jax.value_and_grad(lambda args, options: getattr(allpairs, loss)(*args, **options), argnums=0)
+        fn = jax.value_and_grad(lambda args, options: getattr(allpairs, loss)(*args, **options))
         analysis = jax.jit(fn).lower(args, options).compile().memory_analysis()
         assert analysis.temp_size_in_bytes <= 48 * 2**20, names
 
@@ -170,27 +178,25 @@ import sys
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 sys.path.insert(0, sys.argv[1])
-from test_allpairs import allpairs, close, full_reduces, make, unit
+from test_allpairs import allpairs, close, full_reduces, make, step, unit
 
 n = 48
 keys = jnp.asarray(unit(np.random.default_rng(9), 6))
 for shape in ((8, 1, 1), (4, 2, 1), (2, 2, 2)):
     mesh = jax.make_mesh(shape, ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
-    for loss, names in (("infonce", ("group", "valid")), ("infonce", ("soft", "valid")), ("infonce", ()),
-                        ("sigmoid", ("group", "valid")), ("sigmoid", ("soft", "valid"))):
+    for loss, names in (("infonce", ("group", "valid")), ("sigmoid", ("group", "valid")),
+                        ("infonce", ("soft", "valid")),
+                        ("sigmoid", ("soft", "valid")))[: 4 if shape == (8, 1, 1) else 2]:
         u, v, options = make(names, n)
         args = tuple(map(jnp.float32, (u, v, 9.0) + ((-4.0,) if loss == "sigmoid" else ())))
         options = jax.tree.map(jnp.asarray, options)
         if loss == "infonce":
             options |= {"direction": jnp.float32(0.3), "smoothing": jnp.float32(0.1), "extra_keys": keys}
-        def step(method):
-            value = lambda args, options: getattr(allpairs, loss)(*args, **options, method=method, chunk=4)
-            return jax.jit(jax.value_and_grad(value))
-        want = step("dense")(args, options)
+        want = step(args, options, loss, "dense")
         place = lambda x: jax.device_put(x, NamedSharding(mesh, P(("data", "fsdp")) if x.shape[:1] == (n,) else P()))
-        for method in ("auto", "ring"):
+        for method in ("auto", "ring") if shape != (4, 2, 1) else ("auto",):
             with jax.set_mesh(mesh):
-                compiled = step(method).lower(*jax.tree.map(place, (args, options))).compile()
+                compiled = step.lower(*jax.tree.map(place, (args, options)), loss, method).compile()
                 got = compiled(*jax.tree.map(place, (args, options)))
             close(got, want)
             text = compiled.as_text()
@@ -218,5 +224,6 @@ def test_sharded_forms_on_eight_devices():
     assert full_reduces(hit, 8) and not full_reduces(hit.replace("f32[48,8]{1,0}", "f32[]"), 8)
     env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
     env["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2]), env.get("PYTHONPATH", "")])
-    done = subprocess.run([sys.executable, "-c", SHARDED, str(Path(__file__).parent)], env=env, capture_output=True, text=True)
+    command = [sys.executable, "-c", SHARDED, str(Path(__file__).parent)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert done.returncode == 0 and "sharded forms agree" in done.stdout, done.stderr[-3000:]

@@ -3,7 +3,9 @@
 With S = s u v^T, p = row softmax, q = column softmax and targets T (row) and R (column),
     L      = 1/n sum_i w (lse_i - sum_j T_ij S_ij) + (1 - w) (lse_j - sum_i R_ij S_ij)
     dL/dS  = (w (p - T) + (1 - w) (q - R)) / n.
-The targets are subtracted tile by tile, not added as a closed form afterwards: p - T is then exact near convergence.
+The targets are subtracted tile by tile, not added as a closed form afterwards, and every log-sum-exp is kept as
+(maximum, mass): p = exp(S - maximum) / mass keeps p - T exact near convergence, where exp(S - lse) would carry the
+rounding of a large lse.
 """
 
 import functools
@@ -32,11 +34,21 @@ def _logits(scale, row, col):
 
 
 def _soft(row, col, hp):
-    """w P + (1 - w) Q of a tile, with P_ij = exp(a_ij - z_i), Q_ij = exp(a_ij - z_j), a = label logits."""
-    a = row["soft"] @ col["soft"].T / hp["soft_temperature"]
-    w = hp["direction"]
-    p, q = a - row["z"][:, None], a - col["z"][None, :]
-    return w * jnp.exp(jnp.minimum(p, 0.0)) + (1 - w) * jnp.exp(jnp.minimum(q, 0.0))
+    """w P + (1 - w) Q of a tile: the row and the column softmax of the label logits; those are symmetric, so are the
+    statistics of their rows and columns."""
+    return _mix(row["soft"] @ col["soft"].T / hp["soft_temperature"], row["label"], col["label"], hp["direction"])
+
+
+def _mix(logits, row_stat, col_stat, w):
+    """w (row softmax) + (1 - w) (column softmax) of a tile, from the (maximum, 1 / mass) of its rows and columns."""
+    (top, inverse), (col_top, col_inverse) = row_stat, col_stat
+    p = jnp.exp(logits - top[:, None]) * (w * inverse)[:, None]
+    return p + jnp.exp(logits - col_top[None, :]) * ((1 - w) * col_inverse)[None, :]
+
+
+def _stat(acc, mask):
+    """(maximum, 1 / mass) of an online log-sum-exp, (0, 0) where the row is absent."""
+    return jnp.where(mask, acc[0], 0.0), jnp.where(mask, 1 / jnp.where(mask, acc[1], 1.0), 0.0)
 
 
 def _forward_tile(kind, scale, hp, row, col, row_acc, col_acc):
@@ -62,8 +74,7 @@ def _soft_tile(hp, row, col, row_acc, col_acc):
 
 def _backward_tile(kind, scale, hp, row, col, row_acc, col_acc):
     logits, mask = _logits(scale, row, col)
-    w, n = hp["direction"], hp["n"]
-    g = w * jnp.exp(logits - row["lse"][:, None]) + (1 - w) * jnp.exp(logits - col["clse"][None, :])
+    n, g = hp["n"], _mix(logits, row["row"], col["col"], hp["direction"])
     hard = 1 - hp["smoothing"]
     if kind == "soft":
         g = g - hard * _soft(row, col, hp)
@@ -75,7 +86,8 @@ def _backward_tile(kind, scale, hp, row, col, row_acc, col_acc):
 
 def _queue_backward_tile(scale, hp, row, col, row_acc, col_acc):
     logits, mask = _logits(scale, row, col)
-    g = jnp.where(mask, hp["direction"] / hp["n"] * jnp.exp(logits - row["lse"][:, None]), 0.0)
+    top, inverse = row["row"]
+    g = jnp.where(mask, jnp.exp(logits - top[:, None]) * (hp["direction"] / hp["n"] * inverse)[:, None], 0.0)
     return row_acc + g @ col["x"], col_acc
 
 
@@ -83,13 +95,13 @@ def _queue_cols(queue):
     return {"x": queue, "m": jnp.ones(queue.shape[0], bool)}
 
 
-def _column_lse(acc, mask, static):
-    """Column log-sum-exps of this shard's columns, from partial (maximum, mass) of each shard's rows."""
+def _merge(acc, static):
+    """(maximum, mass) of this shard's columns over all rows, from the partial ones of each shard's rows."""
     top, mass = acc
     if static.axes and static.form == "gather":
         best = jax.lax.pmax(top, static.axes)
         top, mass = rowlib.own((best, rowlib.total(mass * jnp.exp(top - best), static.axes)), static.axes)
-    return jnp.where(mask, top + jnp.log(mass), 0.0)
+    return top, mass
 
 
 def _pairs(fn, row, col, row_acc, col_acc, static):
@@ -107,8 +119,8 @@ def _local_forward(static, u, v, scale, side, hp, queue):
     if static.kind == "soft":
         label = {"x": side["soft"], "m": mask}
         fn = functools.partial(_soft_tile, hp)
-        (top, mass), _ = _pairs(fn, label, label, tiles.lse_start(rows), lambda n: (), static)
-        side = {**side, "z": jnp.where(mask, top + jnp.log(mass), 0.0)}
+        stat, _ = _pairs(fn, label, label, tiles.lse_start(rows), lambda n: (), static)
+        side = {**side, "label": _stat(stat, mask)}
     zeros = jnp.zeros(rows, jnp.float32)
     row_acc, col_acc = _pairs(
         functools.partial(_forward_tile, static.kind, scale, hp), {"x": u, **side}, {"x": v, **side},
@@ -116,8 +128,8 @@ def _local_forward(static, u, v, scale, side, hp, queue):
     if queue is not None:
         row_acc, _ = tiles.sweep(functools.partial(_queue_tile, scale), {"x": u, "m": mask}, _queue_cols(queue),
                                  row_acc, (), static.chunk)
-    top, mass = row_acc["lse"]
-    side = {**side, "lse": jnp.where(mask, top + jnp.log(mass), 0.0), "clse": _column_lse(col_acc["lse"], mask, static)}
+    row_lse, col_lse = row_acc["lse"], _merge(col_acc["lse"], static)
+    side = {**side, "row": _stat(row_lse, mask), "col": _stat(col_lse, mask)}
     u0, v0 = jnp.where(mask[:, None], u, 0.0), jnp.where(mask[:, None], v, 0.0)
     target = row_acc["target"]
     if static.kind == "pair":
@@ -126,7 +138,9 @@ def _local_forward(static, u, v, scale, side, hp, queue):
         target = target / side["count"]
     n, w, eps = hp["n"], hp["direction"], hp["smoothing"]
     mean_u, mean_v = rowlib.total((u0.sum(0) / n, v0.sum(0) / n), static.axes)
-    rest = jnp.where(mask, w * side["lse"] + (1 - w) * side["clse"] - (1 - eps) * target, 0.0)
+    # Maximum minus target first: equal for a learned row, whose loss is then log(mass) to full precision.
+    each = w * (row_lse[0] - target + jnp.log(row_lse[1])) + (1 - w) * (col_lse[0] - target + jnp.log(col_lse[1]))
+    rest = jnp.where(mask, each + eps * target, 0.0)
     loss = rowlib.total(tiles.stable_sum(rest), static.axes) / n - eps * scale * (mean_u @ mean_v)
     return loss, side
 
@@ -134,7 +148,7 @@ def _local_forward(static, u, v, scale, side, hp, queue):
 def _local_backward(static, u, v, scale, side, hp, queue, cotangent):
     """Gradients of this shard's rows of u and v, and of scale (replicated)."""
     zeros = jnp.zeros(u.shape, jnp.float32)
-    columns = {key: side[key] for key in ("m", "id", "clse", "soft", "z") if key in side}
+    columns = {key: side[key] for key in ("m", "id", "col", "soft", "label") if key in side}
     du, dv = _pairs(functools.partial(_backward_tile, static.kind, scale, hp), {"x": u, **side}, {"x": v, **columns},
                     zeros, lambda n: jnp.zeros((n, v.shape[1]), jnp.float32), static)
     if static.form == "gather":
