@@ -1,0 +1,139 @@
+"""Evaluators on features whose right answers are known."""
+
+import numpy as np
+import pytest
+
+from mmrep.evals import EVALS
+from mmrep.evals.probe import fitted_scores, knn_scores, paired, task
+from mmrep.evals.suite import pca
+
+
+def features(n=240, seed=0, signal=3.0, noise=1.0):
+    """Three classes and two findings readable from both modalities' embeddings; two images a case."""
+    rng = np.random.Generator(np.random.Philox(seed))
+    y = rng.integers(0, 3, n)
+    findings = rng.integers(0, 2, (n, 2)).astype(np.uint8)
+    code = np.concatenate([np.eye(3)[y], 2.0 * findings - 1], 1) * signal
+    z = {m: np.concatenate([code + noise * rng.normal(size=code.shape), rng.normal(size=(n, 3))], 1).astype(np.float32)
+         for m in ("image", "text")}
+    z = {m: x / np.linalg.norm(x, axis=1, keepdims=True) for m, x in z.items()}
+    index = np.arange(n, dtype=np.int32)
+    return {"index": index, "case": index // 2, "group": index, "label/class": y.astype(np.int32),
+            "label/findings": findings, "present/image": np.ones(n, bool), "present/text": np.ones(n, bool),
+            **{f"{m}/{k}": x for m, x in z.items() for k in ("embedding", "pooled")}}
+
+
+@pytest.fixture(scope="module")
+def split():
+    return {"train": features(seed=1), "val": features(seed=2), "test": features(seed=3)}.get
+
+
+def run(name, split, texts=None, **kwargs):
+    return dict(EVALS[name](split, texts, **kwargs))
+
+
+def test_zeroshot_reads_classes_and_findings_from_prompt_ensembles(split):
+    def texts(prompts):  # "class k" and "has k" / "no k" point along the axes of the code
+        out = np.zeros((len(prompts), 8), np.float32)
+        for i, p in enumerate(prompts):
+            kind, k = p.split()[-2:]
+            out[i, int(k) if kind == "class" else 3 + int(k)] = -1.0 if kind == "no" else 1.0
+        return out
+
+    got = run("zeroshot", split, texts, label="class", classes=("0", "1", "2"), templates=("a class {}", "class {}"))
+    data = split("test")
+    expected = (data["image/embedding"][:, :3].argmax(1) == data["label/class"]).mean()
+    assert np.isclose(got["zeroshot/class/top1"].value, expected)
+    assert got["zeroshot/class/top1"].low < expected < got["zeroshot/class/top1"].high
+    got = run("zeroshot", split, texts, label="findings", classes=("0", "1"), templates=("has {}",), negative=("no {}",))
+    assert got["zeroshot/findings/auroc"].value > 0.95
+    with pytest.raises(ValueError, match="negative"):
+        run("zeroshot", split, texts, label="findings", classes=("0", "1"), templates=("has {}",))
+    with pytest.raises(ValueError, match="label/stage"):
+        run("zeroshot", split, texts, label="stage")
+
+
+def test_retrieval_counts_duplicates_and_leaves_absent_rows_out(split):
+    data = dict(split("test"))
+    data["text/embedding"] = data["image/embedding"].copy()  # perfect
+    data["text/embedding"][1::2] = data["text/embedding"][::2]  # each report twice
+    data["image/embedding"] = data["text/embedding"].copy()
+    data["group"] = data["index"] // 2
+    data["present/text"] = data["index"] < 200
+    got = run("retrieval", {"test": data}.get, ks=(1, 2))
+    for way in ("image_to_text", "text_to_image"):
+        assert np.isclose(got[f"retrieval/{way}/R@1/instance"].value, 0.5)  # ties are averaged
+        assert np.isclose(got[f"retrieval/{way}/R@1/group"].value, 1.0)
+        assert np.isclose(got[f"retrieval/{way}/R@2/instance"].value, 1.0)
+    assert np.isclose(got["retrieval/ceiling/R@1/instance"].value, 0.5)
+    assert got["retrieval/image_to_text/R@1/instance"].n == 200
+    assert np.isclose(got["retrieval/chance/R@1/instance"].value, 1 / 200)
+    data["image/embedding"] = np.ones_like(data["image/embedding"])  # a constant encoder scores exactly chance
+    got = run("retrieval", {"test": data}.get, ks=(1,))
+    assert np.isclose(got["retrieval/image_to_text/R@1/instance"].value, 1 / 200)
+
+
+def test_probe_equals_sklearn_and_is_nested_and_knn_is_a_weighted_vote(split):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+
+    got = run("probe", split, label="class", fractions=(1.0, 0.1))
+    assert {"probe/class/accuracy", "probe/class/auroc", "probe/class@10%/auroc", "knn/class/accuracy"} <= set(got)
+    t = task(split, "class", "image", "pooled", "test")
+    scores = fitted_scores(t, "test", strengths=(1.0,))
+    mean, std = t.x["train"].mean(0), t.x["train"].std(0) + 1e-6
+    model = LogisticRegression(C=1.0, max_iter=200).fit((t.x["train"] - mean) / std, t.y["train"])
+    assert np.allclose(scores, model.decision_function((t.x["test"] - mean) / std), atol=1e-3)
+    got = run("probe", split, label="findings", fractions=(1.0,), knn=False)
+    assert got["probe/findings/auroc"].value > 0.9
+
+    x, y, z = t.x["train"], t.y["train"], t.x["test"][:3]
+    votes = knn_scores(x, y, z, k=5)
+    cos = z @ x.T / np.linalg.norm(z, axis=1)[:, None] / np.linalg.norm(x, axis=1)
+    for i in range(3):
+        near = np.argsort(-cos[i])[:5]
+        w = np.exp(cos[i][near] / 0.07)
+        assert np.allclose(votes[i], [w[y[near] == k].sum() / w.sum() for k in range(3)], rtol=1e-4)
+    assert roc_auc_score(t.y["test"] == 0, knn_scores(x, y, t.x["test"])[:, 0]) > 0.9
+
+
+def test_unknown_labels_do_not_count(split):
+    part = {}
+    for name in ("train", "val", "test"):
+        data = dict(split(name))
+        data["label/class"] = np.where(data["index"] % 3 == 0, -1, data["label/class"])
+        part[name] = data
+    got = run("probe", part.get, label="class", fractions=(1.0,), knn=False)
+    assert got["probe/class/accuracy"].n == 160
+
+
+def test_paired_difference_of_a_method_with_itself_is_zero_and_of_a_worse_one_positive(split):
+    same = dict(paired(split, split, label="class"))
+    assert same["probe/class/auroc"].value == 0
+    worse = {n: features(seed=s, signal=0.5) for n, s in (("train", 1), ("val", 2), ("test", 3))}
+    got = dict(paired(split, worse.get, label="class"))
+    assert got["probe/class/auroc"].low > 0 and got["probe/class/accuracy"].low > 0
+
+
+def test_alignment_of_a_rotation_is_perfect_and_of_noise_null(split):
+    data = dict(split("test"))
+    rotation = np.linalg.qr(np.random.Generator(np.random.Philox(5)).normal(size=(8, 8)))[0].astype(np.float32)
+    data["text/embedding"] = data["image/embedding"] @ rotation
+    got = run("alignment", {"test": data}.get)
+    assert np.isclose(got["alignment/cka_debiased_linear"].value, 1.0, atol=1e-6)
+    assert got["alignment/mutual_knn@10"].value > 0.999
+    assert got["alignment/mutual_knn@10/null"].value < 0.1
+
+
+def test_raw_pca_control_chooses_its_width_on_validation():
+    rng = np.random.Generator(np.random.Philox(7))
+    parts = {}
+    for name in ("train", "val", "test"):
+        y = rng.integers(0, 2, 300)
+        x = rng.normal(size=(300, 20)) * np.linspace(10, 1, 20)  # the label hides in a small direction
+        x[:, 12] += 8 * (2 * y - 1)
+        parts[name] = {"image/input": x, "present/image": np.ones(300, bool), "label/y": y, "index": np.arange(300)}
+    of = pca(parts.get, widths=(2, 20))
+    assert list(of("train")["image/widths"]) == [2, 20]
+    got = dict(EVALS["probe"](of, None, label="y", fractions=(1.0,)))
+    assert got["probe/y/auroc"].value > 0.9
