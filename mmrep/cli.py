@@ -90,6 +90,9 @@ def main(argv: list[str] | None = None) -> int:
         print(text, file=sys.stderr, flush=True)
 
     said = tune_allocator()
+    # Before numpy is imported. BLAS threads that spin beside XLA's cost the evaluators' small matrices x6 (25 s -> 1.4 s
+    # for a probe on a busy machine), and their number changes the last digits.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "mmrep" / "jax"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -6,7 +6,9 @@ import importlib.util
 import inspect
 import json
 import sys
-from collections.abc import Callable, Iterable
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +28,96 @@ def load(spec: str, overrides: Iterable[str] = ()) -> ConfigDict:
     if not file.is_file():
         known = sorted(str(p) for p in (file.parent if file.parent.is_dir() else Path("configs")).glob("*.py"))
         raise FileNotFoundError(f"config {path}: no such file; {nearest(path, known)}")
-    sys.path.insert(0, str(file.resolve().parent))  # a config may import `base` beside it
-    try:
+    with _beside(file), _one_line(file):
         module_spec = importlib.util.spec_from_file_location(f"mmrep_config_{file.stem}", file)
         module = importlib.util.module_from_spec(module_spec)
         module_spec.loader.exec_module(module)
-        base = importlib.import_module("base").get_config() if (file.resolve().parent / "base.py").is_file() else None
-    finally:
-        sys.path.pop(0)
+        base = getattr(sys.modules.get("base"), "get_config", lambda: None)()
     if not hasattr(module, "get_config"):
         raise ValueError(f"config {path}: has no get_config(arg)")
-    config = module.get_config(arg) if inspect.signature(module.get_config).parameters else module.get_config()
+    takes_arg = bool(inspect.signature(module.get_config).parameters)
+    if arg and not takes_arg:
+        raise ValueError(f"config {path}: its get_config takes no argument; leave out {':' + arg!r}")
+    with _one_line(file):
+        config = module.get_config(arg) if takes_arg else module.get_config()
     if base is not None:
-        for key in config:
-            if key not in base:
-                raise ValueError(f"config.{key}: unknown key; {nearest(key, base)}")
+        _check_keys(config, base)
     config.lock()
     for override in overrides:
         apply(config, override)
     return config
+
+
+@contextmanager
+def _beside(file: Path) -> Iterator[None]:
+    """A config may import `base` from its own folder or the one above (configs/systems/*.py); forgotten afterwards."""
+    folders = [str(f) for f in (file.resolve().parent, file.resolve().parent.parent) if (f / "base.py").is_file()]
+    sys.path[:0] = folders
+    try:
+        yield
+    finally:
+        del sys.path[:len(folders)]
+        sys.modules.pop("base", None)
+
+
+@contextmanager
+def _one_line(file: Path) -> Iterator[None]:
+    """An exception inside a config file, as one line that names the file and the line of it."""
+    try:
+        yield
+    except ValueError:
+        raise  # says what is wrong itself
+    except Exception as error:
+        at = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == file.name]
+        line = error.lineno if isinstance(error, SyntaxError) else at[-1] if at else None
+        text = " ".join(str(error).split())
+        raise ValueError(f"config {file}{f' line {line}' if line else ''}: {type(error).__name__}: {text}") from error
+
+
+# Under these the keys are the user's (names of encoders, terms, ...) or the kwargs of what is built: checked there.
+FREE = ("encoders", "nets", "objectives", "data", "evals", "ema", "tokenizer", "optim.kwargs", "init.rename")
+
+
+def _free(path: str) -> bool:
+    return any(path == f or path.startswith(f + ".") for f in FREE)
+
+
+def _check_keys(config: Any, base: Any, prefix: str = "") -> None:
+    """Raise ValueError for a key or a type that `base` has not."""
+    for key in config:
+        path = prefix + key
+        if _free(path):
+            if not isinstance(config[key], ConfigDict):
+                raise ValueError(f"config.{path}: {config[key]!r} is no dict")
+            continue
+        if key not in base:
+            raise ValueError(f"config.{path}: unknown key; {nearest(key, base)}")
+        if isinstance(base[key], ConfigDict) != isinstance(config[key], ConfigDict):
+            raise ValueError(f"config.{path}: {plain(config[key])!r} is no {_kind(base[key])}")
+        if isinstance(base[key], ConfigDict):
+            _check_keys(config[key], base[key], path + ".")
+        else:
+            _typed(config[key], base[key], f"config.{path}")
+    for key in base:
+        if key not in config:
+            raise ValueError(f"config.{prefix}{key}: is missing; start from base.get_config()")
+
+
+def _kind(value: Any) -> str:
+    return {"ConfigDict": "dict", "str": "text"}.get(type(value).__name__, type(value).__name__)
+
+
+def _typed(value: Any, old: Any, where: str) -> Any:
+    """`value` as the type of `old`: a whole number is a float, too; None accepts anything. Raises ValueError."""
+    if isinstance(old, float) and type(value) is int:
+        return float(value)
+    if isinstance(old, (tuple, list)) and isinstance(value, (tuple, list)):
+        return type(old)(value)
+    if old is None or isinstance(old, ConfigDict) and isinstance(value, (dict, ConfigDict)):
+        return value
+    if type(value) is not type(old):
+        raise ValueError(f"{where}: {value!r} is no {_kind(old)}" + (f", such as {plain(old)!r}" if old else ""))
+    return value
 
 
 def parse_arg(arg: str, **defaults: Any) -> ConfigDict:
@@ -67,53 +140,82 @@ def _value(text: str, old: Any, where: str) -> Any:
         value = ast.literal_eval(text) if value is ... else value
     except (ValueError, SyntaxError):
         value = text
-    if isinstance(old, bool) is not isinstance(value, bool) and isinstance(old, (bool, int, float)):
-        raise ValueError(f"{where}: {text!r} is no {type(old).__name__}")
-    if isinstance(old, float) and isinstance(value, int):
-        value = float(value)
-    if old is not None and not isinstance(old, ConfigDict) and not isinstance(value, type(old)):
-        raise ValueError(f"{where}: {text!r} is no {type(old).__name__}")
-    return value
+    return _typed(value, old, where)
 
 
 def apply(config: ConfigDict, override: str) -> None:
-    """Set `a.b.c=value` in place, with the type of the old value. Inside a {name, ...} dict new keys may be added
-    (its kwargs are checked when it is built)."""
+    """Set `a.b.c=value` in place, with the type of the old value. What is built from kwargs may get new keys (they are
+    checked when it is built). Raises ValueError naming the nearest key."""
     key, given, text = override.removeprefix("--").removeprefix("config.").partition("=")
     if not given:
         raise ValueError(f"override {override!r}: write --config.key=value")
-    node, parts, open_ = config, key.split("."), False
-    for i, part in enumerate(parts[:-1]):
-        if part not in node:
-            raise ValueError(f"config.{'.'.join(parts[:i + 1])}: unknown key; {nearest(part, node)}")
-        node = node[part]
+    node, parts = config, key.split(".")
+    for i, part in enumerate(parts):
         if not isinstance(node, ConfigDict):
-            raise ValueError(f"config.{'.'.join(parts[:i + 1])}: has no key {parts[i + 1]!r}")
-        open_ = open_ or "name" in node
-    last = parts[-1]
-    if last not in node and not open_:
-        raise ValueError(f"config.{key}: unknown key; {nearest(last, node)}")
-    old = node[last] if last in node else None
+            raise ValueError(f"config.{'.'.join(parts[:i])}: has no key {part!r}: it is {plain(node)!r}")
+        last = i == len(parts) - 1
+        if part not in node and not (last and _free(".".join(parts[:i]))):
+            raise ValueError(f"config.{'.'.join(parts[:i + 1])}: unknown key; {nearest(part, node)}")
+        if not last:
+            node = node[part]
+    old = node[parts[-1]] if parts[-1] in node else None
+    if isinstance(old, ConfigDict) and not text.strip().startswith("{"):
+        raise ValueError(f"config.{key}: is a dict; set one of its keys: {', '.join(old) or 'it has none yet'}")
     value = _value(text, old, f"config.{key}")
+    if isinstance(value, dict) and not _free(key):
+        raise ValueError(f"config.{key}: set its keys one by one: {', '.join(node[parts[-1]])}")
     with node.unlocked(), node.ignore_type():
-        node[last] = value
+        node[parts[-1]] = ConfigDict(value) if isinstance(value, dict) else value
 
 
 def override_with(config: ConfigDict, changes: dict, where: str) -> ConfigDict:
-    """A copy with nested changes, e.g. a stage's. Raises ValueError for an unknown key."""
+    """A copy with nested changes, e.g. a stage's; dicts merge, and None removes a term, a stream, a kwarg.
+
+    Raises ValueError for an unknown key or a value of another type.
+    """
     out = ConfigDict(config.to_dict())
 
-    def merge(node: ConfigDict, new: dict, path: str, open_: bool) -> None:
+    def merge(node: ConfigDict, new: dict, prefix: str) -> None:
         for key, value in new.items():
-            if key not in node and not open_:
-                raise ValueError(f"{where}: config{path}.{key}: unknown key; {nearest(key, node)}")
-            if isinstance(value, dict) and key in node and isinstance(node[key], ConfigDict) and len(node[key]):
-                merge(node[key], value, f"{path}.{key}", open_ or "name" in node[key])
+            path = prefix + key
+            if key not in node and not _free(prefix[:-1]):
+                raise ValueError(f"{where}: config.{path}: unknown key; {nearest(key, node)}")
+            if value is None and _free(prefix[:-1]):
+                if key in node:
+                    del node[key]
+            elif isinstance(value, dict) and isinstance(node.get(key), ConfigDict):
+                merge(node[key], value, path + ".")
             else:
-                node[key] = value
+                value = _typed(value, node.get(key), f"{where}: config.{path}")
+                with node.ignore_type():
+                    node[key] = ConfigDict(value) if isinstance(value, dict) else value
 
-    merge(out, changes, "", False)
+    merge(out, changes, "")
     return out.lock()
+
+
+def check(table: dict[str, Callable], spec: Any, where: str, context: Iterable[str] = ()) -> dict[str, Any]:
+    """The spec {name, **kwargs} as a plain dict. Raises ValueError naming the config path and the nearest valid name
+    for a name that `table` lacks or a kwarg that it does not take. context: kwargs that the program gives."""
+    spec = plain(spec)
+    if not isinstance(spec, dict) or "name" not in spec:
+        raise ValueError(f"{where}: needs a {{name, ...}} dict; got {spec!r}")
+    name = spec["name"]
+    if name not in table:
+        raise ValueError(f"{where}.name: unknown {name!r}; {nearest(str(name), table)}")
+    takes = _takes(table[name])
+    for key in spec:
+        if key != "name" and key not in takes - {"name"}:
+            raise ValueError(f"{where}.{key}: {name} takes no {key!r}; {nearest(key, takes - set(context) - {'name'})}")
+        annotated = inspect.signature(table[name]).parameters[key].annotation if key != "name" else None
+        for kind in (bool, int, float, str):  # of a union, the function itself judges
+            if annotated in (kind, kind.__name__):
+                _typed(spec[key], kind(), f"{where}.{key}")
+    return spec
+
+
+def _takes(fn: Callable) -> set[str]:
+    return {k for k, p in inspect.signature(fn).parameters.items() if p.kind is not p.VAR_KEYWORD} - {"parent"}
 
 
 def build(table: dict[str, Callable], spec: Any, where: str, **context: Any) -> Any:
@@ -121,17 +223,9 @@ def build(table: dict[str, Callable], spec: Any, where: str, **context: Any) -> 
 
     Raises ValueError naming the config path and the nearest valid name for an unknown name or kwarg.
     """
-    kwargs = plain(spec)
-    if not isinstance(kwargs, dict) or "name" not in kwargs:
-        raise ValueError(f"{where}: needs a {{name, ...}} dict; got {kwargs!r}")
+    kwargs = check(table, spec, where, context)
     name = kwargs.pop("name")
-    if name not in table:
-        raise ValueError(f"{where}.name: unknown {name!r}; {nearest(name, table)}")
-    takes = {k for k, p in inspect.signature(table[name]).parameters.items() if p.kind is not p.VAR_KEYWORD}
-    takes -= {"parent"}
-    for key in kwargs:
-        if key not in takes or (key == "name" and key in takes):
-            raise ValueError(f"{where}.{key}: {name} takes no {key!r}; {nearest(key, takes - set(context) - {'name'})}")
+    takes = _takes(table[name])
     try:
         return table[name](**({k: v for k, v in context.items() if k in takes} | kwargs))
     except TypeError as error:

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from mmrep import config as cfg
+from mmrep import hosts
 from mmrep.core import checkpoint
 from mmrep.core.types import TrainState
 from mmrep.evals.suite import Suite, as_json
@@ -18,32 +19,41 @@ from mmrep.run import Run, assemble, write_json
 Say = Callable[[str], None]
 
 
-def final(run: Run, suite: Suite, state: TrainState, workdir: Path, seconds: dict[str, float], say: Say) -> dict:
-    """Evaluate the best checkpoint (by `config.save.metric`; else the last) on test, once, with the controls."""
+def final(run: Run, suite: Suite, state: TrainState, workdir: Path, seconds: dict[str, float], say: Say,
+          init: Callable | None = None) -> dict:
+    """Evaluate the best checkpoint (by `config.save.metric`; else the last) on test, once, with the controls.
+
+    Writes results.json: {"metrics": {name: {"value", "low", "high", "n"}}, "controls": {control: as metrics},
+    "paired": {control: differences of the probes, as metrics}, "test_reads": how often test was read, "step": of the
+    judged checkpoint, "config_hash", "seconds"}.
+    """
     began = time.perf_counter()
     config = run.config
-    params = state.params
+    params, step = state.params, run.total
     if config.save.metric:
-        params = place(run, checkpoint.read_params(workdir, metric=config.save.metric, mode=config.save.mode)["params"])
-    reads = count_read(workdir)
+        saved = checkpoint.read_params(workdir, metric=config.save.metric, mode=config.save.mode)
+        params, step = place(run, saved["params"]), saved["step"]
     features = suite.features(params["encoders"], config.eval.limit)
-    results = judged(run, suite, params, features, "test") | {"test_reads": reads, "config_hash": cfg.digest(config)}
+    results = judged(run, suite, params, features, "test", init)
+    results["test_reads"] = count_read(workdir) if config.evals else 0
     seconds["evaluate"] = round(time.perf_counter() - began, 2)
-    results["seconds"] = seconds
-    if jax.process_index() == 0:
+    results |= {"config_hash": cfg.digest(config), "seconds": seconds, "step": step}
+    if hosts.first():
         from mmrep.figure import run_figure
 
         run_figure(workdir, results, features("test") if config.evals else None)
         write_json(workdir / "results.json", results)
-        say(table(results))
+        if config.evals:
+            say(table(results))
         say(f"wrote {workdir / 'results.json'} and {workdir / 'figure.png'}")
     return results
 
 
-def judged(run: Run, suite: Suite, params: dict, features: Callable, on: str) -> dict:
+def judged(run: Run, suite: Suite, params: dict, features: Callable, on: str,
+           init: Callable | None = None) -> dict:
     """{"metrics", "controls", "paired"}: the evaluators, the controls beside them, and the probes' differences."""
     metrics = as_json(suite.evaluate(params["encoders"], on, features))
-    controls, differences = suite.controls(on, tuple(run.config.eval.controls), run.config.seed, features)
+    controls, differences = suite.controls(on, tuple(run.config.eval.controls), run.config.seed, features, init)
     return {"metrics": metrics, "controls": {k: as_json(v) for k, v in controls.items()},
             "paired": {k: as_json(v) for k, v in differences.items()}}
 
@@ -52,7 +62,7 @@ def count_read(workdir: Path) -> int:
     """Count one more reading of the test split in the run folder."""
     file = workdir / "test_reads.json"
     reads = json.loads(file.read_text())["reads"] + 1 if file.is_file() else 1
-    if jax.process_index() == 0:
+    if hosts.first():
         write_json(file, {"reads": reads})
     return reads
 
@@ -81,9 +91,7 @@ def open_run(workdir: str | Path, data: dict[str, Any] | None = None, step: int 
 
     Raises FileNotFoundError where the folder is no run's.
     """
-    workdir = Path(workdir)
-    if (workdir / "last_stage").is_file():
-        workdir = workdir / (workdir / "last_stage").read_text().strip()
+    workdir = folder_of(workdir)
     file = workdir / "config.json"
     if not file.is_file():
         raise FileNotFoundError(f"{workdir}: no config.json; is it a run's workdir?")
@@ -95,12 +103,22 @@ def open_run(workdir: str | Path, data: dict[str, Any] | None = None, step: int 
         for stream in config.data.values():
             shards = jax.device_count()
             stream.batch = max(stream.batch // shards, 1) * shards
+        main = "main" if "main" in config.data else sorted(config.data)[0]
         for key, value in (data or {}).items():
-            cfg.apply(config, f"data.main.source.{key}={value}")
+            if "source" not in config.data[main]:
+                raise ValueError(f"--data {key}={value}: config.data.{main} is a mixture; nothing to override")
+            cfg.apply(config, f"data.{main}.source.{key}={value}")
     run = assemble(config, workdir)
     checkpoint.check_same({p: np.shape(x) for p, x in _flat(params)},
                           {p: x.shape for p, x in _flat(run.shapes.params)}, str(workdir))
     return run, place(run, params), workdir
+
+
+def folder_of(workdir: str | Path) -> Path:
+    """The run's folder itself, or that of its last stage with a checkpoint."""
+    workdir = Path(workdir)
+    stages = sorted((p for p in workdir.glob("stage*") if checkpoint.steps_of(p)), key=lambda p: int(p.name[5:]))
+    return stages[-1] if stages else workdir
 
 
 def _flat(tree_: Any) -> list[tuple[str, Any]]:
@@ -115,6 +133,7 @@ def evaluate(workdir: str | Path, data: dict[str, Any] | None = None, split: str
     reads = count_read(folder) if split == "test" else None
     with jax.set_mesh(run.mesh):
         suite = Suite(run)
+        suite.check()
         results = judged(run, suite, params, suite.features(params["encoders"], run.config.eval.limit), split)
     say(table(results))
     return results | {"split": split, "test_reads": reads, "config_hash": cfg.digest(run.config)}

@@ -17,3 +17,20 @@ def start(coordinator: str = "", hosts: int = 0, host: int = 0) -> None:
         jax.distributed.initialize(coordinator, hosts, host)
     elif int(os.environ.get("SLURM_NTASKS", 1)) > 1 or len(os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")) > 1:
         jax.distributed.initialize()
+
+
+def first() -> bool:
+    """Whether this process is host 0: the one that writes files and speaks."""
+    import jax
+
+    return jax.process_index() == 0
+
+
+def barrier(name: str) -> None:
+    """Wait until every host is here; nothing on a single one."""
+    import jax
+
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)

@@ -75,7 +75,14 @@ def assemble(config: Any, workdir: Path | None = None, devices: list | None = No
     train_step = step.make_step(loss, tx, optim.SCHEDULES[config.optim.schedule], planned, frozen, ema_names,
                                 config.optim.clip > 0)
     return Run(config, mesh, tokenizer, sources, specs, encode, terms, total, hp, shapes, placed, init, loss, train_step,
-               frozen, planned, step.finite_names(shapes.params, frozen), program_key(config, hp))
+               frozen, planned, step.finite_names(shapes.params, frozen),
+               program_key(config, hp, tokenizer.vocab_size, specs))
+
+
+def init_program(run: Run) -> Any:
+    """init(seed i32[], hp) -> TrainState, compiled as one. It runs once: on CPU, optimizing it costs 3x what it takes."""
+    options = {"xla_backend_optimization_level": "0"} if jax.default_backend() == "cpu" else None
+    return jax.jit(run.init, out_shardings=run.placed, compiler_options=options)
 
 
 def train_transform(config: Any, stream: str, tokenizer: Any, train: bool = True) -> Any:
@@ -138,7 +145,7 @@ def hyperparameters(config: Any, terms: dict, examples: dict[str, int]) -> tuple
     return total, jax.tree.map(np.float32, hp)
 
 
-def program_key(config: Any, hp: dict) -> str:
+def program_key(config: Any, hp: dict, vocab: int, specs: dict) -> str:
     """Names the compiled program: the config without what is traced (hyper-parameters, seed, durations, data)."""
     c = cfg.plain(config)
     for key in ("seed", "total", "evals", "eval", "save", "log", "init", "stages", "loader"):
@@ -153,7 +160,8 @@ def program_key(config: Any, hp: dict) -> str:
         for key in hp["terms"][name]:
             spec.pop(key, None)
     c["ema"] = sorted(c["ema"])
-    c["data"] = {n: s["batch"] for n, s in c["data"].items()}
+    c["data"] = {n: (s["batch"], sorted((k, str(v)) for k, v in specs[n].items())) for n, s in c["data"].items()}
+    c["tokenizer"] = vocab, config.tokenizer.length
     return cfg.digest(c)
 
 

@@ -1,24 +1,30 @@
 """The training loop, the only one."""
 
+import json
 import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mmrep import config as cfg
+from mmrep import hosts
 from mmrep.core import checkpoint, sharding
 from mmrep.core.types import TrainState
 from mmrep.data import pipeline, streams
 from mmrep.evals.suite import Suite, as_json
-from mmrep.run import Run, assemble, describe, train_transform, write_json
+from mmrep.evaluate import final, folder_of
+from mmrep.run import Run, assemble, describe, init_program, train_transform, write_json
 from mmrep.writers import Progress, Writer
 
 Say = Callable[[str], None]
+MAY_CHANGE = ("mesh.", "micro", "loader.", "log.tensorboard")  # on a resume: they do not change what is computed
 
 
 class Stopped(Exception):
@@ -28,154 +34,208 @@ class Stopped(Exception):
 def train(config: Any, workdir: str | Path, *, programs: dict | None = None, say: Say | None = None) -> dict:
     """Train, evaluate and write WORKDIR; returns results.json's content. A run that was stopped goes on.
 
-    programs: compiled steps by program key, kept by a caller that trains several configs in one process; runs that
-    differ only in traced values (seed, lr, warm-up, loss weights, lengths) share one.
-    Raises ValueError for a config or data that cannot run, FloatingPointError naming step and leaf where a gradient is
-    not finite, Stopped after SIGTERM (the state is saved).
+    programs: compiled programs by key, kept by a caller that trains several configs in one process; runs that differ
+    only in traced values (seed, lr, warm-up, loss weights, lengths) share one.
+    Raises ValueError or OSError for a config, data or folder that cannot run, FloatingPointError naming step and leaf
+    where a gradient is not finite (the state before that step is saved), Stopped after SIGTERM or SIGINT.
     """
-    say = say or (lambda text: print(text, file=sys.stderr, flush=True))
+    speak = say or (lambda text: print(text, file=sys.stderr, flush=True))
+    say = speak if hosts.first() else lambda text: None
     programs = {} if programs is None else programs
     workdir = Path(workdir)
-    changes = cfg.plain(config.stages)
-    if not changes:
-        return _train(config, _open(workdir), programs, say)
-    before, results = None, {}
-    for i, change in enumerate(changes):
-        stage = cfg.override_with(config, {"stages": ()} | change, f"config.stages[{i}]")
-        if before is not None:
-            with stage.unlocked():
-                stage.init.path = str(before)
-        before = workdir / f"stage{i}"
-        say(f"stage {i + 1} of {len(changes)}: {before}")
-        results = _train(stage, _open(before), programs, say)
-    write_json(workdir / "results.json", results)
-    (workdir / "last_stage").write_text(before.name)
-    return results
+    with _Stop(workdir) as stop:
+        changes = cfg.plain(config.stages)
+        if not changes:
+            return _train(config, workdir, programs, stop, say)
+        _open(config, workdir)
+        stages = []
+        for i, change in enumerate(changes):  # all of them first: a mistake in the last must not cost the first
+            stage = cfg.override_with(config, {"stages": ()} | change, f"config.stages[{i}]")
+            if i and "path" not in change.get("init", {}):
+                with stage.unlocked():
+                    stage.init.path = f"../stage{i - 1}"
+            stages.append(stage)
+        _record(config, workdir)
+        for i, stage in enumerate(stages):
+            say(f"stage {i + 1} of {len(stages)}: {workdir / f'stage{i}'}")
+            results = _train(stage, workdir / f"stage{i}", programs, stop, say)
+        if hosts.first():
+            write_json(workdir / "results.json", results)
+        return results
 
 
-def _open(workdir: Path) -> Path:
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        probe = workdir / ".writable"
-        probe.write_bytes(b"0")
-        probe.unlink()
-    except OSError as error:
-        raise OSError(f"--workdir {workdir}: cannot be written ({error.strerror}); choose another folder") from None
-    return workdir
-
-
-def _train(config: Any, workdir: Path, programs: dict, say: Say) -> dict:
+def _train(config: Any, workdir: Path, programs: dict, stop: "_Stop", say: Say) -> dict:
     began = time.perf_counter()
     seconds: dict[str, float] = {}
-    lead = jax.process_index() == 0
-
-    # ---- parts -----------------------------------------------------------------------------------------------------
-    run = assemble(config, workdir)
-    suite = Suite(run)
-    main = "main" if "main" in config.data else sorted(config.data)[0]
-    size = dict(batch=config.data[main].batch, examples=len(run.sources[main]), total=run.total)
-    every = {k: cfg.steps(config[k].every, f"config.{k}.every", **size) for k in ("log", "eval", "save")}
-    if lead:
-        _record(config, workdir)
+    _open(config, workdir)
     finished = workdir / "results.json"
     if finished.is_file():
-        import json
-        old = json.loads(finished.read_text())
-        if old.get("config_hash") == cfg.digest(config):
-            say(f"{workdir}: this run is finished; its results stand in {finished}")
-            return old
-    say(f"{config.data[main].batch} examples a step, {run.total} steps, {len(run.sources[main]):,} training examples, "
+        say(f"{workdir}: this run is finished; its results stand in {finished}")
+        return json.loads(finished.read_text())
+
+    # ---- parts -----------------------------------------------------------------------------------------------------
+    if not hosts.first():
+        hosts.barrier("assembled")  # host 0 trains the tokenizer, the others read it
+    run = assemble(config, workdir)
+    if hosts.first():
+        hosts.barrier("assembled")
+    suite = Suite(run)
+    suite.check()
+    if config.save.mode not in ("max", "min"):
+        raise ValueError(f"config.save.mode: {config.save.mode!r}; valid: max, min")
+    main = suite.stream
+    batch = config.data[main].batch
+    size = dict(batch=batch, examples=len(run.sources[main]), total=run.total)
+    every = {k: cfg.steps(config[k].every, f"config.{k}.every", **size) for k in ("log", "eval", "save")}
+    if config.save.metric and not (every["eval"] and config.evals):
+        raise ValueError(f"config.save.metric: {config.save.metric!r} is judged at evaluations; set config.eval.every "
+                         "and config.evals")
+    source = _init_source(run, workdir)
+    _record(config, workdir)
+    for name, s in run.sources.items():
+        if getattr(s, "skipped", 0):
+            say(f"config.data.{name}: left out {s.skipped} bad rows, e.g. {next(iter(s.problems.values()))[1]}")
+    say(f"{batch} examples a step, {run.total} steps, {len(run.sources[main]):,} training examples, "
         f"{sum(int(np.prod(x.shape)) for x in jax.tree.leaves(run.shapes.params)) / 1e6:.2f} M params, "
         f"{jax.device_count()} {jax.devices()[0].device_kind} device(s)")
 
-    with jax.set_mesh(run.mesh):
+    def due(kind: str, step: int) -> bool:
+        return bool(every[kind]) and (step % every[kind] == 0 or (kind == "eval" and step == run.total))
+
+    def scheduled(step: int) -> bool:
+        return step == run.total or due("save", step) or bool(config.save.metric) and due("eval", step)
+
+    with jax.set_mesh(run.mesh), ExitStack() as closing:
         # ---- state -------------------------------------------------------------------------------------------------
-        manager = checkpoint.open_folder(workdir / "checkpoints", config.save.keep, config.save.metric, config.save.mode)
-        state, how = _start(run, manager, programs, say)
+        manager = checkpoint.open_folder(workdir / "checkpoints", config.save.keep, config.save.metric, config.save.mode,
+                                         scheduled)
+        closing.callback(checkpoint.close, manager)
+        init = programs.setdefault(("init", run.program), init_program(run))
+        newest = checkpoint.latest(manager)
+        if newest is None:
+            state, how = _start(run, init, source, say), "started"
+        else:
+            state, how = checkpoint.restore(manager, newest, run.shapes, run.placed), f"resumed at step {newest}"
         first = int(state.step)
-        seconds["start"] = round(time.perf_counter() - began, 2)
-        say(f"{how} in {seconds['start']:.1f} s; compiling the step at its first use")
+        replicated = sharding.replicated(run.mesh)
         program = programs.setdefault(("step", run.program), jax.jit(
-            run.step, donate_argnums=0, out_shardings=(run.placed, None)))
-        hp = jax.device_put(run.hp, sharding.replicated(run.mesh))
-        writer = Writer(workdir, first, config.log.tensorboard, lead)
-        progress = Progress(run.total, config.data[main].batch, first)
+            _guarded(run.step), donate_argnums=0, out_shardings=(run.placed, replicated)))
+        hp, go = jax.device_put((run.hp, np.ones((), bool)), replicated)
+        writer = Writer(workdir, first, config.log.tensorboard, hosts.first())
+        closing.callback(writer.close)
+        progress = Progress(run.total, batch, first, say, hosts.first())
+        closing.callback(progress.end)
         batches = {n: pipeline.train_batches(
             run.sources[n], s.batch, config.seed, train_transform(config, n, run.tokenizer), start=first,
             host=jax.process_index(), hosts=jax.process_count(), threads=config.loader.threads,
             prefetch=config.loader.prefetch, on_error=s.get("on_error"), spec=run.specs[n],
             index_offset=_offset(run, n)) for n, s in config.data.items()}
-        stop = _Stop()
+        for b in batches.values():
+            closing.callback(b.close)
         pending: tuple[int, dict] | None = None
+        stopping = False
+        seconds["start"] = round(time.perf_counter() - began, 2)
+        say(f"{how} in {seconds['start']:.1f} s" + ("; the first step compiles" if first < run.total else ""))
         loop_began = time.perf_counter()
-        evaluated: dict[int, dict] = {}
+
+        def settle() -> bool:
+            """Read the pending step; whether to stop: several hosts must agree on the step, one need not wait for it."""
+            alone = jax.process_count() == 1
+            if pending is None:
+                return alone and stop.asked
+            log = bool(every["log"]) and (pending[0] % every["log"] == 0 or pending[0] == run.total)
+            told = _read(*pending, run, log, writer, progress, sum(b.waited for b in batches.values()))
+            return told or alone and stop.asked
 
         # ---- loop --------------------------------------------------------------------------------------------------
-        try:
-            for at in range(first, run.total):
-                local = {n: streams.without_text(next(b)) for n, b in batches.items()}
-                state, metrics = program(state, {n: sharding.put_batch(run.mesh, b) for n, b in local.items()}, hp)
-                if at == first:
-                    jax.block_until_ready(metrics["loss"])
-                    seconds["first_step"] = round(time.perf_counter() - began, 2)
-                    progress.warm(at + 1)
-                    for b in batches.values():
-                        b.waited = 0.0
-                if pending is not None:
-                    _read(pending, run, every["log"], writer, progress, batches)
-                pending, done = (at + 1, metrics), at + 1
-                last = done == run.total
-                saving = last or stop.asked or (every["save"] and done % every["save"] == 0)
-                judging = every["eval"] and (done % every["eval"] == 0 or last)
-                if saving or judging:
-                    _read(pending, run, every["log"], writer, progress, batches)  # only a finite state is saved or judged
-                    pending = None
-                if judging:
-                    found = as_json(suite.evaluate(state.params["encoders"], "val"))
-                    evaluated[done] = {f"val/{k}": v["value"] for k, v in found.items()}
-                    writer.write(done, evaluated[done])
-                if saving:
-                    checkpoint.save(manager, state, _save_metrics(config, evaluated.get(done)))
-                if stop.asked and not last:
-                    checkpoint.wait(manager)
-                    raise Stopped(f"{workdir}: stopped by {stop.name} after step {done}; the same command goes on from there")
-        finally:
-            stop.restore()
-            progress.end()
-            writer.close()
-            for b in batches.values():
-                b.close()
-            checkpoint.close(manager)
+        with stop.later():
+            try:
+                for done in range(first + 1, run.total + 1):
+                    inputs = {n: sharding.put_batch(run.mesh, streams.without_text(next(b))) for n, b in batches.items()}
+                    asked = sharding.put_batch(run.mesh, np.full(sharding.row_shards(run.mesh), stop.asked))
+                    state, metrics = program(state, inputs, hp, go, asked)
+                    go = metrics["go"]
+                    if done == first + 1:
+                        jax.block_until_ready(go)
+                        seconds["first_step"] = round(time.perf_counter() - loop_began, 2)
+                        progress.warm(done)
+                        for b in batches.values():
+                            b.waited = 0.0
+                    stopping |= settle()  # one step late, so that the device does not wait for the host
+                    pending = (done, metrics)
+                    if not (stopping or scheduled(done) or due("eval", done)):
+                        continue
+                    stopping |= settle()  # only a finite state is saved or judged
+                    pending, found = None, None
+                    if due("eval", done):
+                        judged = as_json(suite.evaluate(state.params["encoders"], "val"))
+                        found = {f"val/{k}": v["value"] for k, v in judged.items()}
+                        writer.write(done, found)
+                    if stopping or scheduled(done):
+                        checkpoint.save(manager, state, _save_metrics(config, found))
+                    if stopping:
+                        checkpoint.wait(manager)
+                        raise Stopped(f"{workdir}: stopped by {stop.name or 'another host'} after step {done}, which is "
+                                      "saved; the same command goes on from there")
+            except FloatingPointError:
+                checkpoint.save(manager, state)  # `go` kept the state as it was before the bad step
+                raise
+        if stop.asked:  # too late for the last step to tell
+            raise Stopped(f"{workdir}: stopped by {stop.name} after the last step, which is saved; the same command "
+                          "evaluates it")
         seconds["train"] = round(time.perf_counter() - loop_began, 2)
-        skipped = sum(b.skipped for b in batches.values())
-        if skipped:
-            say(f"{skipped} rows could not be read and were masked")
-
-        # ---- results -----------------------------------------------------------------------------------------------
-        from mmrep.evaluate import final
-        results = final(run, suite, state, workdir, seconds, say)
-    return results
+        bad = {row: why for b in batches.values() for row, why in b.bad.items()}
+        if bad:
+            say(f"{sum(b.skipped for b in batches.values())} times a row could not be read and was masked "
+                f"({len(bad)} rows), e.g. {next(iter(bad.values()))}")
+    with jax.set_mesh(run.mesh):
+        return final(run, suite, state, workdir, seconds, say, init)
 
 
-def _start(run: Run, manager: Any, programs: dict, say: Say) -> tuple[TrainState, str]:
-    """Resume the workdir's newest checkpoint; else start from the seed, and from `config.init.path` where given."""
-    newest = checkpoint.latest(manager)
-    if newest is not None:
-        return checkpoint.restore(manager, newest, run.shapes, run.placed), f"resumed at step {newest}"
-    init = programs.setdefault(("init", run.program), jax.jit(run.init, out_shardings=run.placed))
-    state = init(np.int32(run.config.seed), run.hp)
+def _guarded(step: Callable) -> Callable:
+    """The step as long as every step before it was finite (`go`); else the state stays.
+
+    The host learns of a bad step one step late: without this the state would already have taken the next batch.
+    asked: bool[n], split over the hosts; metrics["stop"] tells all of them, at the same step, if one was asked to stop.
+    """
+
+    def run(state: TrainState, streams: dict, hp: dict, go: jax.Array, asked: jax.Array) -> tuple[TrainState, dict]:
+        new, metrics = step(state, streams, hp)
+        kept = jax.tree.map(lambda a, b: jnp.where(go, a, b), new._replace(rng=None), state._replace(rng=None))
+        return kept._replace(rng=new.rng), metrics | {"go": go & metrics["finite"].all(), "stop": asked.any()}
+
+    return run
+
+
+def _init_source(run: Run, workdir: Path) -> tuple[dict, dict] | None:
+    """What `config.init` takes over: `checkpoint.fit` of the other run's best (by its own config) or newest params."""
     c = run.config.init
-    if not c.path:
-        return state, "started"
-    source = checkpoint.read_params(Path(c.path))["params"]
-    params, report = checkpoint.take_over(state.params, source, c.only, cfg.plain(c.rename))
-    say(f"config.init.path {c.path}: {len(report['loaded'])} leaves loaded, {len(report['missing'])} missing, "
-        f"{len(report['unexpected'])} unexpected")
+    if not c.path or checkpoint.steps_of(workdir):
+        return None
+    other = folder_of(workdir / c.path if c.path.startswith("../stage") else Path(c.path))
+    try:
+        save = cfg.from_json((other / "config.json").read_text()).save
+        params = checkpoint.read_params(other, metric=save.metric, mode=save.mode)["params"]
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"config.init.path: {error.filename or error}: is no finished or stopped run") from None
+    return checkpoint.fit(run.shapes.params, params, c.only, cfg.plain(c.rename))
+
+
+def _start(run: Run, init: Callable, source: tuple[dict, dict] | None, say: Say) -> TrainState:
+    """The state of the seed, with another run's params where `config.init` asks for them."""
+    state = init(np.int32(run.config.seed), run.hp)
+    if source is None:
+        return state
+    loaded, report = source
+    say(f"config.init.path {run.config.init.path}: " + ", ".join(f"{len(v)} leaves {k}" for k, v in report.items()))
     for kind in ("missing", "unexpected"):
         for path in report[kind][:20]:
             say(f"  {kind}: {path}")
-    ema = {n: jax.tree.map(lambda a: a + 0, _like(params["encoders"], e)) for n, e in state.ema.items()}
-    return state._replace(params=params, ema=ema), "started from other params"
+        if len(report[kind]) > 20:
+            say(f"  {kind}: and {len(report[kind]) - 20} more")
+    params = checkpoint.put(state.params, loaded)
+    ema = {n: jax.tree.map(jnp.copy, _like(params["encoders"], e)) for n, e in state.ema.items()}
+    return state._replace(params=params, ema=ema)
 
 
 def _like(full: dict, partial: dict) -> dict:
@@ -188,18 +248,23 @@ def _offset(run: Run, stream: str) -> int:
     return sum(len(run.sources[n]) for n in names[: names.index(stream)])
 
 
-def _read(pending: tuple[int, dict], run: Run, every: int, writer: Writer, progress: Progress, batches: dict) -> None:
-    """Fetch a step's metrics; raise FloatingPointError where its gradient was not finite."""
-    step, metrics = pending
-    finite = np.asarray(metrics["finite"])
+def _read(step: int, metrics: dict, run: Run, log: bool, writer: Writer, progress: Progress, waited: float) -> bool:
+    """Fetch a step's metrics, write them if `log`; whether a host was asked to stop.
+
+    Raises FloatingPointError where the step's gradient was not finite.
+    """
+    finite, stop = jax.device_get((metrics["finite"], metrics["stop"]))
     if not finite.all():
         leaf = run.names[int(np.argmin(finite))]
-        raise FloatingPointError(f"step {step}: {'the loss' if leaf == 'loss' else 'the gradient of ' + leaf} is not "
-                                 "finite; the last good state is saved. Try a lower config.optim.lr or config.optim.clip")
-    if every and (step % every == 0 or step == run.total):
-        values = {k: float(v) for k, v in metrics.items() if k != "finite"}
+        raise FloatingPointError(
+            f"step {step}: {'the loss' if leaf == 'loss' else 'the gradient of ' + leaf} is not finite; the state after "
+            f"step {step - 1} is saved. Look at the data of step {step}, or try a lower config.optim.lr or "
+            "config.optim.clip in a new --workdir, with config.init.path for this one")
+    if log:
+        values = {k: float(v) for k, v in jax.device_get(metrics).items() if k not in ("finite", "go", "stop")}
         writer.write(step, values)
-        progress.show(step, values, sum(b.waited for b in batches.values()))
+        progress.show(step, values, waited)
+    return bool(stop)
 
 
 def _save_metrics(config: Any, found: dict | None) -> dict | None:
@@ -208,42 +273,76 @@ def _save_metrics(config: Any, found: dict | None) -> dict | None:
     if not name or found is None:
         return None
     if name not in found:
-        from mmrep.core.names import nearest
-        raise ValueError(f"config.save.metric: no evaluator gives {name!r}; {nearest(name, found)}")
+        raise ValueError(f"config.save.metric: no evaluator gives {name!r}; {cfg.nearest(name, found)}")
     return {name: found[name]}
 
 
-def _record(config: Any, workdir: Path) -> None:
-    """Write config.json and run.json; refuse a workdir that holds another config's run."""
+def _open(config: Any, workdir: Path) -> None:
+    """Make the folder; raise where it cannot be written or holds a run of another config."""
+    if hosts.first():
+        try:
+            workdir.mkdir(parents=True, exist_ok=True)
+            probe = workdir / ".writable"
+            probe.write_bytes(b"0")
+            probe.unlink()
+        except OSError as error:
+            if error.errno == 28:
+                raise
+            raise OSError(f"--workdir {workdir}: cannot be written ({error.strerror}); choose another folder") from None
     file = workdir / "config.json"
-    if file.is_file():
-        changed = cfg.diff(cfg.from_json(file.read_text()), config)
-        if changed:
-            key, (old, new) = next(iter(changed.items()))
-            raise ValueError(f"--workdir {workdir}: holds a run of another config: config.{key} was {old!r}, is {new!r}"
-                             f"{f' (and {len(changed) - 1} more)' if len(changed) > 1 else ''}; use another --workdir")
-    part = file.with_suffix(".part")
-    part.write_text(cfg.to_json(config) + "\n")
-    part.replace(file)
-    write_json(workdir / "run.json", describe(config))
+    changed = cfg.diff(cfg.from_json(file.read_text()), config) if file.is_file() else {}
+    changed = {k: v for k, v in changed.items() if not k.startswith(MAY_CHANGE)}
+    if not changed:
+        return
+    if checkpoint.steps_of(workdir) or any(checkpoint.steps_of(p) for p in workdir.glob("stage*")):
+        key, (old, new) = next(iter(changed.items()))
+        raise ValueError(f"--workdir {workdir}: holds a run of another config: config.{key} was {old!r}, is {new!r}"
+                         f"{f' (and {len(changed) - 1} more)' if len(changed) > 1 else ''}; use another --workdir")
+    if hosts.first():  # nothing was trained: what the other config left here must not leak into this one
+        for name in ("config.json", "tokenizer.json", "results.json"):
+            (workdir / name).unlink(missing_ok=True)
+
+
+def _record(config: Any, workdir: Path) -> None:
+    """Write config.json and run.json."""
+    if hosts.first():
+        part = workdir / "config.part"
+        part.write_text(cfg.to_json(config) + "\n")
+        part.replace(workdir / "config.json")
+        write_json(workdir / "run.json", describe(config))
 
 
 class _Stop:
-    """Remembers a SIGTERM or SIGINT; outside the main thread there are none to catch."""
+    """SIGTERM and SIGINT: raise Stopped at once, but inside `later` (steps) only remember it, so that the step is saved.
 
-    def __init__(self) -> None:
-        self.asked, self.name, self._old = False, "", {}
+    Outside the main thread there are none to catch.
+    """
+
+    def __init__(self, workdir: Path) -> None:
+        self.asked, self.name, self._later, self._old, self._where = False, "", False, {}, workdir
+
+    def __enter__(self) -> "_Stop":
         try:
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._old[number] = signal.signal(number, self._catch)
         except ValueError:
             pass
+        return self
 
-    def _catch(self, number: int, _: Any) -> None:
-        if self.asked and number == signal.SIGINT:
-            raise KeyboardInterrupt  # asked twice
-        self.asked, self.name = True, signal.Signals(number).name
-
-    def restore(self) -> None:
+    def __exit__(self, *_: Any) -> None:
         for number, old in self._old.items():
             signal.signal(number, old)
+
+    def later(self) -> ExitStack:
+        """A context in which the loop itself looks at `asked`."""
+        stack = ExitStack()
+        self._later = True
+        stack.callback(setattr, self, "_later", False)
+        return stack
+
+    def _catch(self, number: int, _: Any) -> None:
+        twice, self.asked, self.name = self.asked, True, signal.Signals(number).name
+        if not self._later:
+            raise Stopped(f"{self._where}: stopped by {self.name}; the same command goes on from what is saved")
+        if twice and number == signal.SIGINT:
+            raise KeyboardInterrupt  # asked twice

@@ -71,11 +71,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 class Progress:
     """One line on standard error, redrawn in a terminal, printed about every 10 % elsewhere."""
 
-    def __init__(self, total: int, batch: int, start: int, say: Callable[[str], None] | None = None):
-        self.total, self.batch, self.start = total, batch, start
+    def __init__(self, total: int, batch: int, start: int, say: Callable[[str], None], active: bool = True):
+        self.total, self.batch, self.say = total, batch, say
         self.began, self.step0, self.last = time.perf_counter(), start, start
-        self.live = sys.stderr.isatty()
-        self.say = say or (lambda text: print(text, file=sys.stderr, flush=True))
+        self.live = active and sys.stderr.isatty()
 
     def warm(self, step: int) -> None:
         """Start the clock here: what came before was compilation."""

@@ -135,8 +135,9 @@ def oracle(test: object, image: np.ndarray, labels: dict) -> Scores:
                 found[0, :, k], found[1, :, k] = 0, 1
                 scores.append(distance(findings=found[0]) - distance(findings=found[1]))
             else:
-                changed = {"severity_bin": np.full_like(block["class"], k), "severity": np.full_like(block["severity"], (k + .5) / 3)}
-                changed = changed if name == "severity_bin" else {name: np.full_like(block["class"], k)}
+                changed = {name: np.full_like(block["class"], k)}
+                if name == "severity_bin":
+                    changed["severity"] = np.full_like(block["severity"], (k + 0.5) / 3)
                 scores.append(-distance(**changed))
         scores = np.stack(scores, -1)
         scores = scores[:, 1:] - scores[:, :1] if name == "laterality" else scores
@@ -155,11 +156,13 @@ def table_bayes(batch: dict, labels: dict) -> Scores:
     misfit = ((z[:, None] - patterns * [lab[2] for lab in LABS]) ** 2).sum(-1) / 2
     joint = np.exp(-(misfit - misfit.min(1, keepdims=True))) * prior
     out = {"findings": macro(labels["findings"], joint @ patterns / joint.sum(1, keepdims=True))}
-    code, ward = (np.where(np.eye(n)[batch["category"][:, k]] > 0, 1 - CODE_ERROR, CODE_ERROR / (n - 1)) for k, n in ((4, 10), (5, 3)))
+    code, ward = (np.where(np.eye(n)[batch["category"][:, k]] > 0, 1 - CODE_ERROR, CODE_ERROR / (n - 1))
+                  for k, n in ((4, 10), (5, 3)))
     u = (np.arange(300) + 0.5) / 300
     likely = np.exp(-((batch["tabular"][:, 8:9] - 1 - 2 * u) / 0.25) ** 2 / 2) * np.repeat(ward, 100, axis=1)
     degree = likely.reshape(len(ward), 3, 100).sum(-1)
-    out |= {"class": macro(labels["class"], code), "severity_bin": macro(labels["severity_bin"], degree / degree.sum(1, keepdims=True))}
+    out["class"] = macro(labels["class"], code)
+    out["severity_bin"] = macro(labels["severity_bin"], degree / degree.sum(1, keepdims=True))
     return out | {"laterality": 0.5, "zone": 0.5}  # drawn independently of every column
 
 
@@ -245,7 +248,8 @@ def main() -> None:
     for row in rows:
         table.setdefault(f"{row['modality']} / {row['method']}", {}).setdefault(row["factor"], []).append(row["auroc"])
     means = {key: {name: float(np.mean(v)) for name, v in cells.items()} for key, cells in table.items()}
-    record = {"seeds": args.seeds, "n": args.n, "labeled": args.labeled, "steps": args.steps, "seconds": round(time.time() - start)}
+    record = {"seeds": args.seeds, "n": args.n, "labeled": args.labeled, "steps": args.steps,
+              "seconds": round(time.time() - start)}
     (args.out / "headroom.json").write_text(json.dumps(record | {"mean": means}, indent=1) + "\n")
     print("| modality / method | " + " | ".join(FACTORS) + " |\n|---|" + "---|" * len(FACTORS))
     for key, cells in means.items():

@@ -3,7 +3,13 @@
 A checkpoint is the TrainState as nested dicts of arrays with string keys; the data position is a function of its step.
 """
 
+import logging
+import math
+import os
 import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +17,6 @@ import jax
 import numpy as np
 
 from mmrep.core import tree
-from mmrep.core.names import nearest
 from mmrep.core.types import TrainState
 
 
@@ -39,22 +44,73 @@ class Manager(NamedTuple):
     folder: Path
 
 
-def open_folder(folder: Path, keep: int = 2, metric: str = "", mode: str = "max") -> Manager:
-    """Open WORKDIR/checkpoints; keeps the newest and the `keep` best by `metric` (the `keep` newest without one)."""
+class _Keep:
+    """orbax's preservation policy: the newest, and of the scheduled ones the `keep` newest, or the `keep` best.
+
+    A checkpoint out of schedule (a signal's) lasts until the next one, so that an interrupted run ends with the same
+    folder as an uninterrupted one.
+    """
+
+    def __init__(self, keep: int, metric: str, mode: str, scheduled: Callable[[int], bool]):
+        self.keep, self.metric, self.mode, self.scheduled = max(keep, 1), metric, mode, scheduled
+
+    def should_preserve(self, checkpoints: Any, *, context: Any) -> list[bool]:
+        """One bool a checkpoint; they come sorted by step."""
+        steps = [c.step for c in checkpoints if self.scheduled(c.step)]
+        if self.metric:
+            scores = {c.step: (c.metrics or {}).get(self.metric) for c in checkpoints}
+            steps = ranked({s: scores[s] for s in steps}, self.mode)[: self.keep]
+        else:
+            steps = steps[-self.keep:]
+        return [c.step in steps or i == len(checkpoints) - 1 for i, c in enumerate(checkpoints)]
+
+
+def ranked(scores: dict[int, float | None], mode: str) -> list[int]:
+    """Steps from the best to the worst; of equal scores the earlier step first; without a (finite) score left out."""
+    sign = -1 if mode == "max" else 1
+    judged = [s for s, score in scores.items() if score is not None and math.isfinite(score)]
+    return sorted(judged, key=lambda s: (sign * scores[s], s))
+
+
+def open_folder(folder: Path, keep: int = 2, metric: str = "", mode: str = "max",
+                scheduled: Callable[[int], bool] = lambda step: True) -> Manager:
+    """Open WORKDIR/checkpoints; keeps the newest and the `keep` best by `metric` (the `keep` newest without one).
+
+    scheduled: whether a step is one of the regular saves. What an interrupted save left behind is removed.
+    """
     import orbax.checkpoint as ocp
 
-    if mode not in ("max", "min"):
-        raise ValueError(f"config.save.mode: {mode!r}; valid: max, min")
+    _quiet()
     folder = Path(folder).resolve()
-    policies = ocp.checkpoint_managers
-    kept: list = [policies.LatestN(1 if metric else max(keep, 1))]
-    if metric:
-        kept.append(policies.BestN(get_metric_fn=lambda m: m[metric], n=keep, reverse=mode == "min",
-                                   keep_checkpoints_without_metrics=False))
-    options = ocp.CheckpointManagerOptions(
-        preservation_policy=policies.AnyPreservationPolicy(kept), create=True, cleanup_tmp_directories=True,
-        best_fn=(lambda m: m[metric]) if metric else None, best_mode=mode)
-    return Manager(ocp.CheckpointManager(folder, options=options), folder)
+    _remove_partial(folder)
+    options = ocp.CheckpointManagerOptions(preservation_policy=_Keep(keep, metric, mode, scheduled), create=True,
+                                           best_fn=(lambda m: m[metric]) if metric else None, best_mode=mode)
+    return Manager(ocp.CheckpointManager(folder, options=options, item_handlers=ocp.StandardCheckpointHandler()), folder)
+
+
+def _quiet() -> None:
+    """orbax reports a failed write as a page of tracebacks on standard error, besides raising it."""
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+
+
+def _remove_partial(folder: Path) -> None:
+    """A checkpoint is written under a temporary name: what bears one was cut."""
+    if jax.process_index() == 0:
+        for part in folder.glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    """tensorstore gives the operating system's errors as ValueErrors: make them OSErrors again."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        code = re.search(r"os_error_code='(\d+)'", str(error))
+        if not code:
+            raise
+        _remove_partial(folder)  # it holds the space that the next attempt needs
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(folder)) from error
 
 
 def save(manager: Manager, state: TrainState, metrics: dict[str, float] | None = None) -> None:
@@ -64,19 +120,24 @@ def save(manager: Manager, state: TrainState, metrics: dict[str, float] | None =
     step = int(state.step)
     if step in manager.orbax.all_steps():
         return
-    manager.orbax.save(step, args=ocp.args.StandardSave(_to_dict(state)), metrics=metrics, force=True)
+    with _disk_errors(manager.folder):
+        manager.orbax.save(step, args=ocp.args.StandardSave(_to_dict(state)), metrics=metrics, force=True)
 
 
 def wait(manager: Manager) -> None:
-    """Until every save is on disk; raises what a save in the background met."""
-    manager.orbax.wait_until_finished()
-    manager.orbax.check_for_errors()
+    """Until every save is on disk; raises OSError where the disk refused one."""
+    with _disk_errors(manager.folder):
+        manager.orbax.wait_until_finished()
+        manager.orbax.check_for_errors()
 
 
 def close(manager: Manager) -> None:
     """Wait, then release the folder."""
-    wait(manager)
-    manager.orbax.close()
+    try:
+        wait(manager)
+    finally:
+        with _disk_errors(manager.folder):
+            manager.orbax.close()
 
 
 def latest(manager: Manager) -> int | None:
@@ -87,19 +148,36 @@ def latest(manager: Manager) -> int | None:
 def restore(manager: Manager, step: int, like: TrainState, shardings: TrainState) -> TrainState:
     """A checkpoint placed as `shardings` say. like: a TrainState of ShapeDtypeStructs.
 
-    Raises ValueError naming the first leaf that differs where it is a checkpoint of another model.
+    Raises ValueError naming the first leaf that differs where it is a checkpoint of another model, or where it is
+    damaged.
     """
     import orbax.checkpoint as ocp
 
     wanted = jax.tree.map(lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), _strip(like),
                           _strip(shardings))
     wanted = _to_dict_abstract(wanted)
-    saved = manager.orbax.item_metadata(step).tree
+    where = f"{manager.folder}/{step}"
+    saved = _metadata(manager.orbax, step, where)
     check_same({p: tuple(leaf.shape) for p, leaf in zip(tree.paths(saved), jax.tree.leaves(saved))},
-               {p: tuple(leaf.shape) for p, leaf in zip(tree.paths(wanted), jax.tree.leaves(wanted))},
-               f"{manager.folder}/{step}")
-    parts = manager.orbax.restore(step, args=ocp.args.StandardRestore(wanted))
+               {p: tuple(leaf.shape) for p, leaf in zip(tree.paths(wanted), jax.tree.leaves(wanted))}, where)
+    with _damage(where):
+        parts = manager.orbax.restore(step, args=ocp.args.StandardRestore(wanted))
     return _from_dict(parts, _strip(like))
+
+
+def _metadata(manager: Any, step: int, where: str) -> dict:
+    with _damage(where):
+        return manager.item_metadata(step).tree
+
+
+@contextmanager
+def _damage(where: str) -> Iterator[None]:
+    """orbax and tensorstore meet a damaged checkpoint with errors of any type; say which one it is."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"checkpoint {where}: is damaged ({str(error).splitlines()[0][:120]}); delete that folder, and "
+                         "the same command goes on from the one before") from error
 
 
 def _strip(state: TrainState) -> TrainState:
@@ -127,64 +205,70 @@ def check_same(saved: dict[str, tuple], wanted: dict[str, tuple], where: str) ->
                              "with, another --workdir, or config.init.path to take over what fits")
 
 
-def read_params(workdir: Path, step: int | None = None, metric: str = "", mode: str = "max") -> dict:
-    """{"params", "ema"} of a run's checkpoint as numpy: of `step`, else the best by `metric`, else the newest.
+def steps_of(workdir: Path) -> list[int]:
+    """Steps of a run's whole checkpoints, in order."""
+    folder = Path(workdir) / "checkpoints"
+    return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit()) if folder.is_dir() else []
 
-    Raises FileNotFoundError where there is none.
+
+def read_params(workdir: Path, step: int | None = None, metric: str = "", mode: str = "max") -> dict:
+    """{"params", "ema", "step"} of a run's checkpoint as numpy: of `step`, else the best by `metric`, else the newest.
+
+    Raises FileNotFoundError where there is none, ValueError where it is damaged.
     """
     import orbax.checkpoint as ocp
 
-    folder = Path(workdir).resolve() / "checkpoints"
-    steps = sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit()) if folder.is_dir() else []
+    _quiet()
+    steps = steps_of(workdir)
     if not steps:
         raise FileNotFoundError(f"{workdir}: holds no finished checkpoint; is it a run's workdir?")
     if step is not None and step not in steps:
         raise FileNotFoundError(f"{workdir}: no checkpoint of step {step}; there are {steps}")
-    with ocp.CheckpointManager(folder, options=ocp.CheckpointManagerOptions(read_only=True)) as manager:
+    folder = Path(workdir).resolve() / "checkpoints"
+    with ocp.CheckpointManager(folder, options=ocp.CheckpointManagerOptions(read_only=True),
+                               item_handlers=ocp.StandardCheckpointHandler()) as manager:
         if step is None:
-            scores = {s: (manager.metrics(s) or {}).get(metric) for s in steps} if metric else {}
-            judged = [s for s in steps if scores.get(s) is not None]
-            sign = 1 if mode == "max" else -1
-            step = max(judged, key=lambda s: sign * scores[s]) if judged else steps[-1]
-        saved = manager.item_metadata(step).tree
+            best = ranked({s: (manager.metrics(s) or {}).get(metric) for s in steps}, mode) if metric else []
+            step = best[0] if best else steps[-1]
+        saved = _metadata(manager, step, f"{folder}/{step}")
         wanted = jax.tree.map(lambda m: np.zeros(m.shape, m.dtype), saved)
-        parts = manager.restore(step, args=ocp.args.StandardRestore(wanted))
-    return {k: parts.get(k, {}) for k in ("params", "ema")}
+        with _damage(f"{folder}/{step}"):
+            parts = manager.restore(step, args=ocp.args.StandardRestore(wanted))
+    return {"params": parts["params"], "ema": parts.get("ema", {}), "step": step}
 
 
-def take_over(params: dict, source: dict, only: str = ".*", rename: dict[str, str] | None = None,
-              where: str = "config.init") -> tuple[dict, dict[str, list[str]]]:
-    """Put another run's leaves into `params` where path (after renaming) and shape fit.
+def fit(wanted: dict, source: dict, only: str = ".*", rename: dict[str, str] | None = None,
+        where: str = "config.init") -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
+    """Which leaves of another run's params go into this run's (a tree of arrays or shapes).
 
-    only: regex over paths of `params` that are wanted. rename: {regex on the source's paths: replacement}. Returns the
-    params and a report {"loaded", "missing", "unexpected", "shape"} of paths. Raises ValueError if nothing fits or a
-    wanted leaf has another shape.
+    only: regex over the paths of `wanted` to take over. rename: {regex at the start of the source's paths:
+    replacement}. Returns {path: array} and a report {"loaded", "missing", "unexpected"} of paths; a missing leaf keeps
+    its start. Raises ValueError if nothing fits, a pattern matches nothing, two leaves get one name, or a leaf has
+    another shape.
     """
     flat = dict(zip(tree.paths(source), jax.tree.leaves(source)))
     for pattern, to in (rename or {}).items():
-        tree.match(f"{pattern}.*", list(flat), f"{where}.rename")
-        flat = {re.sub(f"^{pattern}", to, p): x for p, x in flat.items()}
-    wanted = {p for p in tree.paths(params) if re.fullmatch(only, p)}
-    if not wanted:
-        raise ValueError(f"{where}.only: {only!r} matches no leaf; {nearest(only.strip('.*'), tree.paths(params))}")
-    report: dict[str, list[str]] = {"loaded": [], "missing": [], "unexpected": sorted(set(flat) - wanted), "shape": []}
+        tree.match(f"(?:{pattern}).*", list(flat), f"{where}.rename")
+        renamed = {p: re.sub(f"^(?:{pattern})", to, p) for p in flat}
+        if len(set(renamed.values())) < len(renamed):
+            twice = next(p for p in renamed.values() if list(renamed.values()).count(p) > 1)
+            raise ValueError(f"{where}.rename: {pattern!r} gives two leaves the name {twice}; make it longer")
+        flat = {renamed[p]: x for p, x in flat.items()}
+    shapes = {p: tuple(x.shape) for p, x in zip(tree.paths(wanted), jax.tree.leaves(wanted))}
+    mine = set(tree.match(only, list(shapes), f"{where}.only"))
+    for path in sorted(mine & set(flat)):
+        if tuple(flat[path].shape) != shapes[path]:
+            raise ValueError(f"{where}.path: leaf {path} is {tuple(flat[path].shape)} there and {shapes[path]} here; "
+                             f"leave it out with {where}.only, e.g. '(?!{re.escape(path)}).*'")
+    loaded = {p: flat[p] for p in sorted(mine & set(flat))}
+    report = {"loaded": list(loaded), "missing": sorted(mine - set(flat)), "unexpected": sorted(set(flat) - mine)}
+    if not loaded:
+        raise ValueError(f"{where}.path: no leaf fits; missing e.g. {report['missing'][0]}, it holds e.g. "
+                         f"{next(iter(flat), 'nothing')}; see {where}.rename")
+    return loaded, report
 
-    def put(path: str, leaf: Any) -> Any:
-        if path not in wanted:
-            return leaf
-        if path not in flat:
-            report["missing"].append(path)
-            return leaf
-        if tuple(flat[path].shape) != tuple(leaf.shape):
-            report["shape"].append(f"{path}: {tuple(flat[path].shape)} there, {tuple(leaf.shape)} here")
-            return leaf
-        report["loaded"].append(path)
-        placed = jax.device_put(np.asarray(flat[path], leaf.dtype), leaf.sharding) if hasattr(leaf, "sharding") else flat[path]
-        return placed
 
-    out = tree.map_named(put, params)
-    if report["shape"]:
-        raise ValueError(f"{where}.path: {report['shape'][0]}; leave it out with config.init.only")
-    if not report["loaded"]:
-        raise ValueError(f"{where}.path: no leaf fits; missing e.g. {report['missing'][0]}")
-    return out, report
+def put(params: dict, loaded: dict[str, np.ndarray]) -> dict:
+    """`params` with the arrays of `fit` in their place, with each leaf's dtype and sharding."""
+    return tree.map_named(lambda path, leaf: jax.device_put(np.asarray(loaded[path], leaf.dtype), leaf.sharding)
+                          if path in loaded else leaf, params)

@@ -1,5 +1,6 @@
 """Run a config's evaluators on params, and on the controls that stand beside them."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -11,10 +12,10 @@ from mmrep.core.names import nearest
 from mmrep.core.types import Params
 from mmrep.data import streams
 from mmrep.evals import EVALS
-from mmrep.evals.probe import paired
 from mmrep.evals.features import Features, embed, embedder, text_encoder
+from mmrep.evals.probe import paired
 from mmrep.metrics.intervals import Interval
-from mmrep.run import Run, train_transform
+from mmrep.run import Run, init_program, train_transform
 
 CONTROLS = ("untrained", "raw_pca")
 
@@ -70,19 +71,35 @@ class Suite:
                 out |= dict(found)
         return out
 
-    def controls(self, on: str, wanted: tuple[str, ...], seed: int, features: Callable) -> tuple[dict, dict]:
+    def check(self) -> None:
+        """Raise ValueError, before anything is trained, for an evaluator, kwarg, label, control or split that is not
+        there."""
+        config = self.run.config
+        for name, spec in config.evals.items():
+            where = f"config.evals.{name}"
+            kwargs = cfg.check(EVALS, spec, where, ("split", "texts", "names", "on"))
+            default = inspect.signature(EVALS[kwargs["name"]]).parameters.get("label")
+            label = kwargs.get("label", default.default if default else None)
+            labels = [k.removeprefix("label/") for k in self.run.specs[self.stream] if k.startswith("label/")]
+            if isinstance(label, str) and label not in labels:
+                raise ValueError(f"{where}.label: the data has no label {label!r}; {nearest(label, labels)}")
+        for name in config.eval.controls:
+            if name not in CONTROLS:
+                raise ValueError(f"config.eval.controls: unknown {name!r}; {nearest(name, CONTROLS)}")
+        for split in ("val", "test") if config.evals else ():
+            self.source(split)
+
+    def controls(self, on: str, wanted: tuple[str, ...], seed: int, features: Callable, init: Callable | None = None
+                 ) -> tuple[dict, dict]:
         """({control: {name: Interval}}, {control: {probe name: paired difference}}).
 
         The same evaluators on untrained encoders, the probes on raw pixels' principal components; and for each probe the
         difference of `features` (the trained ones) to the control, on the same resampled cases.
+        init: the run's compiled init, where the caller has it.
         """
-        for name in wanted:
-            if name not in CONTROLS:
-                raise ValueError(f"config.eval.controls: unknown {name!r}; {nearest(name, CONTROLS)}")
         if not wanted or not self.run.config.evals:
             return {}, {}
-        init = jax.jit(lambda s, hp: self.run.init(s, hp).params["encoders"])
-        params = init(np.int32(seed), self.run.hp)
+        params = (init or init_program(self.run))(np.int32(seed), self.run.hp).params["encoders"]
         raw = "raw_pca" in wanted and "image" in self.modalities and jax.process_count() == 1
         untrained = self.features(params, self.run.config.eval.limit, keep_inputs=raw)
         found, differences = {}, {}

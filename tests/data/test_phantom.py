@@ -6,8 +6,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmrep.data.phantom import (ATTRIBUTES, CATEGORIES, CLASSES, COLUMNS, FINDINGS, PREVALENCE, VISIBILITY, ceiling, latents,
-                                mentioned, parse, phantom, prompts, render_image, report, semantics, tabular)
+from mmrep.data.phantom import (
+    ATTRIBUTES,
+    CATEGORIES,
+    CLASSES,
+    COLUMNS,
+    FINDINGS,
+    PREVALENCE,
+    VISIBILITY,
+    ceiling,
+    latents,
+    mentioned,
+    parse,
+    phantom,
+    prompts,
+    render_image,
+    report,
+    semantics,
+    tabular,
+)
 from mmrep.data.phantom.latents import DRAWS
 from mmrep.data.phantom.philox import bits, choice, normal, stream, uniform
 

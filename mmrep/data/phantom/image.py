@@ -11,15 +11,16 @@ from functools import lru_cache
 
 import numpy as np
 
-from mmrep.data.phantom.latents import CLASSES, Latents
+from mmrep.data.phantom.latents import Latents
 from mmrep.data.phantom.philox import bits
 
 BASE = 32               # lengths below are pixels of the 32-pixel image; larger images show the same scene finer
-LESION, MARK = 13.0, 5.0
+LESION, MARK = 15.0, 5.0
 TABLE, SPAN = 128, 1.25  # side of the pattern tables; half-width they cover, in lesion (or mark) radii
 CLUTTER = 4             # cosines per axis
 CONTRAST, CLUTTER_LEVEL, NUISANCE = 1.0, 1.0, 1.0
-_GRID, _PITCH = 5, 5.5   # marks lie in cells of a 5 x 5 grid that is itself shifted by up to 4.5 pixels: anywhere, never overlapping
+# marks lie in the cells of a 5 x 5 grid that is itself shifted by up to 4.5 pixels: anywhere, and never overlapping
+_GRID, _PITCH = 5, 5.5
 
 
 def _unit(pattern: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -42,34 +43,25 @@ def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     def band(distance: np.ndarray, width: float) -> np.ndarray:
         return np.exp(-(distance / width) ** 2)
 
-    core = soft(r - 0.92)
-    wave = 2 * np.pi * 1.4
-    textures = {
-        "annular": band(r - 0.6, 0.18),
-        "cruciform": np.maximum(band(x, 0.2), band(y, 0.2)),
-        "striated": np.cos(wave * y),
-        "columnar": np.cos(wave * x),
-        "oblique": np.cos(wave * (x + y) / np.sqrt(2)),
-        "reticular": np.cos(wave * 0.8 * x) * np.cos(wave * 0.8 * y),
-        "targetoid": band(r, 0.42),
-        "punctate": np.maximum.reduce([band(np.hypot(x - a, y - b), 0.2) for a in (-0.4, 0.4) for b in (-0.4, 0.4)]),
-        "crescentic": soft(r - 0.72) * (1 - soft(np.hypot(x - 0.35, y) - 0.55)),
-        "stellate": np.maximum(band(x - y, 0.25), band(x + y, 0.25)),
-    }
+    core = soft(r - 0.80)
+    # Six coarse and four fine gratings (cycles in a pixel of the 32-pixel image), no two closer than the core's bandwidth; the
+    # marks have other frequencies still. Orientation and spacing survive any shift, so an encoder learns them in few steps
+    turns = np.deg2rad([15, 45, 75, 105, 135, 165, 15, 75, 105, 165])
+    speed = np.pi * LESION * np.where(np.arange(10) < 6, 0.21, 0.36)
+    textures = [np.cos(v * (x * np.cos(t) + y * np.sin(t))) for v, t in zip(speed, turns)]
     whole = soft(np.maximum(abs(x), abs(y)) - 1.05)
-    marks = [band(r, 0.45) - 0.4 * band(r, 0.9),                      # opacity: a soft blob
-             band(r - 0.65, 0.25),                                    # nodule: a small ring
-             band(y, 0.3),                                            # effusion: a level
-             np.sign(x) * soft(abs(x) - 0.9) * soft(abs(y) - 0.9),    # cardiomegaly: a border, dark to bright
-             band(x, 0.3),                                            # pneumothorax: a thin line
-             np.maximum(band(x - y, 0.3), band(x + y, 0.3)),          # device: a bright x
-             np.sign(y) * soft(abs(x) - 0.9) * soft(abs(y) - 0.9)]    # a decoy: nothing that a report speaks of
-    rim = band(r - 1.0, 0.12) - 0.5 * band(r - 0.8, 0.12) - 0.5 * band(r - 1.2, 0.12)
-    # a texture without its low frequencies: moved about, its mean is flat, and raw pixels do not tell the class
-    kernel = band(axis, 0.4)
-    smooth = [np.convolve(line, kernel / kernel.sum(), "same") for line in np.eye(TABLE)]
-    flat = [_unit(textures[name], core) / 256 for name in CLASSES]
-    return (np.stack([_unit(t - np.einsum("ij,jk,lk->il", smooth, t, smooth, optimize=True), core) for t in flat]), _unit(rim, soft(r - 1.18)),
+    across, along = np.cos(np.pi * x / 0.4), np.cos(np.pi * y / 0.4)  # period 2 pixels of the 32-pixel image
+    slow_across, slow_along = np.cos(np.pi * x / 0.8 + np.pi / 4), np.cos(np.pi * y / 0.8 + np.pi / 4)  # period 4
+    marks = [np.cos(1.5 * np.pi * x) * np.cos(1.5 * np.pi * y),       # opacity: a coarse mesh
+             across * along,                                          # nodule: a fine mesh
+             along,                                                   # effusion: levels
+             along * slow_across,                                     # cardiomegaly: bricks
+             across,                                                  # pneumothorax: upright lines
+             across * slow_along,                                     # device: upright bricks
+             np.sign(y)]                                              # a decoy: nothing that a report speaks of
+    # bright, between two darker rings of the same total: flat where the place is not known
+    rim = band(r - 0.98, 0.12) - 0.55 * band(r - 0.8, 0.12) - 0.5 * band(r - 1.14, 0.12)
+    return (np.stack([_unit(t, core) for t in textures]), _unit(rim, soft(r - 1.16)),
             np.stack([_unit(m, whole) for m in marks]))
 
 
@@ -130,7 +122,8 @@ def _mark_places(block: Latents, n: int) -> np.ndarray:
     cells = np.stack(np.meshgrid(grid, grid, indexing="ij"), -1).reshape(1, -1, 2) + jitter[:, None]
     far = np.abs(cells - lesion_center(block)[:, None]).max(-1) > (LESION + MARK) / 2 / BASE
     order = np.argsort(np.where(far, block["image/cells"] >> np.uint64(1), np.uint64(2**64 - 1)), axis=1, kind="stable")[:, :n]
-    return np.take_along_axis(cells, order[..., None], 1)
+    places = np.take_along_axis(cells, order[..., None], 1)
+    return (np.floor(places * BASE) + np.float32(0.5)) / np.float32(BASE)  # whole pixels: fine patterns stay what they are
 
 
 def render_image(block: Latents, size: int = 32, contrast: float = CONTRAST, clutter: float = CLUTTER_LEVEL,
@@ -150,7 +143,7 @@ def render_image(block: Latents, size: int = 32, contrast: float = CONTRAST, clu
     return np.concatenate(parts) if parts else np.zeros((0, size, size, 1), np.uint8)
 
 
-AMPLITUDES = {"texture": 45.0, "rim": 26.0, "mark": 60.0, "clutter": 7.0, "noise": 6.0}
+AMPLITUDES = {"texture": 55.0, "rim": 36.0, "mark": 60.0, "clutter": 7.0, "noise": 6.0}
 
 
 def _render(block: Latents, size: int, contrast: np.float32, clutter: np.float32, nuisance: np.float32) -> np.ndarray:

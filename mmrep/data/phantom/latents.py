@@ -12,8 +12,8 @@ from mmrep.data.phantom.philox import bits, choice, normal, uniform
 
 Latents = dict[str, np.ndarray]
 
-CLASSES = ("annular", "cruciform", "striated", "columnar", "oblique", "reticular", "targetoid", "punctate", "crescentic",
-           "stellate")
+CLASSES = ("striated", "columnar", "oblique", "transverse", "laminar", "serrated", "fibrillar", "feathery", "reticular",
+           "woven")
 FINDINGS = ("opacity", "nodule", "effusion", "cardiomegaly", "pneumothorax", "device")
 SEVERITIES = ("mild", "moderate", "severe")
 LATERALITIES = ("left", "right")

@@ -21,8 +21,8 @@ LABELS = ("class", "findings", "severity", "severity_bin", "laterality", "zone")
 class Phantom:
     """Rows of one split. `len(source)`, `source[i]`, `source.block(rows)`; build it with `phantom`."""
 
-    def __init__(self, split: str, seed: int, n: int, size: int, n_mentioned: int, pair_noise: float, duplicates: float,
-                 missing: Mapping[str, float], levels: dict[str, float], modalities: tuple[str, ...], factors: dict):
+    def __init__(self, split: str, seed: int, n: int, size: int, n_mentioned: int, pair_noise: float,
+                 duplicates: float, missing: Mapping[str, float], levels: dict[str, float], modalities: tuple[str, ...], factors: dict):
         self.split, self.seed, self.fields = split, seed, modalities
         self._size, self._n_mentioned, self._pair_noise, self._missing = size, n_mentioned, pair_noise, missing
         self._levels, self._factors = levels, factors
@@ -37,7 +37,8 @@ class Phantom:
     def group(self) -> np.ndarray:
         """Report semantics of every row, i32[len]: what `ceiling` takes; drawn once."""
         if self._group is None:
-            parts = [semantics(self._reported(part), self._n_mentioned) for part in np.array_split(self.index, 1 + len(self) // 4096)]
+            parts = np.array_split(self.index, 1 + len(self) // 4096)
+            parts = [semantics(self._reported(part), self._n_mentioned) for part in parts]
             self._group = np.concatenate(parts)
         return self._group
 

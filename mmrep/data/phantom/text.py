@@ -13,9 +13,9 @@ from mmrep.data.phantom.latents import CLASSES, FINDINGS, LATERALITIES, SEVERITI
 SECTIONS = {"lungs": (0, 1), "pleura": (2, 4), "mediastinum": (3, 5)}  # section -> rows of FINDINGS
 ATTRIBUTES = ("severity", "laterality", "zone", *SECTIONS)             # Latents["mentioned"] orders these
 
-_CLASS = [("annular", "ringlike"), ("cruciform", "crosslike"), ("striated", "banded"), ("columnar", "pillared"),
-          ("oblique", "slanted"), ("reticular", "netlike"), ("targetoid", "bullseye"), ("punctate", "dotted"),
-          ("crescentic", "sickled"), ("stellate", "starlike")]
+_CLASS = [("striated", "banded"), ("columnar", "pillared"), ("oblique", "slanted"), ("transverse", "diagonal"),
+          ("laminar", "layered"), ("serrated", "jagged"), ("fibrillar", "threadlike"), ("feathery", "plumed"),
+          ("reticular", "netlike"), ("woven", "braided")]
 _FINDING = [("opacity", "infiltrate"), ("nodule", "granuloma"), ("effusion", "fluid"), ("cardiomegaly", "enlargement"),
             ("pneumothorax", "collapse"), ("device", "hardware")]
 _SEVERITY = [("mild", "slight"), ("moderate", "medium"), ("severe", "marked")]
@@ -35,7 +35,8 @@ _NORMAL_WORDS = {text.split()[0]: section for section, text in _NORMAL.items()}
 
 def _lesion(name: str, severity: str, place: str, template: int) -> str:
     """One of five sentences about the lesion; severity and place may be empty."""
-    sentence = (f"{severity} {name} lesion {place}.", f"a {severity} {name} mass {place}.", f"{place} a {severity} {name} lesion.",
+    sentence = (f"{severity} {name} lesion {place}.", f"a {severity} {name} mass {place}.",
+                f"{place} a {severity} {name} lesion.",
                 f"{name} lesion {place} {severity and severity + ' degree'}.", f"{name} mass {severity} {place}.")[template]
     return " ".join(sentence.split()).replace(" .", ".")
 
@@ -75,7 +76,8 @@ def report(block: Latents, n_mentioned: int = 6, negation_rate: float = 0.25) ->
     names = ("class", "findings", "severity_bin", "laterality", "zone", *STATIC_TEXT)
     columns = zip(*(block[name].tolist() for name in names))
     rate, out = round(256 * negation_rate), []
-    for row, (kind, found, degree, side, zone, history, template, synonyms, order, header, denials, phrasing) in zip(said, columns):
+    for row, column in zip(said, columns):
+        kind, found, degree, side, zone, history, template, synonyms, order, header, denials, phrasing = column
         severity = _SEVERITY[degree][synonyms & 1] if row[0] else ""
         place = _place(LATERALITIES[side] if row[1] else "", _ZONE[zone][synonyms >> 1 & 1] if row[2] else "",
                        bool(synonyms >> 2 & 1))

@@ -1,0 +1,286 @@
+"""The loop's promises, on whole runs: resume, meshes, NaN stop, stages, best-k, traced hyper-parameters, hosts."""
+
+import csv
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+
+import jax
+import numpy as np
+import pytest
+
+import mmrep
+from mmrep import train as loop
+from mmrep.core import checkpoint, sharding, tree
+from mmrep.evals.suite import Suite
+from mmrep.metrics.intervals import Interval
+from mmrep.run import assemble
+from mmrep.train import Stopped, train
+from tests import runs, tiny
+
+
+def go(config, workdir, log=None):
+    return train(config, workdir, programs=runs.PROGRAMS, say=(log if log is not None else []).append)
+
+
+def signal_at(monkeypatch, step, number=signal.SIGTERM):
+    """Send this process a signal once a step's metrics are read."""
+    real, sent = loop._read, []
+
+    def read(at, *rest):
+        out = real(at, *rest)
+        if at == step and not sent:
+            sent.append(at)
+            os.kill(os.getpid(), number)
+        return out
+
+    monkeypatch.setattr(loop, "_read", read)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """One uninterrupted run on the 8 devices: the reference of several tests."""
+    workdir = tmp_path_factory.mktemp("whole") / "run"
+    return workdir, go(runs.config(), workdir)
+
+
+def test_killed_and_stopped_runs_end_bitwise_like_an_uninterrupted_one(tmp_path):
+    file, ref, cut = tmp_path / "config.py", tmp_path / "ref", tmp_path / "cut"
+    file.write_text(runs.CONFIG)
+    runs.finish(runs.start("train", file, "--workdir", ref))
+    died = random.SystemRandom().randint(1, 5)
+    runs.finish(runs.start("train", file, "--workdir", cut, MMREP_TEST_SIGNAL=f"9 {died}"), -signal.SIGKILL)
+    assert not (cut / "results.json").exists()
+    half = cut / "checkpoints" / "7.orbax-checkpoint-tmp"
+    shutil.copytree(ref / "checkpoints" / "8", half)
+    (half / "default" / "_METADATA").unlink()
+    _, err = runs.finish(runs.start("train", file, "--workdir", cut, MMREP_TEST_SIGNAL="15 5"))
+    assert "stopped by SIGTERM after step 6" in err and "Traceback" not in err and "resumed at step 7" not in err
+    _, err = runs.finish(runs.start("train", file, "--workdir", cut))
+    assert "resumed at step 6" in err
+    runs.assert_equal(runs.params(ref, 8), runs.params(cut, 8))
+    assert runs.rows(ref) == runs.rows(cut), f"killed at {died}"
+    assert checkpoint.steps_of(ref) == checkpoint.steps_of(cut)
+    assert not [p for p in (cut / "checkpoints").iterdir() if "tmp" in p.name]
+    tables = [[{k: v for k, v in r.items() if k != "seconds"} for r in csv.DictReader((d / "metrics.csv").open())]
+              for d in (ref, cut)]
+    assert tables[0] == tables[1] and len(tables[0]) == len(runs.rows(ref)) == 10
+    results = [json.loads((d / "results.json").read_text()) for d in (ref, cut)]
+    for r in results:
+        assert r.keys() == {"metrics", "controls", "paired", "test_reads", "config_hash", "seconds", "step"}
+        assert all(m.keys() == {"value", "low", "high", "n"} for m in r["metrics"].values())
+        assert r["seconds"].keys() >= {"start", "evaluate"} and r["test_reads"] >= 1
+        del r["seconds"], r["test_reads"]
+    assert results[0] == results[1]
+
+
+def test_checkpoint_of_eight_devices_goes_on_with_four_and_with_one(tmp_path, monkeypatch):
+    config = runs.config(**{"optim.name": "sgd", "optim.lr": 0.1, "mesh.data": 4, "mesh.fsdp": 2})
+    go(config, tmp_path / "8")
+    with monkeypatch.context() as m:
+        signal_at(m, 2)
+        with pytest.raises(Stopped, match="after step 2"):
+            go(config, tmp_path / "4")
+    shutil.copytree(tmp_path / "4", tmp_path / "1")
+    saved, whole = runs.params(tmp_path / "4", 2), runs.params(tmp_path / "8")
+    real = sharding.make_mesh
+    for name, shape in (("4", (2, 2, 1)), ("1", (1, 1, 1))):
+        n = int(np.prod(shape))
+        c = runs.config(**{"optim.name": "sgd", "mesh.data": shape[0], "mesh.fsdp": shape[1]})
+        run = assemble(c, devices=jax.devices()[:n])
+        manager = checkpoint.open_folder(tmp_path / name / "checkpoints", 9)
+        state = checkpoint.restore(manager, 2, run.shapes, run.placed)
+        checkpoint.close(manager)
+        values = dict(zip(tree.paths(state.params), map(np.asarray, jax.tree.leaves(state.params))))
+        runs.assert_equal(values, saved)
+        assert {len(x.sharding.device_set) for x in jax.tree.leaves(state.params)} == {n}
+        with monkeypatch.context() as m:
+            m.setattr(sharding, "make_mesh", lambda *a, **k: real(*shape, devices=jax.devices()[:n]))
+            log = []
+            train(runs.config(**{"optim.name": "sgd", "optim.lr": 0.1, "mesh.data": shape[0], "mesh.fsdp": shape[1]}),
+                  tmp_path / name, say=log.append)
+        assert any("resumed at step 2" in line for line in log)
+        tiny.assert_close(runs.params(tmp_path / name), whole, 1e-4)
+
+
+def test_not_finite_stops_with_the_state_before_it(tmp_path, monkeypatch, whole):
+    real, calls = loop.streams.without_text, []
+
+    def poisoned(batch):
+        calls.append(1)
+        out = real(batch)
+        if len(calls) == 4:
+            out = out | {"soft": np.full((16, 3), np.nan, np.float32)}
+        return out | ({"soft": np.zeros((16, 3), np.float32)} if len(calls) != 4 else {})
+
+    config = runs.config(objectives={"clip": {"name": "contrastive", "soft": True}}, **{"save.every": "0 steps"})
+    monkeypatch.setattr(loop.streams, "without_text", poisoned)
+    with pytest.raises(FloatingPointError, match="step 4: the loss is not finite; the state after step 3 is saved"):
+        go(config, tmp_path / "nan")
+    assert checkpoint.steps_of(tmp_path / "nan") == [3]
+    assert [r["step"] for r in runs.rows(tmp_path / "nan")] == [1, 2, 3]
+    calls[:] = [1] * 10  # the clean run
+    go(config, tmp_path / "clean")
+    with monkeypatch.context() as m:
+        signal_at(m, 2)
+        with pytest.raises(Stopped):
+            go(config, tmp_path / "three")
+    runs.assert_equal(runs.params(tmp_path / "nan", 3), runs.params(tmp_path / "three", 3))
+    calls[:] = [1] * 10
+    go(config, tmp_path / "nan")  # with good data it goes on, bitwise
+    runs.assert_equal(runs.params(tmp_path / "nan"), runs.params(tmp_path / "clean"))
+
+
+def test_hyperparameters_are_traced(tmp_path, monkeypatch, whole):
+    workdir, _ = whole
+    real, traced = loop._guarded, []
+
+    def counted(step):
+        run = real(step)
+        return lambda *args: traced.append(1) or run(*args)
+
+    monkeypatch.setattr(loop, "_guarded", counted)
+    programs: dict = {}
+    train(runs.config(), tmp_path / "one", programs=programs, say=lambda text: None)
+    size = programs["step", next(k[1] for k in programs)]._cache_size()
+    config = runs.config(objectives={"clip": {"name": "contrastive", "weight": 0.5}}, seed=3, total="3 steps",
+                         **{"optim.lr": 3e-3, "optim.warmup": "0 steps", "log.tensorboard": True})
+    train(config, tmp_path / "other", programs=programs, say=lambda text: None)
+    # the size is that of jit's fast path, to which a first save adds an entry without a trace or a compilation
+    assert len(programs) == 2 and len(traced) == 1
+    assert programs["step", next(k[1] for k in programs)]._cache_size() == size
+    assert runs.rows(tmp_path / "one") == runs.rows(workdir)
+    assert runs.rows(tmp_path / "other")[0]["lr"] != runs.rows(workdir)[0]["lr"]
+    assert runs.rows(tmp_path / "other")[-1]["loss"] != runs.rows(workdir)[2]["loss"]
+    assert list((tmp_path / "other" / "tensorboard").glob("events*"))
+    log = []
+    again = go(config, tmp_path / "other", log)  # a finished run is not run again
+    assert "finished" in log[0] and again["seconds"] == json.loads((tmp_path / "other/results.json").read_text())["seconds"]
+
+
+def test_stages_start_from_the_last_and_resume(tmp_path, monkeypatch):
+    config = runs.config(objectives={"mim": {"name": "masked", "patch": (8, 8), "width": 16, "depth": 1, "heads": 2}},
+                         stages=({"total": "3 steps"},
+                                 {"total": "4 steps", "objectives": {"mim": None, "clip": {"name": "contrastive"}}}))
+    log = []
+    with monkeypatch.context() as m:
+        real = loop._read
+
+        def stop(step, metrics, *rest):
+            if step == 2 and "clip/loss" in metrics:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return real(step, metrics, *rest)
+
+        m.setattr(loop, "_read", stop)
+        with pytest.raises(Stopped):
+            go(config, tmp_path, log)
+    text = "\n".join(log)
+    assert "leaves loaded" in text and "missing: objectives/clip/logit_scale" in text
+    assert "unexpected: objectives/mim" in text
+    first = (tmp_path / "stage0" / "metrics.jsonl").read_bytes()
+    log.clear()
+    results = go(config, tmp_path, log)
+    text = "\n".join(log)
+    assert "stage0: this run is finished" in text and "resumed at step 2" in text and "leaves loaded" not in text
+    assert (tmp_path / "stage0" / "metrics.jsonl").read_bytes() == first
+    assert [r["step"] for r in runs.rows(tmp_path / "stage1")] == [1, 2, 3, 4]
+    assert results["step"] == 4
+    model, params, c = mmrep.load(tmp_path)
+    assert set(c.objectives) == {"clip"} and set(params["encoders"]) == {"image", "text"}
+
+
+def test_init_takes_over_only_what_is_asked(tmp_path, whole):
+    source, _ = whole
+    log = []
+    config = runs.config(total="1 steps", seed=9, **{"optim.lr": 0.0, "init.path": str(source),
+                                                    "init.only": "encoders/(image|text/head)/.*"})
+    go(config, tmp_path / "a", log)
+    mine, theirs = runs.params(tmp_path / "a"), runs.params(source)
+    for path in mine:
+        taken = path.startswith(("encoders/image/", "encoders/text/head/"))
+        assert taken == np.array_equal(mine[path], theirs[path]) or np.ptp(mine[path]) == 0, path
+    assert any("leaves loaded, 0 leaves missing" in line for line in log)
+    rename = runs.config(total="1 steps", seed=9, **{"optim.lr": 0.0, "init.path": str(source), "init.rename": {
+        "encoders/image": "encoders/other"}})
+    log.clear()
+    go(rename, tmp_path / "b", log)
+    text = "\n".join(log)
+    assert "missing: encoders/image/head/kernel" in text and "unexpected: encoders/other/head/kernel" in text
+    wide = runs.config(**{"head.dim": 8, "init.path": str(source)})
+    with pytest.raises(ValueError, match=r"config.init.path: leaf encoders/image/head/\w+ is .* there and .* here"):
+        go(wide, tmp_path / "c")
+    with pytest.raises(FileNotFoundError, match="config.init.path: .*nowhere.* no finished or stopped run"):
+        go(runs.config(**{"init.path": str(tmp_path / "nowhere")}), tmp_path / "d")
+    with pytest.raises(ValueError, match="holds a run of another config: config.init.only was"):
+        go(runs.config(), tmp_path / "a")
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_best_checkpoints_are_kept_and_used(tmp_path, monkeypatch, mode):
+    scores = {2: 0.5, 4: 0.7, 6: 0.7, 8: 0.6, 10: 0.1}
+    if mode == "min":
+        scores = {k: -v for k, v in scores.items()}
+    steps = iter(scores)
+
+    def evaluate(self, params, on, *rest, **more):
+        at = next(steps) if on == "val" else 0
+        return {"score": Interval(scores.get(at, 0.0), 0.0, 1.0, 5)}
+
+    monkeypatch.setattr(Suite, "evaluate", evaluate)
+    config = runs.config(total="10 steps", **{"save.every": "5 steps", "save.metric": "val/score", "save.mode": mode,
+                         "eval.every": "2 steps", "evals": {"r": {"name": "retrieval"}}})
+    results = go(config, tmp_path)
+    assert checkpoint.steps_of(tmp_path) == [4, 6, 10]  # the two best and the newest
+    assert results["step"] == 4  # of equals the earlier
+    best = checkpoint.read_params(tmp_path, metric="val/score", mode=mode)
+    assert best["step"] == 4
+    _, params, _ = mmrep.load(tmp_path)
+    np.testing.assert_array_equal(params["encoders"]["image"]["head"]["kernel"],
+                                  best["params"]["encoders"]["image"]["head"]["kernel"])
+    with pytest.raises(ValueError, match="config.save.metric: .*set config.eval.every"):
+        go(runs.config(**{"save.metric": "val/score"}), tmp_path / "x")
+
+
+def test_two_streams_train_and_resume(tmp_path, monkeypatch):
+    config = runs.config(objectives=runs.CLIP | {"mim": {"name": "masked", "patch": (8, 8), "width": 16, "depth": 1,
+                                                         "heads": 2, "stream": "masks"}})
+    with config.unlocked():
+        config.data.masks = {"source": {"name": "phantom", "n": 40, "size": 32, "modalities": ("image",)}, "batch": 8}
+    go(config, tmp_path / "whole")
+    with monkeypatch.context() as m:
+        signal_at(m, 1)
+        with pytest.raises(Stopped, match="after step 2"):
+            go(config, tmp_path / "cut")
+    go(config, tmp_path / "cut")
+    assert runs.rows(tmp_path / "whole") == runs.rows(tmp_path / "cut")
+    assert all(np.isfinite([r["mim/loss"], r["clip/loss"]]).all() for r in runs.rows(tmp_path / "cut"))
+    runs.assert_equal(runs.params(tmp_path / "whole"), runs.params(tmp_path / "cut"))
+
+
+@pytest.mark.slow
+def test_two_processes_give_what_one_gives(tmp_path):
+    file = tmp_path / "config.py"
+    file.write_text(runs.CONFIG)
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    both = [runs.start("train", file, "--workdir", tmp_path / "two", "--coordinator", f"127.0.0.1:{port}", "--hosts", 2,
+                       "--host", i) for i in range(2)]
+    said = [runs.finish(p)[1] for p in both]
+    runs.finish(runs.start("train", file, "--workdir", tmp_path / "one", devices=2))
+    assert "wrote" in said[0] and "step" not in said[1]
+    one, two = runs.rows(tmp_path / "one"), runs.rows(tmp_path / "two")
+    assert [r.keys() for r in one] == [r.keys() for r in two]
+    for a, b in zip(one, two):
+        np.testing.assert_allclose([a[k] for k in a], [b[k] for k in a], rtol=1e-4, atol=1e-5)
+        if "loss" in a:
+            assert abs(a["loss"] - b["loss"]) < 1e-5
+    results = [json.loads((tmp_path / n / "results.json").read_text()) for n in ("one", "two")]
+    for name, value in results[0]["metrics"].items():
+        np.testing.assert_allclose(list(value.values()), list(results[1]["metrics"][name].values()), atol=1e-3)
+    assert results[1]["test_reads"] == 1
+    assert checkpoint.steps_of(tmp_path / "one") == checkpoint.steps_of(tmp_path / "two")
+    tiny.assert_close(runs.params(tmp_path / "two"), runs.params(tmp_path / "one"), 1e-3)
