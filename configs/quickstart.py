@@ -11,7 +11,7 @@ from mmrep.config import parse_arg
 def get_config(arg: str = ""):
     a = parse_arg(arg, smoke=False, size=32)
     c = base.get_config()
-    c.total = "4 steps" if a.smoke else "600 steps"
+    c.total = "4 steps" if a.smoke else "500 steps"
     width, depth = (32, 2) if a.smoke else (96, 4)
     c.encoders = {
         "image": {"name": "vit", "patch": (4, 4), "width": width, "depth": depth, "heads": 4, "pool": "map"},
@@ -20,9 +20,11 @@ def get_config(arg: str = ""):
     c.head.dim = 64
     c.tokenizer = {"name": "wordpiece", "vocab_size": 256, "length": 32}
     c.objectives = {"clip": {"name": "contrastive"}}
-    c.data = {"main": {"source": {"name": "phantom", "n": 256 if a.smoke else 16384, "size": a.size,
-                                  "modalities": ("image", "text")},
+    # 16,384 training, 512 validation and 512 test subjects
+    c.data = {"main": {"source": {"name": "phantom", "size": a.size, "modalities": ("image", "text")},
                        "batch": 32 if a.smoke else 128, "cache_mib": 512}}
+    if a.smoke:
+        c.data.main.source.n = 128
     c.optim.lr = 7e-4
     c.evals = {
         "zeroshot": {"name": "zeroshot", "label": "class", "prompts": "phantom"},
@@ -32,4 +34,7 @@ def get_config(arg: str = ""):
         "probe_class": {"name": "probe", "label": "class", "fractions": (1.0,)},
         "alignment": {"name": "alignment", "limit": 512},
     }
+    if a.smoke:
+        c.eval.controls = ("untrained",)
+        c.evals = {k: c.evals[k] for k in ("zeroshot", "retrieval")}
     return c

@@ -119,7 +119,7 @@ def _train(config: Any, workdir: Path, programs: dict, stop: "_Stop", say: Say) 
         first = int(state.step)
         replicated = sharding.replicated(run.mesh)
         program = programs.setdefault(("step", run.program), jax.jit(
-            _guarded(run.step), donate_argnums=0, out_shardings=(run.placed, replicated)))
+            _asked(run.step), donate_argnums=0, out_shardings=(run.placed, replicated)))
         hp, go = jax.device_put((run.hp, np.ones((), bool)), replicated)
         writer = Writer(workdir, first, config.log.tensorboard, hosts.first())
         closing.callback(writer.close)
@@ -192,17 +192,12 @@ def _train(config: Any, workdir: Path, programs: dict, stop: "_Stop", say: Say) 
         return final(run, suite, state, workdir, seconds, say, init)
 
 
-def _guarded(step: Callable) -> Callable:
-    """The step as long as every step before it was finite (`go`); else the state stays.
-
-    The host learns of a bad step one step late: without this the state would already have taken the next batch.
-    asked: bool[n], split over the hosts; metrics["stop"] tells all of them, at the same step, if one was asked to stop.
-    """
+def _asked(step: Callable) -> Callable:
+    """The step with `asked`, bool[n] split over the hosts: metrics["stop"] tells all, at the same step, if one must stop."""
 
     def run(state: TrainState, streams: dict, hp: dict, go: jax.Array, asked: jax.Array) -> tuple[TrainState, dict]:
-        new, metrics = step(state, streams, hp)
-        kept = jax.tree.map(lambda a, b: jnp.where(go, a, b), new._replace(rng=None), state._replace(rng=None))
-        return kept._replace(rng=new.rng), metrics | {"go": go & metrics["finite"].all(), "stop": asked.any()}
+        state, metrics = step(state, streams, hp, go)
+        return state, metrics | {"stop": asked.any()}
 
     return run
 

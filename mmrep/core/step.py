@@ -173,13 +173,14 @@ def make_loss(encode: Callable, nets: dict[str, Net], terms: dict[str, Term], mi
 
 def make_step(loss: Callable, tx: Any, schedule: Callable, planned: optim.Plan, frozen: set[str],
               ema_names: tuple[str, ...] = (), clip: bool = True) -> Callable:
-    """step(state, streams, hp) -> (state, metrics).
+    """step(state, streams, hp, go=True) -> (state, metrics).
 
     metrics["finite"]: bool[leaves + 2]: of the loss, each trained leaf's gradient and the norm of all, in the order of
-    `finite_names`; where one is False the state comes back as it was.
+    `finite_names`; where one is False the state comes back as it was, as it does without `go`, which the step before
+    gave as metrics["go"]: the host learns of a bad step one step late, and the next one must not build on it.
     """
 
-    def step(state: TrainState, streams: dict[str, Batch], hp: dict) -> tuple[TrainState, dict]:
+    def step(state: TrainState, streams: dict[str, Batch], hp: dict, go: Array | bool = True) -> tuple[TrainState, dict]:
         trained = tree.prune(state.params, lambda p: p not in frozen)
         rng = jax.random.fold_in(state.rng, state.step)
 
@@ -191,7 +192,7 @@ def make_step(loss: Callable, tx: Any, schedule: Callable, planned: optim.Plan, 
         # `good` is read off the square root, which XLA does not copy into its readers: a sum (or all(isfinite)) over the
         # leaves would be computed anew inside every leaf's kernels, at 3x the compile time
         norm = jnp.sqrt(squares.sum())
-        good = jnp.isfinite(norm + value)
+        good = jnp.isfinite(norm + value) & go
         finite = jnp.isfinite(jnp.concatenate([value[None], squares, norm[None]]))
         scale = jnp.minimum(1.0, hp["optim"]["clip"] / jnp.maximum(norm, 1e-12))
         lr = optim.learning_rate(schedule, state.step, hp["optim"])
@@ -206,7 +207,7 @@ def make_step(loss: Callable, tx: Any, schedule: Callable, planned: optim.Plan, 
         after = jax.tree.map(lambda a, b: jnp.where(good, a, b), after._replace(rng=None),
                              state._replace(rng=None))._replace(rng=state.rng)
         return after, metrics | _group_norms(tree.paths(grads), squares) | {
-            "grad_norm": norm, "lr": lr, "finite": finite}
+            "grad_norm": norm, "lr": lr, "finite": finite, "go": good}
 
     return step
 
