@@ -85,14 +85,14 @@ def probe(source: Any, transforms: Any = None, seed: int = 0, on_error: str | No
     """
     transform = compose(transforms)
     spec: Spec = {}
-    for source in source.components if isinstance(source, Mixture) else (source,):
+    for part in source.components if isinstance(source, Mixture) else (source,):
         found: set[str] = set()
-        for field in dict.fromkeys((*source.fields, *getattr(source, "has", ()))) or ("",):
+        for field in dict.fromkeys((*part.fields, *getattr(part, "has", ()))) or ("",):
             if field in found:
                 continue
-            rows = np.flatnonzero(source.has[field]) if field in getattr(source, "has", {}) else range(len(source))
+            rows = np.flatnonzero(part.has[field]) if field in getattr(part, "has", {}) else range(len(part))
             for row in rows:
-                example = _read_row(source, int(row))
+                example = _read_row(part, int(row))
                 if isinstance(example, BadRow):
                     if on_error == "raise" or on_error is None and not example.skip:
                         raise example
@@ -107,7 +107,7 @@ def probe(source: Any, transforms: Any = None, seed: int = 0, on_error: str | No
                         spec.setdefault(key, (None, None) if value is None else (value.shape, value.dtype))
                 break
             else:
-                raise ValueError(f"no row of {len(source)} has modality {field!r}: leave it out of the source's "
+                raise ValueError(f"no row of {len(part)} has modality {field!r}: leave it out of the source's "
                                  f"columns, or pass spec= of a split that has it")
     return spec
 

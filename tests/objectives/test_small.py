@@ -119,7 +119,7 @@ def test_supervised_sums_heads_and_ignores_unknown_labels(rng):
 
 
 def test_caption_is_next_token_cross_entropy_without_padding(rng):
-    o, vocab, length = OBJECTIVES["caption"](vocab=7), 7, 5
+    o, length = OBJECTIVES["caption"](vocab=7), 5
     ids = np.array([[1, 3, 4, 2, 0], [1, 5, 2, 0, 0]], np.int32)
     fused = rng.normal(size=(2, length, E)).astype(np.float32)
     seen = {}

@@ -52,8 +52,8 @@ def sweep(fn: TileFn, rows: Tree, cols: Tree, row_acc: Tree, col_acc: Tree, chun
         chunk: columns of a tile; a tile has twice as many rows.
     """
     n, m = _length(rows), _length(cols)
-    (rows, row_acc), k = _split((rows, row_acc), 2 * chunk)
-    (cols, col_acc), l = _split((cols, col_acc), chunk)
+    (rows, row_acc), row_tiles = _split((rows, row_acc), 2 * chunk)
+    (cols, col_acc), col_tiles = _split((cols, col_acc), chunk)
 
     def clear(tile):
         return {**tile, "x": jnp.where(tile["m"][:, None], tile["x"], 0.0)}
@@ -69,10 +69,10 @@ def sweep(fn: TileFn, rows: Tree, cols: Tree, row_acc: Tree, col_acc: Tree, chun
             acc, tile = fn(row, clear(_at(cols, j)), acc, _at(col_acc, j))
             return acc, _put(col_acc, j, tile)
 
-        acc, col_acc = lax.fori_loop(0, l, inner, (_at(row_acc, i), col_acc))
+        acc, col_acc = lax.fori_loop(0, col_tiles, inner, (_at(row_acc, i), col_acc))
         return _put(row_acc, i, acc), col_acc
 
-    row_acc, col_acc = lax.fori_loop(0, k, outer, (row_acc, col_acc))
+    row_acc, col_acc = lax.fori_loop(0, row_tiles, outer, (row_acc, col_acc))
     join = lambda tree, size: jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:size], tree)  # noqa: E731
     return join(row_acc, n), join(col_acc, m)
 
