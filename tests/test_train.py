@@ -136,13 +136,13 @@ def test_not_finite_stops_with_the_state_before_it(tmp_path, monkeypatch, whole)
 
 def test_hyperparameters_are_traced(tmp_path, monkeypatch, whole):
     workdir, _ = whole
-    real, traced = loop._guarded, []
+    real, traced = loop._asked, []
 
     def counted(step):
         run = real(step)
         return lambda *args: traced.append(1) or run(*args)
 
-    monkeypatch.setattr(loop, "_guarded", counted)
+    monkeypatch.setattr(loop, "_asked", counted)
     programs: dict = {}
     train(runs.config(), tmp_path / "one", programs=programs, say=lambda text: None)
     size = programs["step", next(k[1] for k in programs)]._cache_size()
