@@ -14,10 +14,10 @@ def get_config(arg: str = ""):
     c.total = "4 steps" if a.smoke else "500 steps"
     width, depth = (32, 2) if a.smoke else (96, 4)
     c.encoders = {
-        "image": {"name": "vit", "patch": (4, 4), "width": width, "depth": depth, "heads": 4, "pool": "map"},
+        "image": {"name": "vit", "patch": (4, 4), "width": width, "depth": depth, "heads": 4, "pool": "mean"},
         "text": {"name": "text", "width": width, "depth": depth // 2, "heads": 4, "pool": "mean"},
     }
-    c.head.dim = 64
+    c.head.dim = 96
     c.tokenizer = {"name": "wordpiece", "vocab_size": 256, "length": 32}
     c.objectives = {"clip": {"name": "contrastive"}}
     # 16,384 training, 512 validation and 512 test subjects
@@ -26,6 +26,8 @@ def get_config(arg: str = ""):
     if a.smoke:
         c.data.main.source.n = 128
     c.optim.lr = 7e-4
+    c.optim.kwargs = {"b2": 0.98}
+    c.optim.warmup = "10%"
     c.evals = {
         "zeroshot": {"name": "zeroshot", "label": "class", "prompts": "phantom"},
         "zeroshot_findings": {"name": "zeroshot", "label": "findings", "prompts": "phantom"},

@@ -13,6 +13,14 @@ import jax.numpy as jnp
 
 Array = jax.Array
 INIT = nn.initializers.xavier_uniform()
+# Token and position embeddings: with the usual 0.02 the first blocks' outputs drown them, and a small model learns slowly
+# (measured on the quickstart: R@1 after 500 steps 0.30 with 0.02).
+EMBED_INIT, POSITION_INIT = nn.initializers.normal(0.2), nn.initializers.normal(0.1)
+
+
+def residual_init(depth: int) -> Any:
+    """Start of what a block adds to the residual stream, scaled by 1 / sqrt(2 depth) (GPT-2, Radford 2019)."""
+    return nn.initializers.variance_scaling(1.0 / (2 * depth), "fan_avg", "uniform")
 
 
 def uniform(keys: Array, tag: int, shape: tuple[int, ...]) -> Array:
@@ -56,6 +64,7 @@ class Attention(nn.Module):
 
     heads: int
     dtype: Any = jnp.float32
+    out_init: Any = INIT
 
     @nn.compact
     def __call__(self, x: Array, context: Array | None = None, mask: Array | None = None) -> tuple[Array, Array]:
@@ -73,7 +82,7 @@ class Attention(nn.Module):
             logits = jnp.where(mask, logits, -1e9)  # finite: a fully masked row must not become NaN
         weights = jax.nn.softmax(logits).astype(self.dtype)
         y = (weights @ v).swapaxes(1, 2).reshape(x.shape)
-        return Dense(width, self.dtype, name="out")(y), weights
+        return Dense(width, self.dtype, self.out_init, name="out")(y), weights
 
 
 class MLP(nn.Module):
@@ -81,33 +90,35 @@ class MLP(nn.Module):
 
     hidden: int
     dtype: Any = jnp.float32
+    out_init: Any = INIT
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         y = nn.gelu(Dense(self.hidden, self.dtype, name="up")(x))
-        return Dense(x.shape[-1], self.dtype, name="down")(y)
+        return Dense(x.shape[-1], self.dtype, self.out_init, name="down")(y)
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block, with cross-attention where a context is given."""
+    """Pre-norm transformer block, with cross-attention where a context is given. depth: of its stack, for the init."""
 
     heads: int
     mlp_ratio: float = 4.0
     dropout: float = 0.0
     drop_path: float = 0.0
     dtype: Any = jnp.float32
+    depth: int = 1
 
     @nn.compact
     def __call__(self, x: Array, mask: Array | None = None, keys: Array | None = None, layer: Any = 0,
                  context: Array | None = None, context_mask: Array | None = None) -> tuple[Array, Array]:
         """x: f[B, N, D]; gives f[B, N, D] and the self-attention f[B, H, N, N]. `layer` tags the random draws."""
-        tag = 8 * (layer + 1)
-        y, weights = Attention(self.heads, self.dtype, name="attention")(self.norm("norm1", x), None, mask)
+        tag, out = 8 * (layer + 1), residual_init(self.depth)
+        y, weights = Attention(self.heads, self.dtype, out, name="attention")(self.norm("norm1", x), None, mask)
         x = x + drop_path(dropout(y, self.dropout, keys, tag), self.drop_path, keys, tag + 1)
         if context is not None:
-            y, _ = Attention(self.heads, self.dtype, name="cross")(self.norm("norm_cross", x), context, context_mask)
+            y, _ = Attention(self.heads, self.dtype, out, name="cross")(self.norm("norm_cross", x), context, context_mask)
             x = x + drop_path(dropout(y, self.dropout, keys, tag + 2), self.drop_path, keys, tag + 3)
-        y = MLP(int(self.mlp_ratio * x.shape[-1]), self.dtype, name="mlp")(self.norm("norm2", x))
+        y = MLP(int(self.mlp_ratio * x.shape[-1]), self.dtype, out, name="mlp")(self.norm("norm2", x))
         return x + drop_path(dropout(y, self.dropout, keys, tag + 4), self.drop_path, keys, tag + 5), weights
 
     def norm(self, name: str, x: Array) -> Array:
@@ -137,7 +148,7 @@ class Stack(nn.Module):
         attention00: f[B, H, N, N], ...} (under scan: `blocks`, `attentions`, stacked on a leading layer axis)."""
         block, out = nn.remat(Block, prevent_cse=not self.scan) if self.remat else Block, {}
         options = dict(heads=self.heads, mlp_ratio=self.mlp_ratio, dropout=self.dropout, drop_path=self.drop_path,
-                       dtype=self.dtype)
+                       dtype=self.dtype, depth=self.depth)
         if self.scan:
             def body(module, carry, layer):
                 y, weights = module(carry, mask, keys, layer, context, context_mask)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from mmrep.core.types import Encoded
-from mmrep.encoders.layers import Pool, Stack
+from mmrep.encoders.layers import EMBED_INIT, POSITION_INIT, Pool, Stack
 
 Array = jax.Array
 
@@ -40,9 +40,9 @@ class TextTransformer(nn.Module):
         if x.shape[1] > self.length:
             raise ValueError(f"text of {x.shape[1]} tokens is longer than the encoder's `length` {self.length}")
         ids, here = x, x != 0
-        x = nn.Embed(self.vocab, self.width, dtype=self.dtype, embedding_init=nn.initializers.normal(0.02),
+        x = nn.Embed(self.vocab, self.width, dtype=self.dtype, embedding_init=EMBED_INIT,
                      name="embed")(ids)
-        positions = self.param("positions", nn.initializers.normal(0.02), (1, self.length, self.width))
+        positions = self.param("positions", POSITION_INIT, (1, self.length, self.width))
         x = x + positions[:, : x.shape[1]].astype(self.dtype)
         attend = here[:, None, None]
         if self.causal or causal:

@@ -9,7 +9,7 @@ import numpy as np
 from einops import rearrange
 
 from mmrep.core.types import Encoded
-from mmrep.encoders.layers import Dense, Pool, Stack, uniform
+from mmrep.encoders.layers import POSITION_INIT, Dense, Pool, Stack, uniform
 
 Array = jax.Array
 KEEP_TAG = 1
@@ -74,7 +74,7 @@ class PatchTransformer(nn.Module):
     def __call__(self, x: Array, keys: Array | None = None, mask: float | None = None, causal: bool = False) -> Encoded:
         """x: f[B, *spatial, C]; keys: [B] in training, None otherwise; mask: share of tokens to drop, in [0, 1)."""
         patches, grid = patchify(x, tuple(self.patch))
-        x = Dense(self.width, self.dtype, name="embed")(patches)
+        x = Dense(self.width, self.dtype, nn.initializers.lecun_normal(), name="embed")(patches)
         x = x + self.position(grid).astype(self.dtype)
         out, rate = {}, mask if mask is not None else (self.drop if keys is not None else 0.0)
         if rate:
@@ -95,7 +95,7 @@ class PatchTransformer(nn.Module):
             raise ValueError(f"unknown positions {self.positions!r}; valid: learned, sincos")
         own = self.get_variable("params", "positions") if self.has_variable("params", "positions") else None
         home = tuple(self.grid) if self.grid else (own.shape[1:-1] if own is not None else grid)
-        table = self.param("positions", nn.initializers.normal(0.02), (1, *home, self.width))
+        table = self.param("positions", POSITION_INIT, (1, *home, self.width))
         if home != grid:
             table = jax.image.resize(table, (1, *grid, self.width), "linear")
         return table.reshape(1, -1, self.width)
