@@ -81,10 +81,9 @@ def _background(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 def lesion_center(block: Latents) -> np.ndarray:
     """Where the lesion lies: f32[B,2], (row, column) as fractions of the image."""
-    side = np.where(block["laterality"] == 0, np.float32(0.70), np.float32(0.30)) + np.float32(0.07) * block["lesion_x"]
-    height = np.float32(0.5) + (block["zone"] - 1) * np.float32(0.26) + np.float32(0.06) * block["lesion_y"]
-    place = np.stack([height, side], -1).astype(np.float32)
-    return (np.floor(place * BASE) + np.float32(0.5)) / np.float32(BASE)  # whole pixels: gratings meet the patches alike
+    side = np.where(block["laterality"] == 0, np.float32(0.70), np.float32(0.30)) + np.float32(0.12) * block["lesion_x"]
+    height = np.float32(0.5) + (block["zone"] - 1) * np.float32(0.25) + np.float32(0.10) * block["lesion_y"]
+    return np.stack([height, side], -1).astype(np.float32)
 
 
 def _stamp(image: np.ndarray, tables: np.ndarray, gain: np.ndarray, center: np.ndarray, radius: np.ndarray, rotation: np.ndarray
@@ -144,10 +143,7 @@ def render_image(block: Latents, size: int = 32, contrast: float = CONTRAST, clu
     return np.concatenate(parts) if parts else np.zeros((0, size, size, 1), np.uint8)
 
 
-# Gray levels at contrast = clutter = nuisance = 1, calibrated together with MARK_GAINS: see experiments/headroom
-AMPLITUDES = {"texture": 42.0, "rim": 22.0, "mark": 60.0, "clutter": 20.0, "noise": 6.0}
-MARK_GAINS = (1.5, 0.85, 1.0, 1.05, 1.0, 1.2, 1.0)  # so that all findings,
-CLASS_GAINS = (1.1,) * 6 + (0.9,) * 4              # and all classes, are about as hard
+AMPLITUDES = {"texture": 55.0, "rim": 36.0, "mark": 60.0, "clutter": 7.0, "noise": 6.0}
 
 
 def _render(block: Latents, size: int, contrast: np.float32, clutter: np.float32, nuisance: np.float32) -> np.ndarray:
@@ -166,8 +162,7 @@ def _render(block: Latents, size: int, contrast: np.float32, clutter: np.float32
     radius = np.float32(LESION / 2) * pixel * block["lesion_size"]
     strength = contrast * block["lesion_contrast"]
     nothing = np.zeros(n, np.int32)
-    texture_gain = strength * level["texture"] * np.array(CLASS_GAINS, np.float32)[block["class"]]
-    _stamp(image, (textures, block["class"]), texture_gain, center, radius, block["image/rotation"])
+    _stamp(image, (textures, block["class"]), strength * level["texture"], center, radius, block["image/rotation"])
 
     within = np.float32(3) * block["severity"] - block["severity_bin"] - np.float32(0.5)
     rim_gain = (block["severity_bin"] - 1 + np.float32(0.5) * within) * level["rim"]  # gaps between the bins, a slope inside
@@ -177,8 +172,7 @@ def _render(block: Latents, size: int, contrast: np.float32, clutter: np.float32
     spot, straight = np.full(n, np.float32(MARK / 2) * pixel), np.zeros(n, np.float32)
     for k in range(7):
         shown = block["findings"][:, k].astype(np.float32) if k < 6 else block["image/decoy"].astype(np.float32) * nuisance
-        gain = shown * strength * (level["mark"] * np.float32(MARK_GAINS[k]))
-        _stamp(image, (marks, nothing + k), gain, places[:, k] * np.float32(size), spot, straight)
+        _stamp(image, (marks, nothing + k), shown * strength * level["mark"], places[:, k] * np.float32(size), spot, straight)
 
     vendor = (block["image/vendor"] - 1).astype(np.float32) * nuisance
     gain, spread = 1 + np.float32(0.1) * vendor, level["noise"] * nuisance * (1 + np.float32(0.3) * vendor)
