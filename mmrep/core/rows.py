@@ -1,57 +1,14 @@
-"""Row-sharded functions: run a per-shard function over the batch axes of the mesh in context, with its collectives.
+"""Collectives over the row shards, for functions that `sharding.map_rows` runs once per shard.
 
-Rows (the leading axis of a batch) are sharded over the mesh axes `data` and `fsdp`, replicated over any other axis.
-The mesh is the one of `jax.set_mesh(mesh)`; without one, or with one shard, everything here is the identity.
+axes: those of `sharding.row_axes()`; with none of them everything here is the identity.
 """
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 from jax import lax
-from jax.sharding import PartitionSpec as P
 
-ROW_AXES = ("data", "fsdp")
-
-
-def row_axes() -> tuple[str, ...]:
-    """Axes of the mesh in context over which rows are split: those of `ROW_AXES` longer than one, may be ()."""
-    mesh = jax.sharding.get_abstract_mesh()
-    return tuple(name for name in ROW_AXES if not mesh.empty and mesh.shape.get(name, 1) > 1)
-
-
-def map_rows(fn: Callable, args: Sequence[Any], split: Sequence[bool], out: Any) -> Any:
-    """Calls `fn(*args)` once per row shard, under `jax.shard_map` over the whole mesh.
-
-    Args:
-        fn: the per-shard function; collectives over `row_axes()` are allowed inside.
-        args: pytrees of arrays. `split[i]` says whether the leading axis of every leaf of `args[i]` is sharded over the
-            rows (True) or the leaf is replicated (False).
-        out: pytree prefix of booleans for the outputs, in the same sense.
-    Raises:
-        ValueError: a split leaf's leading size is not a multiple of the number of row shards.
-    """
-    axes = row_axes()
-    if not axes:
-        return fn(*args)
-    shards = shard_count(axes)
-    for arg, is_split in zip(args, split, strict=True):
-        for path, leaf in jax.tree_util.tree_leaves_with_path(arg) if is_split else ():
-            if leaf.shape[0] % shards:
-                raise ValueError(f"rows{jax.tree_util.keystr(path)} has {leaf.shape[0]} rows, not a multiple of the "
-                                 f"{shards} shards of mesh axes {axes}: pad the batch with absent rows")
-    spec = lambda is_split: P(axes) if is_split else P()  # noqa: E731
-    # check_vma off: outputs are replicated over the other axes by construction, which its type system cannot see.
-    sharded = jax.shard_map(fn, in_specs=tuple(map(spec, split)), out_specs=jax.tree.map(spec, out), check_vma=False)
-    return sharded(*args)
-
-
-def shard_count(axes: tuple[str, ...]) -> int:
-    """Number of row shards of the mesh in context over `axes` (1 for no axes)."""
-    count = 1
-    for name in axes:
-        count *= jax.sharding.get_abstract_mesh().shape[name]
-    return count
+from mmrep.core.sharding import shard_count
 
 
 def gather(tree: Any, axes: tuple[str, ...]) -> Any:

@@ -3,7 +3,7 @@
 Axes: `data` (rows), `fsdp` (rows and params), `tensor` (params). Rows of every batch are split over data x fsdp.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -106,12 +106,43 @@ def put_batch(mesh: Mesh, batch: Any) -> Any:
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(placement, np.asarray(x)), batch)
 
 
-def map_rows(fn: Callable, n_rows: int, *args: Any, out_rows: tuple[bool, ...] | bool = False) -> Any:
-    """shard_map of `fn` over the rows' axes; the first `n_rows` arguments are split, the rest replicated."""
-    specs = [jax.tree.map(lambda _: PartitionSpec(ROWS) if i < n_rows else PartitionSpec(), a)
-             for i, a in enumerate(args)]
-    if isinstance(out_rows, bool):
-        out = PartitionSpec(ROWS) if out_rows else PartitionSpec()
-    else:
-        out = tuple(PartitionSpec(ROWS) if r else PartitionSpec() for r in out_rows)
-    return jax.shard_map(fn, in_specs=tuple(specs), out_specs=out)(*args)
+def row_axes() -> tuple[str, ...]:
+    """Axes of the mesh in context over which rows are split: those of `ROWS` longer than one, may be ()."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return tuple(name for name in ROWS if not mesh.empty and mesh.shape.get(name, 1) > 1)
+
+
+def map_rows(fn: Callable, args: Sequence[Any], split: Sequence[bool], out: Any) -> Any:
+    """Calls `fn(*args)` once per row shard, under `jax.shard_map` over the whole mesh of `jax.set_mesh`.
+
+    Without a mesh, or with one row shard, a plain call.
+
+    Args:
+        fn: the per-shard function; collectives over `row_axes()` are allowed inside.
+        args: pytrees of arrays. `split[i]` says whether the leading axis of every leaf of `args[i]` is sharded over the
+            rows (True) or the leaf is replicated (False).
+        out: pytree prefix of booleans for the outputs, in the same sense.
+    Raises:
+        ValueError: a split leaf's leading size is not a multiple of the number of row shards.
+    """
+    axes = row_axes()
+    if not axes:
+        return fn(*args)
+    shards = shard_count(axes)
+    for arg, is_split in zip(args, split, strict=True):
+        for path, leaf in jax.tree_util.tree_leaves_with_path(arg) if is_split else ():
+            if leaf.shape[0] % shards:
+                raise ValueError(f"rows{jax.tree_util.keystr(path)} has {leaf.shape[0]} rows, not a multiple of the "
+                                 f"{shards} shards of mesh axes {axes}: pad the batch with absent rows")
+    spec = lambda is_split: PartitionSpec(axes) if is_split else PartitionSpec()  # noqa: E731
+    # check_vma off: outputs are replicated over the other axes by construction, which its type system cannot see.
+    sharded = jax.shard_map(fn, in_specs=tuple(map(spec, split)), out_specs=jax.tree.map(spec, out), check_vma=False)
+    return sharded(*args)
+
+
+def shard_count(axes: tuple[str, ...]) -> int:
+    """Number of row shards of the mesh in context over `axes` (1 for no axes)."""
+    count = 1
+    for name in axes:
+        count *= jax.sharding.get_abstract_mesh().shape[name]
+    return count

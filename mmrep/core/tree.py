@@ -1,4 +1,4 @@
-"""Leaf paths, regex rules over them, partial trees, and 0/0-safe masked means."""
+"""Leaf paths, regex rules over them and partial trees."""
 
 import re
 from collections.abc import Callable
@@ -62,9 +62,3 @@ def overlay(base: dict, partial: dict) -> dict:
 def size(tree: Any) -> int:
     """Number of entries over all leaves."""
     return sum(int(jnp.size(leaf)) if not hasattr(leaf, "size") else int(leaf.size) for leaf in jax.tree.leaves(tree))
-
-
-def weighted_mean(values: jax.Array, weights: jax.Array) -> jax.Array:
-    """sum(w x) / sum(w) as f32[]; 0, with zero gradient, where all weights are 0."""
-    total = weights.sum()
-    return jnp.where(weights > 0, values, 0.0).astype(jnp.float32) @ weights / jnp.where(total > 0, total, 1.0)

@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from mmrep.core import rows as rowlib
+from mmrep.core.sharding import row_axes
 from mmrep.objectives.kernels import infonce as infonce_kernel
 from mmrep.objectives.kernels import sigmoid as sigmoid_kernel
+from mmrep.objectives.kernels import tiles
 from mmrep.objectives.kernels.tiles import NEG
 
 DENSE_LIMIT = 1024  # measured, experiments/allpairs: below it the pair matrix fits the cache and dense is as fast
@@ -62,7 +63,7 @@ def infonce(u: jax.Array, v: jax.Array, scale: jax.Array, *, group: jax.Array | 
     if form == "dense":
         return _dense_infonce(u, v, scale, side, hp, extra_keys)
     kind = "soft" if soft is not None else "group" if group is not None else "pair"
-    return infonce_kernel.chunked(infonce_kernel.Static(chunk, axes, form, kind), u, v, scale, side, hp, extra_keys)
+    return infonce_kernel.chunked(tiles.Static(chunk, axes, form, kind), u, v, scale, side, hp, extra_keys)
 
 
 def sigmoid(u: jax.Array, v: jax.Array, scale: jax.Array, bias: jax.Array, *, group: jax.Array | None = None,
@@ -91,7 +92,7 @@ def sigmoid(u: jax.Array, v: jax.Array, scale: jax.Array, bias: jax.Array, *, gr
         side["soft"] = label / jnp.where(norm > 0, norm, 1.0)
     if form == "dense":
         return _dense_sigmoid(u, v, scale, bias, side, n)
-    static = infonce_kernel.Static(chunk, axes, form, "soft" if soft is not None else "group")
+    static = tiles.Static(chunk, axes, form, "soft" if soft is not None else "group")
     return sigmoid_kernel.chunked(static, u, v, scale, bias, side, n)
 
 
@@ -110,7 +111,7 @@ def _inputs(u, v, scale, valid, options, method):
 
 def _form(method: str, batch: int) -> tuple[str, tuple[str, ...]]:
     """The form of `method` and the row axes it runs over."""
-    axes = rowlib.row_axes()
+    axes = row_axes()
     if method == "auto":
         method = "gather" if axes else "chunked" if batch > DENSE_LIMIT else "dense"
     # Under a mesh "chunked" has rows on several devices, too: it is the gather form.

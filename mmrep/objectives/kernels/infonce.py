@@ -9,22 +9,14 @@ rounding of a large lse.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from mmrep.core import rows as rowlib
+from mmrep.core.sharding import map_rows
 from mmrep.objectives.kernels import tiles
-
-
-class Static(NamedTuple):
-    """What changes the program: a tile's columns, the row axes of the mesh, the form over them, the targets."""
-
-    chunk: int
-    axes: tuple[str, ...]
-    form: str  # "gather" | "ring"; the same thing without axes
-    kind: str  # "pair" | "group" | "soft"
 
 
 def _logits(scale, row, col):
@@ -104,14 +96,6 @@ def _merge(acc, static):
     return top, mass
 
 
-def _pairs(fn, row, col, row_acc, col_acc, static):
-    """One pass over (own rows) x (all columns): column accumulators come back full (gather) or own (ring)."""
-    if static.form == "ring" and static.axes:
-        return tiles.ring(fn, row, col, row_acc, col_acc(row["m"].shape[0]), static.chunk, static.axes)
-    col = rowlib.gather(col, static.axes)
-    return tiles.sweep(fn, row, col, row_acc, col_acc(col["m"].shape[0]), static.chunk)
-
-
 def _local_forward(static, u, v, scale, side, hp, queue):
     """Loss (replicated) and residuals of one shard's rows."""
     rows = u.shape[0]
@@ -119,10 +103,10 @@ def _local_forward(static, u, v, scale, side, hp, queue):
     if static.kind == "soft":
         label = {"x": side["soft"], "m": mask}
         fn = functools.partial(_soft_tile, hp)
-        stat, _ = _pairs(fn, label, label, tiles.lse_start(rows), lambda n: (), static)
+        stat, _ = tiles.pairs(fn, label, label, tiles.lse_start(rows), lambda n: (), static)
         side = {**side, "label": _stat(stat, mask)}
     zeros = jnp.zeros(rows, jnp.float32)
-    row_acc, col_acc = _pairs(
+    row_acc, col_acc = tiles.pairs(
         functools.partial(_forward_tile, static.kind, scale, hp), {"x": u, **side}, {"x": v, **side},
         {"lse": tiles.lse_start(rows), "target": zeros}, lambda n: {"lse": tiles.lse_start(n)}, static)
     if queue is not None:
@@ -149,7 +133,7 @@ def _local_backward(static, u, v, scale, side, hp, queue, cotangent):
     """Gradients of this shard's rows of u and v, and of scale (replicated)."""
     zeros = jnp.zeros(u.shape, jnp.float32)
     columns = {key: side[key] for key in ("m", "id", "col", "soft", "label") if key in side}
-    du, dv = _pairs(functools.partial(_backward_tile, static.kind, scale, hp), {"x": u, **side}, {"x": v, **columns},
+    du, dv = tiles.pairs(functools.partial(_backward_tile, static.kind, scale, hp), {"x": u, **side}, {"x": v, **columns},
                     zeros, lambda n: jnp.zeros((n, v.shape[1]), jnp.float32), static)
     if static.form == "gather":
         dv = rowlib.scatter_sum(dv, static.axes)
@@ -162,11 +146,11 @@ def _local_backward(static, u, v, scale, side, hp, queue, cotangent):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def chunked(static: Static, u, v, scale, side: dict, hp: dict, queue) -> jax.Array:
+def chunked(static: tiles.Static, u, v, scale, side: dict, hp: dict, queue) -> jax.Array:
     """InfoNCE of f32[B,D] u and v: gradients for u, v and scale only.
 
     Args:
-        static: see `Static`.
+        static: see `tiles.Static`.
         side: per-row arrays: m bool[B]; id i32[B] (equal = positive) and count f32[B] (positives of the row), or
             soft f32[B,K], zero where absent.
         hp: traced scalars n (valid rows), direction, smoothing, soft_temperature.
@@ -178,14 +162,14 @@ def chunked(static: Static, u, v, scale, side: dict, hp: dict, queue) -> jax.Arr
 def _forward(static, u, v, scale, side, hp, queue):
     fn = functools.partial(_local_forward, static)
     split = (True, True, False, True, False, False)
-    loss, side = rowlib.map_rows(fn, (u, v, scale, side, hp, queue), split, (False, True))
+    loss, side = map_rows(fn, (u, v, scale, side, hp, queue), split, (False, True))
     return loss, (u, v, scale, side, hp, queue)
 
 
 def _backward(static, residuals, cotangent):
     fn = functools.partial(_local_backward, static)
     args: tuple[Any, ...] = (*residuals, cotangent)
-    du, dv, dscale = rowlib.map_rows(fn, args, (True, True, False, True, False, False, False), (True, True, False))
+    du, dv, dscale = map_rows(fn, args, (True, True, False, True, False, False, False), (True, True, False))
     return du, dv, dscale, None, None, None
 
 

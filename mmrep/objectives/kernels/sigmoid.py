@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from mmrep.core import rows as rowlib
+from mmrep.core.sharding import map_rows
 from mmrep.objectives.kernels import tiles
-from mmrep.objectives.kernels.infonce import Static, _pairs
 
 
 def _tile(kind, grad, scale, bias, row, col, row_acc, col_acc):
@@ -37,7 +37,7 @@ def _tile(kind, grad, scale, bias, row, col, row_acc, col_acc):
     return row_acc, col_acc
 
 
-def _local(static: Static, grad, u, v, scale, bias, side, n):
+def _local(static: tiles.Static, grad, u, v, scale, bias, side, n):
     """(loss, bias and scale gradients) replicated and (u, v gradients) of this shard's rows, gradients if `grad`."""
     def start(m):
         zero = jnp.zeros(m, jnp.float32)
@@ -45,7 +45,7 @@ def _local(static: Static, grad, u, v, scale, bias, side, n):
 
     row_acc = jnp.zeros(u.shape, jnp.float32) if grad else ()
     fn = functools.partial(_tile, static.kind, grad, scale, bias)
-    du, col = _pairs(fn, {"x": u, **side}, {"x": v, **side}, row_acc, start, static)
+    du, col = tiles.pairs(fn, {"x": u, **side}, {"x": v, **side}, row_acc, start, static)
     loss = tiles.stable_sum(col["loss"])
     if not grad:
         return rowlib.total(loss, static.axes) / n
@@ -57,21 +57,21 @@ def _local(static: Static, grad, u, v, scale, bias, side, n):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def chunked(static: Static, u, v, scale, bias, side: dict, n) -> jax.Array:
+def chunked(static: tiles.Static, u, v, scale, bias, side: dict, n) -> jax.Array:
     """Sigmoid loss of f32[B,D] u and v: gradients for u, v, scale and bias only.
 
     Args:
-        static: `kernels.infonce.Static`.
+        static: `tiles.Static`.
         side: per-row arrays: m bool[B], id i32[B] (equal = positive) and, for kind "soft", soft f32[B,K] of unit norm.
         n: traced number of valid rows.
     """
     split = (True, True, False, False, True, False)
-    return rowlib.map_rows(functools.partial(_local, static, False), (u, v, scale, bias, side, n), split, False)
+    return map_rows(functools.partial(_local, static, False), (u, v, scale, bias, side, n), split, False)
 
 
 def _forward(static, u, v, scale, bias, side, n):
     split = (True, True, False, False, True, False)
-    loss, dscale, dbias, du, dv = rowlib.map_rows(
+    loss, dscale, dbias, du, dv = map_rows(
         functools.partial(_local, static, True), (u, v, scale, bias, side, n), split, (False, False, False, True, True))
     return loss, (du, dv, dscale, dbias, scale, n)
 

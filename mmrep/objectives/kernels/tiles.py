@@ -5,18 +5,28 @@ accumulators plus a few tiles; every pair is visited once a sweep.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from mmrep.core import rows as rowlib
+from mmrep.core.sharding import shard_count
 
 NEG = -1e30  # finite "minus infinity": masks stay free of inf - inf
 
 Tree = Any
 TileFn = Callable[[Tree, Tree, Tree, Tree], tuple[Tree, Tree]]
+
+
+class Static(NamedTuple):
+    """What changes the program: a tile's columns, the row axes of the mesh, the form over them, the targets."""
+
+    chunk: int
+    axes: tuple[str, ...]
+    form: str  # "gather" | "ring"; the same thing without axes
+    kind: str  # "pair" | "group" | "soft"
 
 
 def _length(tree: Tree) -> int:
@@ -86,8 +96,16 @@ def ring(fn: TileFn, rows: Tree, cols: Tree, row_acc: Tree, col_acc: Tree, chunk
         cols, col_acc = rowlib.rotate((cols, col_acc), axes)
         return cols, row_acc, col_acc
 
-    _, row_acc, col_acc = lax.fori_loop(0, rowlib.shard_count(axes), visit, (cols, row_acc, col_acc))
+    _, row_acc, col_acc = lax.fori_loop(0, shard_count(axes), visit, (cols, row_acc, col_acc))
     return row_acc, col_acc
+
+
+def pairs(fn, row, col, row_acc, col_acc, static):
+    """One pass over (own rows) x (all columns): column accumulators come back full (gather) or own (ring)."""
+    if static.form == "ring" and static.axes:
+        return ring(fn, row, col, row_acc, col_acc(row["m"].shape[0]), static.chunk, static.axes)
+    col = rowlib.gather(col, static.axes)
+    return sweep(fn, row, col, row_acc, col_acc(col["m"].shape[0]), static.chunk)
 
 
 def transposed_product(row: Tree, g: jax.Array) -> jax.Array:
