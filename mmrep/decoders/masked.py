@@ -18,6 +18,8 @@ class MaskedDecoder(nn.Module):
     width: int = 128
     depth: int = 2
     heads: int = 4
+    remat: bool = False
+    scan: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -32,5 +34,5 @@ class MaskedDecoder(nn.Module):
         here = keep[:, None, :] == jnp.arange(n)[:, None]
         x = jnp.where(here.any(-1)[..., None], jnp.take_along_axis(x, here.argmax(-1)[..., None], 1), hole)
         x = x + jnp.asarray(sincos(self.grid, self.width), self.dtype)
-        x, _ = Stack(self.depth, self.heads, dtype=self.dtype, name="stack")(x)
+        x, _ = Stack(self.depth, self.heads, remat=self.remat, scan=self.scan, dtype=self.dtype, name="stack")(x)
         return Dense(self.out, jnp.float32, name="head")(x)

@@ -28,15 +28,6 @@ def patchify(x: Array, patch: tuple[int, ...]) -> tuple[Array, tuple[int, ...]]:
     return rearrange(x, pattern, **{f"p{a}": p for a, p in zip(axes, patch)}), grid
 
 
-def unpatchify(x: Array, patch: tuple[int, ...], grid: tuple[int, ...]) -> Array:
-    """The inverse of `patchify`."""
-    axes = "xyz"[: len(patch)]
-    pattern = "b (" + " ".join(axes) + ") (" + " ".join(f"p{a}" for a in axes) + " c) -> b " + " ".join(
-        f"({a} p{a})" for a in axes) + " c"
-    sizes = {f"p{a}": p for a, p in zip(axes, patch)} | dict(zip(axes, grid))
-    return rearrange(x, pattern, **sizes)
-
-
 def sincos(grid: tuple[int, ...], width: int) -> np.ndarray:
     """Fixed sine-cosine position embedding f32[1, N, width], the width shared out over the axes (MAE appendix A)."""
     per = width // (2 * len(grid))
@@ -76,7 +67,8 @@ class PatchTransformer(nn.Module):
         patches, grid = patchify(x, tuple(self.patch))
         x = Dense(self.width, self.dtype, nn.initializers.lecun_normal(), name="embed")(patches)
         x = x + self.position(grid).astype(self.dtype)
-        out, rate = {}, mask if mask is not None else (self.drop if keys is not None else 0.0)
+        out = {"patches": patches.reshape(len(x), *grid, -1)}  # what masked modeling predicts
+        rate = mask if mask is not None else (self.drop if keys is not None else 0.0)
         if rate:
             x, out["keep"] = drop_tokens(x, rate, keys)
         if self.pool == "cls":

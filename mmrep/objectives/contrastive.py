@@ -4,15 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from mmrep.core.step import presence
-from mmrep.core.types import Array, Batch, Encoded, Objective, View
+from mmrep.core.types import Array, Batch, Encoded, Objective
 from mmrep.objectives.allpairs import infonce
-
-
-def as_view(spec: str | dict | View, **defaults: object) -> View:
-    """A View from a modality name or a dict of View fields."""
-    if isinstance(spec, View):
-        return spec
-    return View(**(defaults | ({"modality": spec} if isinstance(spec, str) else dict(spec))))
+from mmrep.objectives.views import as_view, need
 
 
 def logit_scale(params: dict, hp: dict) -> Array:
@@ -36,6 +30,8 @@ def contrastive(a: str | dict = "image", b: str | dict = "text", *, direction: f
     views = {"a": as_view(a), "b": as_view(b)}
 
     def init(rng: Array, shapes: dict, hp: dict) -> tuple[dict, dict]:
+        if soft:
+            need(shapes["batch"], "soft")
         return ({"logit_scale": -jnp.log(hp["temperature"])} if learn_temperature else {}), {}
 
     def loss(params: dict, state: dict, encodings: dict[str, Encoded], batch: Batch, keys: Array, hp: dict, nets: dict
@@ -63,6 +59,9 @@ def moco(query: str | dict = "image", key: str | dict | None = None, *, temperat
     views = {"query": q, "key": as_view(key or {"modality": q.modality, "sample": 1})._replace(net=teacher)}
 
     def init(rng: Array, shapes: dict, hp: dict) -> tuple[dict, dict]:
+        rows = len(shapes["batch"]["index"]) if "batch" in shapes else 0
+        if rows > queue:
+            raise ValueError(f"queue: {queue} is shorter than the batch, {rows}")
         keys = jax.random.normal(rng, (queue, shapes["key"].embedding.shape[-1]))
         return {}, {"queue": keys / jnp.linalg.norm(keys, axis=1, keepdims=True), "at": jnp.zeros((), jnp.int32)}
 
@@ -75,8 +74,6 @@ def moco(query: str | dict = "image", key: str | dict | None = None, *, temperat
 
     def update(state: dict, encodings: dict[str, Encoded], batch: Batch, hp: dict) -> dict:
         new, here = encodings["key"].embedding, presence(batch, views.values())
-        if len(new) > queue:
-            raise ValueError(f"moco: a queue of {queue} is shorter than the batch, {len(new)}")
         # absent rows take no slot: the others move up
         slot = (state["at"] + jnp.cumsum(here) - 1) % queue
         slot = jnp.where(here, slot, queue)

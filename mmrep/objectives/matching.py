@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from mmrep.core.step import presence
 from mmrep.core.types import Array, Batch, Encoded, Objective
-from mmrep.objectives.contrastive import as_view
+from mmrep.objectives.views import as_view, shared_net
 
 HARD_A, HARD_B = "hard_a", "hard_b"
 
@@ -52,7 +52,7 @@ def matching(a: str | dict = "image", b: str | dict = "text", *, after: str, net
                 HARD_A: _hard(v, u, scale, group, here, tagged[1])}
 
     def init(rng: Array, shapes: dict, hp: dict) -> tuple[dict, dict]:
-        return head.init(rng, jnp.zeros((1, shapes["nets"][net].width)))["params"], {}
+        return head.init(rng, jnp.zeros((1, shared_net(shapes, net).width)))["params"], {}
 
     def loss(params: dict, state: dict, encodings: dict[str, Encoded], batch: Batch, keys: Array, hp: dict, nets: dict
              ) -> tuple[Array, dict]:

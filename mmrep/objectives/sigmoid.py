@@ -5,11 +5,12 @@ import jax.numpy as jnp
 from mmrep.core.step import presence
 from mmrep.core.types import Array, Batch, Encoded, Objective
 from mmrep.objectives.allpairs import sigmoid as pairwise_sigmoid
-from mmrep.objectives.contrastive import as_view, logit_scale
+from mmrep.objectives.contrastive import logit_scale
+from mmrep.objectives.views import as_view, need
 
 
 def sigmoid(a: str | dict = "image", b: str | dict = "text", *, temperature: float = 0.1, bias: float = -10.0,
-            max_scale: float = 1000.0, group: bool = True, soft: bool = False, soft_temperature: float = 1.0,
+            max_scale: float = 1000.0, group: bool = True, soft: bool = False,
             method: str = "auto") -> Objective:
     """L = -1/n sum_ij log sigmoid(z_ij (s u_i.v_j + b)), z = +1 on positives, -1 elsewhere (SigLIP, Zhai 2023, eq. 1).
 
@@ -18,6 +19,8 @@ def sigmoid(a: str | dict = "image", b: str | dict = "text", *, temperature: flo
     views = {"a": as_view(a), "b": as_view(b)}
 
     def init(rng: Array, shapes: dict, hp: dict) -> tuple[dict, dict]:
+        if soft:
+            need(shapes["batch"], "soft")
         return {"logit_scale": -jnp.log(hp["temperature"]), "logit_bias": jnp.asarray(hp["bias"], jnp.float32)}, {}
 
     def loss(params: dict, state: dict, encodings: dict[str, Encoded], batch: Batch, keys: Array, hp: dict, nets: dict
@@ -30,5 +33,4 @@ def sigmoid(a: str | dict = "image", b: str | dict = "text", *, temperature: flo
         return value, {"scale": scale, "bias": params["logit_bias"]}
 
     return Objective(views, loss, coupled=True, needs={"a": ("embedding",), "b": ("embedding",)}, init=init,
-                     hp={"temperature": temperature, "bias": bias, "max_scale": max_scale,
-                         "soft_temperature": soft_temperature})
+                     hp={"temperature": temperature, "bias": bias, "max_scale": max_scale})

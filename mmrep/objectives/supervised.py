@@ -4,8 +4,22 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mmrep.core.step import presence
 from mmrep.core.types import Array, Batch, Encoded, Objective
-from mmrep.objectives.contrastive import as_view
+from mmrep.objectives.views import as_view, need
+
+
+def _check_label(batch: dict, name: str, head: dict) -> None:
+    """Raise ValueError where the data have no such label, or one of another form than the head's."""
+    try:
+        need({k.removeprefix("label/") for k in batch if k.startswith("label/")}, name)
+    except ValueError as error:
+        raise ValueError(f"heads.{name}: {error}") from None
+    label = batch[f"label/{name}"]
+    wanted = () if head["kind"] == "ce" else (head["classes"],)
+    if label.shape[1:] != wanted or not jnp.issubdtype(label.dtype, jnp.integer):
+        raise ValueError(f"heads.{name}: {head['kind']} of {head['classes']} classes needs whole numbers "
+                         f"[B{''.join(f', {n}' for n in wanted)}]; the label is {label.dtype} {label.shape}")
 
 
 def supervised(view: str | dict = "image", *, heads: dict[str, dict], feature: str = "pooled") -> Objective:
@@ -20,8 +34,12 @@ def supervised(view: str | dict = "image", *, heads: dict[str, dict], feature: s
         unknown = set(head) - {"kind", "classes", "weight"}
         if unknown or head.get("kind") not in ("ce", "bce") or "classes" not in head:
             raise ValueError(f"heads.{name}: needs kind ('ce' or 'bce') and classes, and takes weight; got {head}")
+    if feature not in ("pooled", "embedding"):
+        raise ValueError(f"feature: {feature!r}; valid: pooled, embedding")
 
     def init(rng: Array, shapes: dict, hp: dict) -> tuple[dict, dict]:
+        for name, head in heads.items():
+            _check_label(shapes["batch"], name, head)
         width = getattr(shapes["x"], feature).shape[-1]
         return {n: nn.Dense(h["classes"]).init(jax.random.fold_in(rng, i), jnp.zeros((1, width)))["params"]
                 for i, (n, h) in enumerate(sorted(heads.items()))}, {}
@@ -47,8 +65,6 @@ def supervised(view: str | dict = "image", *, heads: dict[str, dict], feature: s
         return total, metrics
 
     def weight(batch: Batch, keys: Array) -> Array:
-        from mmrep.core.step import presence
-
         known = jnp.zeros(batch["index"].shape, bool)
         for name in heads:
             label = batch[f"label/{name}"] >= 0

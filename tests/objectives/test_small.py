@@ -73,7 +73,7 @@ def test_distill_is_two_minus_two_cosines(rng):
 
 
 def test_masked_scores_only_hidden_patches_against_standardized_pixels(rng):
-    o = OBJECTIVES["masked"](patch=(4, 4), ratio=0.5, width=8, depth=1, heads=2)
+    o = OBJECTIVES["masked"](ratio=0.5, width=8, depth=1, heads=2)
     image = rng.integers(0, 256, (B, 8, 8, 1)).astype(np.uint8)
     encoder = ENCODERS["vit"](patch=(4, 4), width=8, depth=1, heads=2, pool="cls")
     variables = encoder.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
@@ -100,9 +100,13 @@ def test_supervised_sums_heads_and_ignores_unknown_labels(rng):
     o = OBJECTIVES["supervised"](heads=heads)
     x = rng.normal(size=(B, E)).astype(np.float32)
     encoded = Encoded(pooled=jnp.asarray(x))
-    params, _ = o.init(jax.random.key(0), {"x": jax.eval_shape(lambda: encoded)}, {})
     labels = {"label/class": jnp.array([0, 1, 2, -1, 1, -1]),
               "label/findings": jnp.array([[0, 1], [1, 1], [-1, 0], [0, 0], [-1, -1], [-1, -1]])}
+    shapes = {"x": jax.eval_shape(lambda: encoded), "batch": batch(**labels)}
+    params, _ = o.init(jax.random.key(0), shapes, {})
+    for missing, message in (("label/class", "heads.class: the data have no 'class'"), ("label/findings", "heads.findings")):
+        with pytest.raises(ValueError, match=message):
+            o.init(jax.random.key(0), shapes | {"batch": {k: v for k, v in batch(**labels).items() if k != missing}}, {})
     value, _ = o.loss(params, {}, {"x": encoded}, batch(**labels), keys(), {}, {})
     p = jax.tree.map(np.asarray, params)
     for i in range(B):
