@@ -5,6 +5,7 @@ import hashlib
 import importlib.util
 import inspect
 import json
+import math
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +16,7 @@ from typing import Any
 import ml_collections
 from ml_collections import ConfigDict
 
-from mmrep.core.names import nearest
+from mmrep.core.names import located, nearest
 
 
 def load(spec: str, overrides: Iterable[str] = ()) -> ConfigDict:
@@ -221,15 +222,13 @@ def _takes(fn: Callable) -> set[str]:
 def build(table: dict[str, Callable], spec: Any, where: str, **context: Any) -> Any:
     """Call `table[spec.name]` with the other keys of the spec, and with those of `context` that it takes.
 
-    Raises ValueError naming the config path and the nearest valid name for an unknown name or kwarg.
+    Raises ValueError naming the config path, and for an unknown name or kwarg the nearest valid one.
     """
     kwargs = check(table, spec, where, context)
     name = kwargs.pop("name")
     takes = _takes(table[name])
-    try:
+    with located(where):
         return table[name](**({k: v for k, v in context.items() if k in takes} | kwargs))
-    except TypeError as error:
-        raise ValueError(f"{where}: {error}") from None
 
 
 def plain(value: Any) -> Any:
@@ -239,6 +238,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items()}
     return tuple(plain(v) for v in value) if isinstance(value, (list, tuple)) else value
+
+
+def number(value: Any, where: str) -> float:
+    """A finite number. Raises ValueError naming `where` for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{where}: {value!r} is no number")
+    return float(value)
 
 
 def steps(duration: str | int, where: str, *, batch: int, examples: int, total: int | None = None) -> int:
@@ -253,9 +259,10 @@ def steps(duration: str | int, where: str, *, batch: int, examples: int, total: 
     if total is not None:
         units["%"] = total / 100
     key = unit.rstrip("s") if unit != "%" else unit
-    if key not in units or number < 0 or len(words) > 2:
+    if key not in units or not 0 <= number < math.inf or len(words) > 2:
         raise ValueError(f"{where}: {duration!r} is no duration; {nearest(unit, ['steps', 'epochs', 'examples', '%'])}")
-    return int(round(number * units[key]))
+    # what is not 0 is at least one step: "0.1%" of a short run must not switch a thing off
+    return max(int(round(number * units[key])), 1 if number else 0)
 
 
 def to_json(config: ConfigDict) -> str:

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from mmrep import config as cfg
-from mmrep.core.names import nearest
+from mmrep.core.names import located, nearest
 from mmrep.core.step import input_name, read
-from mmrep.core.types import Array, Encoded, Net, Params, Term, View
+from mmrep.core.types import Array, Encoded, Net, Objective, Params, Term, View
 from mmrep.encoders import ENCODERS
 from mmrep.encoders.inputs import to_float
 from mmrep.encoders.layers import Dense
@@ -18,7 +18,7 @@ from mmrep.fusion import NETS
 from mmrep.objectives import OBJECTIVES
 
 HEADS = ("linear", "mlp", "none")
-TERM_KEYS = ("weight", "stream", "from", "until")
+TERM_KEYS = ("weight", "stream", "from", "until", "ramp")
 
 
 class Tower(nn.Module):
@@ -77,11 +77,13 @@ def make_terms(config: Any, vocab: int) -> dict[str, Term]:
         if stream not in config.data:
             raise ValueError(f"{where}.stream: unknown stream {stream!r}; {nearest(stream, config.data)}")
         kwargs = {k: v for k, v in spec.items() if k not in TERM_KEYS}
-        terms[name] = Term(cfg.build(OBJECTIVES, kwargs, where, vocab=vocab), stream)
+        terms[name] = Term(cfg.build(OBJECTIVES, kwargs, where, vocab=vocab, dtype=jnp.dtype(config.dtype)), stream)
     for name, term in terms.items():
         where, after = f"config.objectives.{name}", term.objective.after
         if after is not None and (after not in terms or terms[after].stream != term.stream):
             raise ValueError(f"{where}.after: {after!r} is no term of the same stream; {nearest(after, terms)}")
+        if after is not None:
+            _check_after(where, term.objective, after, terms[after].objective)
         for view in term.objective.views.values():
             if view.modality not in config.encoders:
                 raise ValueError(f"{where}: needs an encoder for {view.modality!r}; "
@@ -92,9 +94,19 @@ def make_terms(config: Any, vocab: int) -> dict[str, Term]:
     return terms
 
 
+def _check_after(where: str, objective: Objective, after: str, first: Objective) -> None:
+    """Raise ValueError where the term `after` does not give the embeddings of the same views a and b."""
+    for view in ("a", "b"):
+        if first.after is not None or "embedding" not in first.needs.get(view, ()):
+            raise ValueError(f"{where}.after: {after!r} gives no embeddings of two views; name a contrastive or sigmoid term")
+        if first.views[view] != objective.views[view]:
+            raise ValueError(f"{where}.{view}: is not {view} of {after!r}, whose similarities it draws from: "
+                             f"{objective.views[view].modality!r}, there {first.views[view].modality!r}")
+
+
 def make_nets(config: Any) -> dict[str, Net]:
     """The shared modules of `config.nets`."""
-    return {n: cfg.build(NETS, spec, f"config.nets.{n}") for n, spec in config.nets.items()}
+    return {n: cfg.build(NETS, spec, f"config.nets.{n}", dtype=jnp.dtype(config.dtype)) for n, spec in config.nets.items()}
 
 
 def make_init(towers: dict[str, Tower], encode: Callable, nets: dict[str, Net], terms: dict[str, Term]) -> Callable:
@@ -108,32 +120,41 @@ def make_init(towers: dict[str, Tower], encode: Callable, nets: dict[str, Net], 
             return out
 
         sample = {}  # modality -> one example of its input
-        for term in terms.values():
+        for name, term in terms.items():
             for view in term.objective.views.values():
-                sample.setdefault(view.modality, read(batches[term.stream], view._replace(row=None))[:1])
+                with located(f"config.objectives.{name}"):
+                    sample.setdefault(view.modality, read(batches[term.stream], view._replace(row=None))[:1])
         for stream in batches.values():
             for m in towers:
                 if m not in sample and m in stream:
-                    sample[m] = stream[m][:1]
-        encoders = {m: t.init(key("encoders", m), to_float(sample[m]))["params"]
-                    for m, t in towers.items() if m in sample}
-        keys = jax.random.split(rng, 1)
+                    sample[m] = read(stream, View(m))[:1]
+        encoders, by_modality, keys = {}, {}, jax.random.split(rng, 1)
+        for m, tower in towers.items():
+            if m not in sample:
+                raise ValueError(f"config.encoders.{m}: no stream of config.data gives {m!r}; leave the encoder out, or add "
+                                 f"{m!r} to a source")
+            with located(f"config.encoders.{m}"):
+                encoders[m] = tower.init(key("encoders", m), to_float(sample[m]))["params"]
+                by_modality[m] = jax.eval_shape(lambda p, x, m=m: encode(p, View(m), x), encoders, sample[m])
 
         def shape(view: View, batch: dict) -> Encoded:
-            x = batch[input_name(view)]
-            return jax.eval_shape(lambda p, x: encode(p, view, read(batch | {input_name(view): x},
-                                                                    view._replace(row=None))[:1], keys), encoders, x)
+            def one(p: Params, x: Array) -> Encoded:
+                return encode(p, view, read(batch | {input_name(view): x}, view._replace(row=None))[:1], keys)
 
-        by_modality = {m: jax.eval_shape(lambda p, x, m=m: encode(p, View(m), x), encoders, x)
-                       for m, x in sample.items()}
+            return jax.eval_shape(one, encoders, batch[input_name(view)])
+
         objectives, aux = {}, {}
         for name, term in terms.items():
-            o, batch = term.objective, batches[term.stream]
-            shapes = {v: shape(view, batch) for v, view in o.views.items()} | {"batch": batch, "nets": nets}
-            params, state = o.init(key("objectives", name), shapes, hp["terms"][name])
+            with located(f"config.objectives.{name}"):
+                o, batch = term.objective, batches[term.stream]
+                shapes = {v: shape(view, batch) for v, view in o.views.items()} | {"batch": batch, "nets": nets}
+                params, state = o.init(key("objectives", name), shapes, hp["terms"][name])
             objectives |= {name: params} if params else {}
             aux |= {name: state} if state else {}
-        shared = {n: net.init(key("nets", n), by_modality) for n, net in nets.items()}
+        shared = {}
+        for n, net in nets.items():
+            with located(f"config.nets.{n}"):
+                shared[n] = net.init(key("nets", n), by_modality)
         return {"encoders": encoders, "objectives": objectives, "nets": shared}, aux
 
     return init

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from mmrep import config as cfg
+from mmrep.checks import check_batches, check_keys, check_names, check_views
 from mmrep.core import optim, sharding, step, tree
-from mmrep.core.names import nearest
 from mmrep.core.types import TrainState
 from mmrep.data import pipeline, streams
+from mmrep.hyper import hyperparameters, program_key
 from mmrep.model import make_encode, make_init, make_nets, make_terms, towers
 
 
@@ -41,6 +41,7 @@ class Run(NamedTuple):
 
 def assemble(config: Any, workdir: Path | None = None, devices: list | None = None) -> Run:
     """Resolve every name, duration and rule. Raises ValueError naming the config path of the first thing wrong."""
+    check_keys(config)
     streams.check_streams(config.data)
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor, devices)
     check_batches(config, mesh)
@@ -52,6 +53,7 @@ def assemble(config: Any, workdir: Path | None = None, devices: list | None = No
     encode = make_encode(built, config.inputs.mean, config.inputs.std)
     terms, nets = make_terms(config, tokenizer.vocab_size), make_nets(config)
     total, hp = hyperparameters(config, terms, {n: len(s) for n, s in sources.items()})
+    check_views(terms, built, specs)
     tx = optim.transform(config.optim.name, **cfg.plain(config.optim.kwargs))
     rules = {str(i): dict(r) for i, r in enumerate(cfg.plain(config.rules))}
 
@@ -72,6 +74,7 @@ def assemble(config: Any, workdir: Path | None = None, devices: list | None = No
     shapes = jax.eval_shape(init, 0, hp)
     placed = sharding.state_shardings(mesh, shapes, optim.wanted_specs(rules, planned), config.mesh.min_shard)
     loss = step.make_loss(encode, nets, terms, config.micro)
+    jax.eval_shape(loss, shapes.params, shapes.ema, shapes.aux, example, shapes.rng, shapes.step, hp)  # names what fails
     train_step = step.make_step(loss, tx, optim.SCHEDULES[config.optim.schedule], planned, frozen, ema_names,
                                 config.optim.clip > 0)
     return Run(config, mesh, tokenizer, sources, specs, encode, terms, total, hp, shapes, placed, init, loss, train_step,
@@ -89,80 +92,6 @@ def train_transform(config: Any, stream: str, tokenizer: Any, train: bool = True
     """The transform of a stream's examples."""
     return streams.stream_transform(config.data[stream], tokenizer, config.tokenizer.length, train,
                                     f"config.data.{stream}")
-
-
-def check_batches(config: Any, mesh: Any) -> None:
-    """Raise ValueError where a batch does not divide over mesh x micro-batches or hosts."""
-    shards = sharding.row_shards(mesh)
-    for name, stream in config.data.items():
-        if config.micro < 1 or stream.batch % (shards * config.micro):
-            good = max(shards * config.micro, 1)
-            raise ValueError(f"config.data.{name}.batch: {stream.batch} does not divide over {shards} row shards "
-                             f"(config.mesh data x fsdp) x {config.micro} micro-batches (config.micro); "
-                             f"use a multiple of {good}, e.g. {max(1, round(stream.batch / good)) * good}")
-        if stream.batch % jax.process_count():
-            raise ValueError(f"config.data.{name}.batch: {stream.batch} does not divide over {jax.process_count()} hosts")
-
-
-def check_names(config: Any) -> None:
-    """Raise ValueError for a schedule, dtype or EMA entry that does not exist."""
-    if config.optim.schedule not in optim.SCHEDULES:
-        raise ValueError(f"config.optim.schedule: unknown {config.optim.schedule!r}; "
-                         f"{nearest(config.optim.schedule, optim.SCHEDULES)}")
-    if config.dtype not in ("float32", "bfloat16"):
-        raise ValueError(f"config.dtype: {config.dtype!r}; {nearest(config.dtype, ('float32', 'bfloat16'))}")
-    for name, ema in config.ema.items():
-        for key in ema:
-            if key not in ("decay", "final"):
-                raise ValueError(f"config.ema.{name}.{key}: unknown key; {nearest(key, ('decay', 'final'))}")
-
-
-def hyperparameters(config: Any, terms: dict, examples: dict[str, int]) -> tuple[int, dict]:
-    """Total steps, and the traced scalars as a nested dict of numpy scalars. Durations are in steps of stream `main`."""
-    main = "main" if "main" in config.data else sorted(config.data)[0]
-    size = dict(batch=config.data[main].batch, examples=examples[main])
-    total = cfg.steps(config.total, "config.total", **size)
-    if total < 1:
-        raise ValueError(f"config.total: {config.total!r} is {total} steps; give at least one")
-
-    def duration(value: Any, where: str) -> np.float32:
-        return np.float32(cfg.steps(value, where, **size, total=total))
-
-    o = config.optim
-    hp: dict = {"optim": {"lr": o.lr, "wd": o.wd, "end": o.end, "clip": o.clip, "total": total,
-                          "warmup": duration(o.warmup, "config.optim.warmup"),
-                          "cooldown": duration(o.cooldown, "config.optim.cooldown")}, "rules": {}, "terms": {}, "ema": {}}
-    for i, rule in enumerate(cfg.plain(config.rules)):
-        traced = {k: rule[k] for k in ("lr", "wd", "layer_decay") if k in rule}
-        traced |= {k: duration(rule[k], f"config.rules[{i}].{k}") for k in optim.WINDOW if k in rule}
-        hp["rules"][str(i)] = traced
-    for name, spec in cfg.plain(config.objectives).items():
-        where = f"config.objectives.{name}"
-        traced = dict(terms[name].objective.hp) | {"weight": spec.get("weight", 1.0)}
-        hp["terms"][name] = traced | {k: duration(spec[k], f"{where}.{k}") for k in optim.WINDOW if k in spec}
-    for name, ema in cfg.plain(config.ema).items():
-        hp["ema"][name] = {"decay": ema.get("decay", 0.999), "final": ema.get("final", ema.get("decay", 0.999))}
-    return total, jax.tree.map(np.float32, hp)
-
-
-def program_key(config: Any, hp: dict, vocab: int, specs: dict) -> str:
-    """Names the compiled program: the config without what is traced (hyper-parameters, seed, durations, data)."""
-    c = cfg.plain(config)
-    for key in ("seed", "total", "evals", "eval", "save", "log", "init", "stages", "loader"):
-        c.pop(key, None)
-    for key in ("lr", "wd", "warmup", "end", "cooldown"):
-        c["optim"].pop(key)
-    c["optim"]["clip"] = c["optim"]["clip"] > 0
-    for i, rule in enumerate(c["rules"]):
-        for key in hp["rules"][str(i)]:
-            rule[key] = key
-    for name, spec in c["objectives"].items():
-        for key in hp["terms"][name]:
-            spec.pop(key, None)
-    c["ema"] = sorted(c["ema"])
-    c["data"] = {n: (s["batch"], sorted((k, str(v)) for k, v in specs[n].items())) for n, s in c["data"].items()}
-    c["tokenizer"] = vocab, config.tokenizer.length
-    return cfg.digest(c)
 
 
 def batch_like(spec: dict, batch: int) -> dict[str, Any]:
@@ -187,7 +116,7 @@ def describe(config: Any) -> dict[str, Any]:
     try:
         git = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=root, capture_output=True,
                              text=True, timeout=10).stdout.strip()
-    except OSError:
+    except (OSError, subprocess.TimeoutExpired):
         git = ""
     packages = ("mmrep", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "tensorflow-datasets")
     versions = {}

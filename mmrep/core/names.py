@@ -1,7 +1,8 @@
-"""Hints that name the nearest valid name."""
+"""Errors that name the config path and the nearest valid name."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -9,3 +10,21 @@ def nearest(name: str, known: Iterable[str]) -> str:
     known = sorted(str(k) for k in known)
     close = difflib.get_close_matches(str(name), known, 1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else "valid: " + (", ".join(known) or "none")
+
+
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Turn any error of the body into a ValueError that begins with the config path `where` (if it names none yet).
+
+    For tracing and building only: what fails there fails because of what the config asks for.
+    """
+    try:
+        yield
+    except OSError:
+        raise  # names its file
+    except Exception as error:
+        text = " ".join(str(error).split())
+        if isinstance(error, ValueError) and text.startswith(("config.", "config ")):
+            raise
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise ValueError(f"{where}: {kind}{text}") from error

@@ -5,6 +5,7 @@
 Of the rules that match a leaf, the first that sets an attribute decides it. `from` and `until` (steps) bound a rule.
 """
 
+import inspect
 import re
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 
 from mmrep.core import tree
 from mmrep.core.names import nearest
+from mmrep.core.sharding import AXES
 
 ATTRIBUTES = ("freeze", "lr", "wd", "layer_decay", "shard")
 WINDOW = ("from", "until")
@@ -22,19 +24,34 @@ Plan = dict[str, dict[str, str]]
 
 def plan(rules: dict[str, dict], leaves: list[str], where: str = "config.rules") -> Plan:
     """{leaf path: {attribute: name of the rule that decides it}}. Raises ValueError for a rule that matches nothing
-    or has an unknown key."""
+    or has an unknown key or value."""
     out: Plan = {leaf: {} for leaf in leaves}
     for name, rule in rules.items():
-        for key in rule:
-            if key not in (*ATTRIBUTES, *WINDOW, "match"):
-                raise ValueError(f"{where}.{name}.{key}: unknown key; {nearest(key, (*ATTRIBUTES, *WINDOW))}")
-        if "match" not in rule:
-            raise ValueError(f"{where}.{name}: needs `match`, a regular expression over leaf paths")
+        _check_rule(rule, f"{where}.{name}")
         for leaf in tree.match(rule["match"], leaves, f"{where}.{name}.match"):
             for key in ATTRIBUTES:
                 if key in rule:
                     out[leaf].setdefault(key, name)
+    for by in out.values():  # `freeze: False` keeps later rules from freezing, and does nothing itself
+        if "freeze" in by and not rules[by["freeze"]]["freeze"]:
+            del by["freeze"]
     return out
+
+
+def _check_rule(rule: dict, where: str) -> None:
+    for key in rule:
+        if key not in (*ATTRIBUTES, *WINDOW, "match"):
+            raise ValueError(f"{where}.{key}: unknown key; {nearest(key, (*ATTRIBUTES, *WINDOW))}")
+    if not isinstance(rule.get("match"), str):
+        raise ValueError(f"{where}: needs `match`, a regular expression over leaf paths")
+    if not isinstance(rule.get("freeze", False), bool):
+        raise ValueError(f"{where}.freeze: {rule['freeze']!r} is no bool")
+    shard = rule.get("shard", ())
+    if not isinstance(shard, (tuple, list)):
+        raise ValueError(f"{where}.shard: {shard!r} is no tuple of mesh axes, such as (None, 'tensor')")
+    for axis in shard:
+        if axis is not None and axis not in AXES:
+            raise ValueError(f"{where}.shard: no mesh axis {axis!r}; {nearest(axis, AXES)}")
 
 
 def frozen(rules: dict[str, dict], planned: Plan) -> set[str]:
@@ -60,10 +77,11 @@ def transform(name: str, **kwargs: Any) -> Any:
     if not callable(make):
         raise ValueError(f"config.optim.name: optax has no {name!r}; "
                          + nearest(name, ("adamw", "adam", "lion", "adafactor", "muon", "sgd", "lamb", "radam")))
+    if "weight_decay" in kwargs:
+        raise ValueError("config.optim.kwargs.weight_decay: decay is applied by config.optim.wd, once")
     try:
-        kwargs = dict(kwargs)
-        if name in ("lion", "lamb", "nadamw", "adan"):
-            kwargs.setdefault("weight_decay", 0.0)
+        if "weight_decay" in inspect.signature(make).parameters:
+            kwargs = kwargs | {"weight_decay": 0.0}
         return make(learning_rate=1.0, **kwargs)
     except TypeError as error:
         raise ValueError(f"config.optim: optax.{name} refuses {sorted(kwargs)}: {error}") from None
@@ -110,6 +128,12 @@ def active(step: jax.Array, window: dict) -> jax.Array:
     return (step >= window.get("from", 0)) & (step < window.get("until", jnp.inf))
 
 
+def term_weight(step: jax.Array, hp: dict) -> jax.Array:
+    """f32[]: hp["weight"] inside the term's window, 0 outside; it grows linearly over the window's first `ramp` steps."""
+    grown = jnp.clip((step - hp.get("from", 0) + 1) / jnp.maximum(hp["ramp"], 1), 0.0, 1.0) if "ramp" in hp else 1.0
+    return jnp.where(active(step, hp), hp["weight"] * grown, 0.0)
+
+
 # ---- update --------------------------------------------------------------------------------------------------------
 
 def _layer(path: str, depth: int) -> int:
@@ -136,7 +160,7 @@ def multipliers(path: str, leaf: jax.Array, by: dict[str, str], hp_rules: dict, 
         if "/blocks/" in path:  # scanned layers are stacked on the leading axis
             away = (leaf.shape[0] - jnp.arange(leaf.shape[0])).reshape(-1, *[1] * (leaf.ndim - 1))
         lr = lr * jnp.where(active(step, rule), rule["layer_decay"] ** away, 1.0)
-    if "freeze" in by and hp_rules[by["freeze"]]:
+    if "freeze" in by:  # within its window; leaves frozen for the whole run do not come here
         lr = jnp.where(active(step, hp_rules[by["freeze"]]), 0.0, lr)
     return lr, wd
 

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmrep.core import optim, tree
+from mmrep.core.names import located, nearest
 from mmrep.core.sharding import ROWS, constrain, merge_rows, split_rows
-from mmrep.core.types import Array, Batch, Encoded, Net, Params, Term, TrainState, View
+from mmrep.core.types import Array, Batch, Encoded, Net, Objective, Params, Term, TrainState, View
 
 RANKS = {"image": 4, "volume": 5, "signal": 3, "text": 2, "tabular": 2, "category": 2, "features": 2}
 
@@ -36,9 +37,19 @@ def input_name(view: View) -> str:
 
 
 def read(batch: Batch, view: View) -> Array:
-    """The raw input of a view: the crop's key, the wanted sample of [B, S, ...]."""
-    x = (batch["rows"][view.row] if view.row else batch)[input_name(view)]
-    return x[:, view.sample] if x.ndim == RANKS.get(view.modality, x.ndim) + 1 else x
+    """The raw input of a view: the crop's key, the wanted sample of [B, S, ...].
+
+    Raises ValueError where the batch has no such field or sample.
+    """
+    name, fields = input_name(view), batch["rows"][view.row] if view.row else batch
+    if name not in fields:
+        raise ValueError(f"the data have no {name!r}; {nearest(name, set(fields) - {'index', 'present', 'valid', 'rows'})}")
+    x = fields[name]
+    several = x.ndim == RANKS.get(view.modality, x.ndim) + 1
+    if view.sample >= (x.shape[1] if several else 1):
+        raise ValueError(f"reads sample {view.sample} of {name!r}, of which an example has {x.shape[1] if several else 1}; "
+                         "give several, e.g. by the transform `views`, or name another view")
+    return x[:, view.sample] if several else x
 
 
 def _encoder(encode: Callable, params: Params, ema: dict, batch: Batch, rng: Array | None) -> Callable[[View], Encoded]:
@@ -82,8 +93,33 @@ def _rows(batch: Batch, terms: dict[str, Term], chosen: dict[str, Array]) -> Bat
     return batch | {"rows": rows}
 
 
+def _own_rows(name: str, objective: Objective) -> Objective:
+    """The objective with its row names made its own: two terms of a kind must not read each other's rows."""
+    mine = {view.row: f"{name}/{view.row}" for view in objective.views.values() if view.row}
+    if not mine:
+        return objective
+
+    def loss(params: dict, state: dict, encodings: dict, batch: Batch, *rest: Any) -> tuple[Array, dict]:
+        rows = {short: batch["rows"][own] for short, own in mine.items()}
+        return objective.loss(params, state, encodings, batch | {"rows": rows}, *rest)
+
+    def select(*args: Any) -> dict[str, Array]:
+        return {f"{name}/{short}": rows for short, rows in objective.select(*args).items()}
+
+    views = {k: view._replace(row=mine.get(view.row)) for k, view in objective.views.items()}
+    return objective._replace(views=views, loss=loss, select=select)
+
+
+def _when(on: Array | None, fn: Callable, *args: Any) -> Any:
+    """fn(*args) where the term is on, else zeros with zero gradient, whatever fn would give; on=None is always."""
+    if on is None:
+        return fn(*args)
+    nothing = lambda *a: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(fn, *a))  # noqa: E731
+    return jax.lax.cond(on, fn, nothing, *args)
+
+
 def _pass(terms: dict[str, Term], batch: Batch, params: Params, ema: dict, aux: dict, rng: Array, hp: dict,
-          encode: Callable, nets: dict[str, Callable], micro: int) -> tuple[dict, Callable]:
+          encode: Callable, nets: dict[str, Callable], micro: int, on: dict[str, Array]) -> tuple[dict, Callable]:
     """One scanned forward pass: {term: {"loss", metric...}} of the separable terms, and the needs of any term."""
     wanted = _wanted(terms)
     keys = example_keys(rng, batch["index"])
@@ -91,7 +127,8 @@ def _pass(terms: dict[str, Term], batch: Batch, params: Params, ema: dict, aux: 
     for name, term in terms.items():
         if not term.objective.coupled:
             weigh = term.objective.weight or (lambda b, _, t=term: presence(b, t.objective.views.values()))
-            weights[name] = weigh(batch, keys).astype(jnp.float32)
+            with located(f"config.objectives.{name}"):
+                weights[name] = weigh(batch, keys).astype(jnp.float32)
     totals = {n: jnp.maximum(w.sum(), jnp.finfo(jnp.float32).tiny) for n, w in weights.items()}
 
     def body(both: tuple[Batch, dict]) -> tuple[dict, list]:
@@ -100,9 +137,11 @@ def _pass(terms: dict[str, Term], batch: Batch, params: Params, ema: dict, aux: 
         keys, sums = example_keys(rng, part["index"]), {}
         for name, weight in weights.items():
             objective = terms[name].objective
-            value, metrics = objective.loss(params["objectives"].get(name, {}), aux.get(name, {}),
-                                            {v: encoded(view) for v, view in objective.views.items()},
-                                            part, keys, hp["terms"][name], nets)
+            with located(f"config.objectives.{name}"):
+                value, metrics = _when(
+                    on.get(name), lambda *a, loss=objective.loss: loss(*a, nets), params["objectives"].get(name, {}),
+                    aux.get(name, {}), {v: encoded(view) for v, view in objective.views.items()}, part, keys,
+                    hp["terms"][name])
             share = weight / totals[name]
             # where: a row of weight 0 may hold anything, NaN included
             sums[name] = {m: jnp.where(weight > 0, x, 0.0).astype(jnp.float32) @ share
@@ -131,39 +170,45 @@ def make_loss(encode: Callable, nets: dict[str, Net], terms: dict[str, Term], mi
     depend on it. A coupled loss is exact, because only its inputs are computed in parts (cached encode; Gao 2021).
     """
 
+    terms = {n: t._replace(objective=_own_rows(n, t.objective)) for n, t in terms.items()}
+
     def loss(params: Params, ema: dict, aux: dict, streams: dict[str, Batch], rng: Array, step: Array, hp: dict
              ) -> tuple[Array, tuple[dict, dict]]:
+        on = {n: optim.active(step, h) for n, h in hp["terms"].items() if any(k in h for k in optim.WINDOW)}
         bound = {n: (lambda *a, net=net, n=n, **k: net.apply(params["nets"][n], *a, **k)) for n, net in nets.items()}
         results, new_aux = {}, dict(aux)
         for stream, batch in streams.items():
             mine = {n: t for n, t in terms.items() if t.stream == stream}
             first = {n: t for n, t in mine.items() if t.objective.after is None}
             second = {n: t for n, t in mine.items() if n not in first}
-            rest = (params, ema, aux, rng, hp, encode, bound, micro)
+            rest = (params, ema, aux, rng, hp, encode, bound, micro, on)
             sums, needed = _pass(first, batch, *rest)
             keys = example_keys(rng, batch["index"])
             for name, term in first.items():
                 if term.objective.coupled:
-                    value, metrics = term.objective.loss(
-                        params["objectives"].get(name, {}), aux.get(name, {}), needed(name), batch, keys,
-                        hp["terms"][name], bound)
+                    with located(f"config.objectives.{name}"):
+                        value, metrics = _when(
+                            on.get(name), lambda *a, loss=term.objective.loss: loss(*a, bound),
+                            params["objectives"].get(name, {}), aux.get(name, {}), needed(name), batch, keys,
+                            hp["terms"][name])
                     sums[name] = {"loss": value} | metrics
             if second:
                 chosen = {}
                 for name, term in second.items():
                     o = term.objective
-                    chosen |= jax.lax.stop_gradient(o.select(
-                        params["objectives"].get(o.after, {}), needed(o.after), batch, keys, hp["terms"][name]))
+                    with located(f"config.objectives.{name}"):
+                        chosen |= jax.lax.stop_gradient(o.select(
+                            params["objectives"].get(o.after, {}), needed(o.after), batch, keys, hp["terms"][name]))
                 sums |= _pass(second, _rows(batch, second, chosen), *rest)[0]
             for name, term in first.items():
                 if term.objective.update:
-                    new_aux[name] = jax.lax.stop_gradient(
-                        term.objective.update(aux[name], needed(name), batch, hp["terms"][name]))
+                    with located(f"config.objectives.{name}"):
+                        new_aux[name] = jax.lax.stop_gradient(
+                            term.objective.update(aux[name], needed(name), batch, hp["terms"][name]))
             results |= sums
         total, metrics = 0.0, {}
         for name in terms:
-            term_hp = hp["terms"][name]
-            weight = jnp.where(optim.active(step, term_hp), term_hp["weight"], 0.0)
+            weight = optim.term_weight(step, hp["terms"][name])
             total = total + weight * results[name]["loss"]
             metrics |= {f"{name}/{m}": x for m, x in results[name].items()}
         return total, ({"loss": total} | metrics, new_aux)

@@ -19,7 +19,7 @@ class View(NamedTuple):
     mask: share of patch tokens dropped at random (MAE, FLIP), in [0, 1); None keeps all.
     causal: text attends to the left only.
     net: "student" (trained params) or the name of an entry of `TrainState.ema` (no gradient).
-    row: None (each example's own) or a name that the objective's `select` gave: other rows of the batch.
+    row: None (each example's own) or a name that the objective's own `select` gave: other rows of the batch.
     """
 
     modality: str
@@ -97,7 +97,7 @@ class Term(NamedTuple):
     """An objective in its place: the stream that feeds it."""
 
     objective: Objective
-    stream: str = "default"
+    stream: str = "main"
 
 
 class TrainState(NamedTuple):

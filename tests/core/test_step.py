@@ -10,7 +10,7 @@ EVERYTHING = {
     "clip": {"name": "contrastive"},
     "match": {"name": "matching", "after": "clip"},
     "caption": {"name": "caption", "weight": 0.5},
-    "mae": {"name": "masked", "patch": (8, 8), "width": 16, "depth": 1, "heads": 2},
+    "mae": {"name": "masked", "width": 16, "depth": 1, "heads": 2},
 }
 NETS = {"fusion": {"name": "cross_attention", "width": 16, "depth": 1, "heads": 2}}
 

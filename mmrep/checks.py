@@ -1,0 +1,85 @@
+"""What of a config can be refused before anything is traced or compiled: each check raises a ValueError with its path."""
+
+from typing import Any
+
+import jax
+
+from mmrep import config as cfg
+from mmrep.core import optim, sharding
+from mmrep.core.names import located, nearest
+from mmrep.core.step import input_name
+from mmrep.data import pipeline
+
+# what a config must hold; the values are in configs/base.py
+NEEDED = """seed total micro mesh.data mesh.fsdp mesh.tensor mesh.min_shard dtype encoders head.kind head.dim inputs.mean
+inputs.std nets objectives data tokenizer.name tokenizer.length loader.threads loader.prefetch optim.name optim.kwargs optim.lr
+optim.wd optim.warmup optim.schedule optim.end optim.cooldown optim.clip ema rules init.path init.only init.rename evals
+eval.every eval.batch eval.limit eval.controls save.every save.metric save.mode save.keep log.every log.tensorboard
+stages""".split()
+
+
+def check_keys(config: Any) -> None:
+    """Raise ValueError for a key that every config has and this one lacks."""
+    for path in NEEDED:
+        node = config
+        for part in path.split("."):
+            if not hasattr(node, "keys") or part not in node:
+                raise ValueError(f"config.{path}: is missing; start the config from base.get_config()")
+            node = node[part]
+
+
+def check_views(terms: dict, towers: dict, specs: dict) -> None:
+    """Raise ValueError for a term that reads what its stream has not, or an encoder that nothing in the data is for."""
+    for name, term in terms.items():
+        fields = {k for k, (shape, _) in specs[term.stream].items() if shape is not None}
+        for view in term.objective.views.values():
+            if input_name(view) not in fields:
+                raise ValueError(f"config.objectives.{name}: reads {input_name(view)!r}, which config.data.{term.stream} does "
+                                 f"not give; {nearest(input_name(view), fields)}")
+    given = {k.partition("/")[0] for spec in specs.values() for k in spec}
+    for modality in towers:
+        if modality not in given:
+            raise ValueError(f"config.encoders.{modality}: no stream of config.data gives {modality!r}; leave the encoder "
+                             "out, or add it to a source")
+
+
+def check_sizes(config: Any, sources: dict) -> None:
+    """Raise ValueError for a training batch larger than its source, or than a mixture's parts."""
+    for name, stream in config.data.items():
+        with located(f"config.data.{name}.batch"):
+            pipeline.source_plan(sources[name], stream.batch, config.seed)
+
+
+def check_batches(config: Any, mesh: Any) -> None:
+    """Raise ValueError where a batch does not divide over mesh x micro-batches, or the mesh's rows over the hosts."""
+    shards, hosts = sharding.row_shards(mesh), jax.process_count()
+    if shards % hosts:
+        raise ValueError(f"config.mesh: the rows are split {shards} ways (data x fsdp), which {hosts} hosts do not divide: two "
+                         "hosts would give different rows for one place; use less of config.mesh.tensor")
+    for name, stream in config.data.items():
+        if type(stream.batch) is not int or stream.batch < 1:
+            raise ValueError(f"config.data.{name}.batch: {stream.batch!r} is no number of examples")
+        if config.micro < 1 or stream.batch % (shards * config.micro):
+            good = max(shards * config.micro, 1)
+            raise ValueError(f"config.data.{name}.batch: {stream.batch} does not divide over {shards} row shards "
+                             f"(config.mesh data x fsdp) x {config.micro} micro-batches (config.micro); "
+                             f"use a multiple of {good}, e.g. {max(1, round(stream.batch / good)) * good}")
+
+
+def check_names(config: Any) -> None:
+    """Raise ValueError for a seed, schedule, dtype or EMA entry that cannot be."""
+    if not 0 <= config.seed < 2**31:
+        raise ValueError(f"config.seed: {config.seed} is not in 0 .. 2**31 - 1")
+    if config.optim.schedule not in optim.SCHEDULES:
+        raise ValueError(f"config.optim.schedule: unknown {config.optim.schedule!r}; "
+                         f"{nearest(config.optim.schedule, optim.SCHEDULES)}")
+    if config.dtype not in ("float32", "bfloat16"):
+        raise ValueError(f"config.dtype: {config.dtype!r}; {nearest(config.dtype, ('float32', 'bfloat16'))}")
+    for name, ema in cfg.plain(config.ema).items():
+        if not isinstance(ema, dict):
+            raise ValueError(f"config.ema.{name}: {ema!r} is no dict, such as {{'decay': 0.999}}")
+        for key in ema:
+            if key not in ("decay", "final"):
+                raise ValueError(f"config.ema.{name}.{key}: unknown key; {nearest(key, ('decay', 'final'))}")
+            if not 0 <= cfg.number(ema[key], f"config.ema.{name}.{key}") <= 1:
+                raise ValueError(f"config.ema.{name}.{key}: {ema[key]} is not in [0, 1]")
