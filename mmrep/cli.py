@@ -100,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
         return _dispatch(args, overrides, say, said)
     except BrokenPipeError:
         return 1
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, MemoryError) as error:
         if os.environ.get("MMREP_TRACEBACK"):
             raise
         line = " ".join(str(error).split()) or type(error).__name__
@@ -108,12 +108,13 @@ def main(argv: list[str] | None = None) -> int:
             line = f"the disk is full ({error.filename or 'while writing the run folder'}); free some space and run " \
                    "the same command again: it goes on from the last whole checkpoint"
         say(f"mmrep: error: {line}")
-        return 1 if isinstance(error, FloatingPointError) else 2
+        return 1 if isinstance(error, (FloatingPointError, MemoryError)) else 2
 
 
 def _dispatch(args: argparse.Namespace, overrides: list[str], say, said: str) -> int:
-    import json
-
+    if overrides and args.command in ("evaluate", "embed"):
+        raise ValueError(f"{overrides[0].partition('=')[0]}: {args.command} takes the config of the run; override its data "
+                         "source with --data KEY=VALUE")
     data = dict(pair.partition("=")[::2] for pair in getattr(args, "data", []) or [])
     if args.command in ("evaluate", "embed"):
         from mmrep import evaluate
@@ -123,7 +124,9 @@ def _dispatch(args: argparse.Namespace, overrides: list[str], say, said: str) ->
             return 0
         results = evaluate.evaluate(args.workdir, data, args.split, print)
         if args.json:
-            Path(args.json).write_text(json.dumps(results, indent=1))
+            from mmrep.run import write_json
+
+            write_json(Path(args.json), results)
         return 0
 
     from mmrep import config as cfg
@@ -131,7 +134,8 @@ def _dispatch(args: argparse.Namespace, overrides: list[str], say, said: str) ->
     config = cfg.load(args.config, overrides)
     if args.command == "train":
         from mmrep import hosts
-        from mmrep.train import Stopped, train
+        from mmrep.stop import Stopped
+        from mmrep.train import train
 
         hosts.start(args.coordinator, args.hosts, args.host)
         say(said)
@@ -149,7 +153,9 @@ def _dispatch(args: argparse.Namespace, overrides: list[str], say, said: str) ->
 
         say(f"wrote {show(config, Path(args.out))}")
         return 0
-    from mmrep.core.profiling import bench_step
+    import json
+
+    from mmrep.bench import bench_step
 
     print(json.dumps(bench_step(config, args.steps)))
     return 0

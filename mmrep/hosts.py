@@ -1,12 +1,23 @@
-"""Several hosts: start `jax.distributed` where the environment or the flags say so."""
+"""Several hosts: start `jax.distributed` where the environment or the flags say so, and keep them together."""
 
 import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def detected(env: Mapping[str, str]) -> bool:
+    """Whether the environment is that of one of several tasks: of a SLURM step (srun) or of a TPU pod.
+
+    SLURM_NTASKS alone says nothing: it is set in every sbatch and salloc shell, where this is the only process.
+    """
+    step = "SLURM_PROCID" in env and "SLURM_STEP_ID" in env and int(env.get("SLURM_STEP_NUM_TASKS", 1)) > 1
+    return step or len(env.get("TPU_WORKER_HOSTNAMES", "").split(",")) > 1
 
 
 def start(coordinator: str = "", hosts: int = 0, host: int = 0) -> None:
     """Join the other processes; nothing on a single host.
 
-    Flags win; SLURM (more than one task) and TPU pods are detected. Raises ValueError for flags that do not fit.
+    Flags win; SLURM steps and TPU pods are detected. Raises ValueError for flags that do not fit.
     """
     import jax
 
@@ -15,7 +26,7 @@ def start(coordinator: str = "", hosts: int = 0, host: int = 0) -> None:
             raise ValueError(f"--coordinator {coordinator!r} --hosts {hosts} --host {host}: give all three, "
                              "with 0 <= host < hosts")
         jax.distributed.initialize(coordinator, hosts, host)
-    elif int(os.environ.get("SLURM_NTASKS", 1)) > 1 or len(os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")) > 1:
+    elif detected(os.environ):
         jax.distributed.initialize()
 
 
@@ -26,11 +37,33 @@ def first() -> bool:
     return jax.process_index() == 0
 
 
-def barrier(name: str) -> None:
-    """Wait until every host is here; nothing on a single one."""
+def first_then_others(fn: Callable[[], Any]) -> Any:
+    """fn() on host 0, then on the others, who read what it wrote; a plain call on a single host.
+
+    An error of one host ends all of them: it is raised where it happened, and as a ValueError on every other.
+    """
     import jax
 
-    if jax.process_count() > 1:
-        from jax.experimental import multihost_utils
+    if jax.process_count() == 1:
+        return fn()
+    value, error, failed = None, None, []
+    for turn in (True, False):
+        if first() is turn and not failed:
+            try:
+                value = fn()
+            except Exception as caught:
+                error = caught
+        failed = _failed(error is not None)
+        if error is not None:
+            raise error
+        if failed:
+            raise ValueError(f"host {failed[0]} could not start; its own output says why")
+    return value
 
-        multihost_utils.sync_global_devices(name)
+
+def _failed(here: bool) -> list[int]:
+    """The hosts that say True; every host must call it."""
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    return np.flatnonzero(multihost_utils.process_allgather(np.array(here))).tolist()

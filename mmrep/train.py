@@ -1,34 +1,30 @@
 """The training loop, the only one."""
 
 import json
-import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mmrep import config as cfg
-from mmrep import hosts
+from mmrep import hosts, start
+from mmrep.checks import check_sizes
 from mmrep.core import checkpoint, sharding
 from mmrep.core.types import TrainState
 from mmrep.data import pipeline, streams
 from mmrep.evals.suite import Suite, as_json
-from mmrep.evaluate import final, folder_of
-from mmrep.run import Run, assemble, describe, init_program, train_transform, write_json
+from mmrep.evaluate import final
+from mmrep.run import Run, assemble, init_program, train_transform, write_json
+from mmrep.stop import Stop, Stopped
+from mmrep.workdir import open_workdir, record
 from mmrep.writers import Progress, Writer
 
 Say = Callable[[str], None]
-MAY_CHANGE = ("mesh.", "micro", "loader.", "log.tensorboard")  # on a resume: they do not change what is computed
-
-
-class Stopped(Exception):
-    """A signal asked the run to stop; its state is saved."""
 
 
 def train(config: Any, workdir: str | Path, *, programs: dict | None = None, say: Say | None = None) -> dict:
@@ -43,11 +39,11 @@ def train(config: Any, workdir: str | Path, *, programs: dict | None = None, say
     say = speak if hosts.first() else lambda text: None
     programs = {} if programs is None else programs
     workdir = Path(workdir)
-    with _Stop(workdir) as stop:
+    with Stop(workdir) as stop:
         changes = cfg.plain(config.stages)
         if not changes:
             return _train(config, workdir, programs, stop, say)
-        _open(config, workdir)
+        hosts.first_then_others(lambda: open_workdir(config, workdir))
         stages = []
         for i, change in enumerate(changes):  # all of them first: a mistake in the last must not cost the first
             stage = cfg.override_with(config, {"stages": ()} | change, f"config.stages[{i}]")
@@ -55,7 +51,7 @@ def train(config: Any, workdir: str | Path, *, programs: dict | None = None, say
                 with stage.unlocked():
                     stage.init.path = f"../stage{i - 1}"
             stages.append(stage)
-        _record(config, workdir)
+        record(config, workdir)
         for i, stage in enumerate(stages):
             say(f"stage {i + 1} of {len(stages)}: {workdir / f'stage{i}'}")
             results = _train(stage, workdir / f"stage{i}", programs, stop, say)
@@ -64,23 +60,27 @@ def train(config: Any, workdir: str | Path, *, programs: dict | None = None, say
         return results
 
 
-def _train(config: Any, workdir: Path, programs: dict, stop: "_Stop", say: Say) -> dict:
+def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say) -> dict:
     began = time.perf_counter()
     seconds: dict[str, float] = {}
-    _open(config, workdir)
+    hosts.first_then_others(lambda: open_workdir(config, workdir))
     finished = workdir / "results.json"
     if finished.is_file():
         say(f"{workdir}: this run is finished; its results stand in {finished}")
         return json.loads(finished.read_text())
 
     # ---- parts -----------------------------------------------------------------------------------------------------
-    if not hosts.first():
-        hosts.barrier("assembled")  # host 0 trains the tokenizer, the others read it
-    run = assemble(config, workdir)
-    if hosts.first():
-        hosts.barrier("assembled")
-    suite = Suite(run)
-    suite.check()
+    def parts() -> tuple[Run, Suite, start.Source | None]:
+        source = start.open_source(config, workdir)
+        start.inherit_tokenizer(source, config, workdir)
+        run = assemble(config, workdir)  # host 0 trains the tokenizer, the others read it
+        check_sizes(config, run.sources)
+        start.check_tokenizer(source, run)
+        suite = Suite(run)
+        suite.check()
+        return run, suite, source
+
+    run, suite, source = hosts.first_then_others(parts)
     if config.save.mode not in ("max", "min"):
         raise ValueError(f"config.save.mode: {config.save.mode!r}; valid: max, min")
     main = suite.stream
@@ -90,8 +90,8 @@ def _train(config: Any, workdir: Path, programs: dict, stop: "_Stop", say: Say) 
     if config.save.metric and not (every["eval"] and config.evals):
         raise ValueError(f"config.save.metric: {config.save.metric!r} is judged at evaluations; set config.eval.every "
                          "and config.evals")
-    source = _init_source(run, workdir)
-    _record(config, workdir)
+    fitted = start.fit(source, run)
+    record(config, workdir)
     for name, s in run.sources.items():
         if getattr(s, "skipped", 0):
             say(f"config.data.{name}: left out {s.skipped} bad rows, e.g. {next(iter(s.problems.values()))[1]}")
@@ -113,7 +113,7 @@ def _train(config: Any, workdir: Path, programs: dict, stop: "_Stop", say: Say) 
         init = programs.setdefault(("init", run.program), init_program(run))
         newest = checkpoint.latest(manager)
         if newest is None:
-            state, how = _start(run, init, source, say), "started"
+            state, how = start.start(run, init, fitted, say), "started"
         else:
             state, how = checkpoint.restore(manager, newest, run.shapes, run.placed), f"resumed at step {newest}"
         first = int(state.step)
@@ -150,6 +150,14 @@ def _train(config: Any, workdir: Path, programs: dict, stop: "_Stop", say: Say) 
         # ---- loop --------------------------------------------------------------------------------------------------
         with stop.later():
             try:
+                if first and due("eval", first) and config.evals and not writer.has(first, "val/"):
+                    found = _judge(suite, state, stop)  # the run was stopped before this step was judged
+                    if found is None:
+                        raise Stopped(f"{workdir}: stopped by {stop.name} after step {first}, which is saved; the same "
+                                      "command goes on from there")
+                    writer.write(first, found)
+                    if config.save.metric:
+                        checkpoint.replace(manager, state, _save_metrics(config, found))
                 for done in range(first + 1, run.total + 1):
                     inputs = {n: sharding.put_batch(run.mesh, streams.without_text(next(b))) for n, b in batches.items()}
                     asked = sharding.put_batch(run.mesh, np.full(sharding.row_shards(run.mesh), stop.asked))
@@ -167,10 +175,11 @@ def _train(config: Any, workdir: Path, programs: dict, stop: "_Stop", say: Say) 
                         continue
                     stopping |= settle()  # only a finite state is saved or judged
                     pending, found = None, None
-                    if due("eval", done):
-                        judged = as_json(suite.evaluate(state.params["encoders"], "val"))
-                        found = {f"val/{k}": v["value"] for k, v in judged.items()}
-                        writer.write(done, found)
+                    if due("eval", done) and not stopping:
+                        found = _judge(suite, state, stop)
+                        stopping |= found is None
+                        if found:
+                            writer.write(done, found)
                     if stopping or scheduled(done):
                         checkpoint.save(manager, state, _save_metrics(config, found))
                     if stopping:
@@ -202,41 +211,6 @@ def _asked(step: Callable) -> Callable:
     return run
 
 
-def _init_source(run: Run, workdir: Path) -> tuple[dict, dict] | None:
-    """What `config.init` takes over: `checkpoint.fit` of the other run's best (by its own config) or newest params."""
-    c = run.config.init
-    if not c.path or checkpoint.steps_of(workdir):
-        return None
-    other = folder_of(workdir / c.path if c.path.startswith("../stage") else Path(c.path))
-    try:
-        save = cfg.from_json((other / "config.json").read_text()).save
-        params = checkpoint.read_params(other, metric=save.metric, mode=save.mode)["params"]
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"config.init.path: {error.filename or error}: is no finished or stopped run") from None
-    return checkpoint.fit(run.shapes.params, params, c.only, cfg.plain(c.rename))
-
-
-def _start(run: Run, init: Callable, source: tuple[dict, dict] | None, say: Say) -> TrainState:
-    """The state of the seed, with another run's params where `config.init` asks for them."""
-    state = init(np.int32(run.config.seed), run.hp)
-    if source is None:
-        return state
-    loaded, report = source
-    say(f"config.init.path {run.config.init.path}: " + ", ".join(f"{len(v)} leaves {k}" for k, v in report.items()))
-    for kind in ("missing", "unexpected"):
-        for path in report[kind][:20]:
-            say(f"  {kind}: {path}")
-        if len(report[kind]) > 20:
-            say(f"  {kind}: and {len(report[kind]) - 20} more")
-    params = checkpoint.put(state.params, loaded)
-    ema = {n: jax.tree.map(jnp.copy, _like(params["encoders"], e)) for n, e in state.ema.items()}
-    return state._replace(params=params, ema=ema)
-
-
-def _like(full: dict, partial: dict) -> dict:
-    return {k: _like(full[k], v) if isinstance(v, dict) else full[k] for k, v in partial.items()}
-
-
 def _offset(run: Run, stream: str) -> int:
     """Streams follow each other in the index, so that no two examples of a step share their random draws."""
     names = sorted(run.sources)
@@ -262,6 +236,19 @@ def _read(step: int, metrics: dict, run: Run, log: bool, writer: Writer, progres
     return bool(stop)
 
 
+def _judge(suite: Suite, state: TrainState, stop: Stop) -> dict[str, float] | None:
+    """{"val/...": value} of the state; None if a signal came: what is to be saved must not wait for evaluators.
+
+    Several hosts judge to the end, for they would wait for each other.
+    """
+    try:
+        with stop.at_once() if jax.process_count() == 1 else nullcontext():
+            judged = as_json(suite.evaluate(state.params["encoders"], "val"))
+    except Stopped:
+        return None
+    return {f"val/{k}": v["value"] for k, v in judged.items()}
+
+
 def _save_metrics(config: Any, found: dict | None) -> dict | None:
     """What best-k ranks by. Raises ValueError if the evaluators give no such metric."""
     name = config.save.metric
@@ -270,74 +257,3 @@ def _save_metrics(config: Any, found: dict | None) -> dict | None:
     if name not in found:
         raise ValueError(f"config.save.metric: no evaluator gives {name!r}; {cfg.nearest(name, found)}")
     return {name: found[name]}
-
-
-def _open(config: Any, workdir: Path) -> None:
-    """Make the folder; raise where it cannot be written or holds a run of another config."""
-    if hosts.first():
-        try:
-            workdir.mkdir(parents=True, exist_ok=True)
-            probe = workdir / ".writable"
-            probe.write_bytes(b"0")
-            probe.unlink()
-        except OSError as error:
-            if error.errno == 28:
-                raise
-            raise OSError(f"--workdir {workdir}: cannot be written ({error.strerror}); choose another folder") from None
-    file = workdir / "config.json"
-    changed = cfg.diff(cfg.from_json(file.read_text()), config) if file.is_file() else {}
-    changed = {k: v for k, v in changed.items() if not k.startswith(MAY_CHANGE)}
-    if not changed:
-        return
-    if checkpoint.steps_of(workdir) or any(checkpoint.steps_of(p) for p in workdir.glob("stage*")):
-        key, (old, new) = next(iter(changed.items()))
-        raise ValueError(f"--workdir {workdir}: holds a run of another config: config.{key} was {old!r}, is {new!r}"
-                         f"{f' (and {len(changed) - 1} more)' if len(changed) > 1 else ''}; use another --workdir")
-    if hosts.first():  # nothing was trained: what the other config left here must not leak into this one
-        for name in ("config.json", "tokenizer.json", "results.json"):
-            (workdir / name).unlink(missing_ok=True)
-
-
-def _record(config: Any, workdir: Path) -> None:
-    """Write config.json and run.json."""
-    if hosts.first():
-        part = workdir / "config.part"
-        part.write_text(cfg.to_json(config) + "\n")
-        part.replace(workdir / "config.json")
-        write_json(workdir / "run.json", describe(config))
-
-
-class _Stop:
-    """SIGTERM and SIGINT: raise Stopped at once, but inside `later` (steps) only remember it, so that the step is saved.
-
-    Outside the main thread there are none to catch.
-    """
-
-    def __init__(self, workdir: Path) -> None:
-        self.asked, self.name, self._later, self._old, self._where = False, "", False, {}, workdir
-
-    def __enter__(self) -> "_Stop":
-        try:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._old[number] = signal.signal(number, self._catch)
-        except ValueError:
-            pass
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        for number, old in self._old.items():
-            signal.signal(number, old)
-
-    def later(self) -> ExitStack:
-        """A context in which the loop itself looks at `asked`."""
-        stack = ExitStack()
-        self._later = True
-        stack.callback(setattr, self, "_later", False)
-        return stack
-
-    def _catch(self, number: int, _: Any) -> None:
-        twice, self.asked, self.name = self.asked, True, signal.Signals(number).name
-        if not self._later:
-            raise Stopped(f"{self._where}: stopped by {self.name}; the same command goes on from what is saved")
-        if twice and number == signal.SIGINT:
-            raise KeyboardInterrupt  # asked twice

@@ -40,6 +40,11 @@ class Writer:
             for name, value in metrics.items():
                 self._board.add_scalar(name, value, step)
 
+    def has(self, step: int, prefix: str) -> bool:
+        """Whether metrics.jsonl holds a metric with this prefix for the step; the same on every host."""
+        rows = read_rows(self.path) if self.path.exists() else []
+        return any(r["step"] == step and any(k.startswith(prefix) for k in r) for r in rows)
+
     def close(self) -> None:
         """Flush and write metrics.csv, the same rows as a table."""
         if not self.active or self._file.closed:

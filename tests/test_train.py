@@ -162,7 +162,7 @@ def test_hyperparameters_are_traced(tmp_path, monkeypatch, whole):
 
 
 def test_stages_start_from_the_last_and_resume(tmp_path, monkeypatch):
-    config = runs.config(objectives={"mim": {"name": "masked", "patch": (8, 8), "width": 16, "depth": 1, "heads": 2}},
+    config = runs.config(objectives={"mim": {"name": "masked", "width": 16, "depth": 1, "heads": 2}},
                          stages=({"total": "3 steps"},
                                  {"total": "4 steps", "objectives": {"mim": None, "clip": {"name": "contrastive"}}}))
     log = []
@@ -245,7 +245,7 @@ def test_best_checkpoints_are_kept_and_used(tmp_path, monkeypatch, mode):
 
 
 def test_two_streams_train_and_resume(tmp_path, monkeypatch):
-    config = runs.config(objectives=runs.CLIP | {"mim": {"name": "masked", "patch": (8, 8), "width": 16, "depth": 1,
+    config = runs.config(objectives=runs.CLIP | {"mim": {"name": "masked", "width": 16, "depth": 1,
                                                          "heads": 2, "stream": "masks"}})
     with config.unlocked():
         config.data.masks = {"source": {"name": "phantom", "n": 40, "size": 32, "modalities": ("image",)}, "batch": 8}

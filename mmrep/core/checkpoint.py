@@ -3,6 +3,7 @@
 A checkpoint is the TrainState as nested dicts of arrays with string keys; the data position is a function of its step.
 """
 
+import errno
 import logging
 import math
 import os
@@ -140,6 +141,12 @@ def close(manager: Manager) -> None:
             manager.orbax.close()
 
 
+def replace(manager: Manager, state: TrainState, metrics: dict[str, float]) -> None:
+    """Save a step again, now with its metrics. Cut in between, the run goes on from the checkpoint before."""
+    manager.orbax.delete(int(state.step))
+    save(manager, state, metrics)
+
+
 def latest(manager: Manager) -> int | None:
     """The newest whole checkpoint's step."""
     return manager.orbax.latest_step()
@@ -172,12 +179,25 @@ def _metadata(manager: Any, step: int, where: str) -> dict:
 
 @contextmanager
 def _damage(where: str) -> Iterator[None]:
-    """orbax and tensorstore meet a damaged checkpoint with errors of any type; say which one it is."""
+    """orbax and tensorstore meet a damaged checkpoint with errors of any type; say which one it is.
+
+    What the machine refuses (a disk's I/O error, memory) stays an OSError or a MemoryError.
+    """
     try:
         yield
+    except MemoryError:
+        raise
     except Exception as error:
-        raise ValueError(f"checkpoint {where}: is damaged ({str(error).splitlines()[0][:120]}); delete that folder, and "
-                         "the same command goes on from the one before") from error
+        text = str(error)
+        code = re.search(r"os_error_code='(\d+)'", text)
+        if "RESOURCE_EXHAUSTED" in text and not code:
+            raise MemoryError(f"checkpoint {where}: no memory to restore it: {text.splitlines()[0][:120]}") from error
+        number = int(code[1]) if code else error.errno if isinstance(error, OSError) else None
+        if number not in (None, errno.ENOENT):  # the disk's trouble, not the checkpoint's
+            raise OSError(number, os.strerror(number), where) from error
+        raise ValueError(f"checkpoint {where}: is damaged or incomplete ({(text.splitlines() or [''])[0][:120]}); if the "
+                         "disk is well, move that folder away, and the same command goes on from the one before"
+                         ) from error
 
 
 def _strip(state: TrainState) -> TrainState:
@@ -237,6 +257,22 @@ def read_params(workdir: Path, step: int | None = None, metric: str = "", mode: 
     return {"params": parts["params"], "ema": parts.get("ema", {}), "step": step}
 
 
+def renamed(paths: list[str], rename: dict[str, str], where: str = "config.init") -> dict[str, str]:
+    """{path: its new name}; rename: {regex at the start of a path: replacement}, one after the other.
+
+    Raises ValueError for a pattern that matches nothing or gives two leaves one name.
+    """
+    names = {p: p for p in paths}
+    for pattern, to in rename.items():
+        tree.match(f"(?:{pattern}).*", list(names.values()), f"{where}.rename")
+        names = {p: re.sub(f"^(?:{pattern})", to, name) for p, name in names.items()}
+        news = list(names.values())
+        if len(set(news)) < len(news):
+            twice = next(name for name in news if news.count(name) > 1)
+            raise ValueError(f"{where}.rename: {pattern!r} gives two leaves the name {twice}; make it longer")
+    return names
+
+
 def fit(wanted: dict, source: dict, only: str = ".*", rename: dict[str, str] | None = None,
         where: str = "config.init") -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
     """Which leaves of another run's params go into this run's (a tree of arrays or shapes).
@@ -247,13 +283,8 @@ def fit(wanted: dict, source: dict, only: str = ".*", rename: dict[str, str] | N
     another shape.
     """
     flat = dict(zip(tree.paths(source), jax.tree.leaves(source)))
-    for pattern, to in (rename or {}).items():
-        tree.match(f"(?:{pattern}).*", list(flat), f"{where}.rename")
-        renamed = {p: re.sub(f"^(?:{pattern})", to, p) for p in flat}
-        if len(set(renamed.values())) < len(renamed):
-            twice = next(p for p in renamed.values() if list(renamed.values()).count(p) > 1)
-            raise ValueError(f"{where}.rename: {pattern!r} gives two leaves the name {twice}; make it longer")
-        flat = {renamed[p]: x for p, x in flat.items()}
+    names = renamed(list(flat), rename or {}, where)
+    flat = {names[p]: x for p, x in flat.items()}
     shapes = {p: tuple(x.shape) for p, x in zip(tree.paths(wanted), jax.tree.leaves(wanted))}
     mine = set(tree.match(only, list(shapes), f"{where}.only"))
     for path in sorted(mine & set(flat)):

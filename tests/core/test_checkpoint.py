@@ -67,7 +67,7 @@ def test_restore_is_bitwise_and_names_what_differs(tmp_path):
     for file in (tmp_path / "checkpoints" / "3" / "default").rglob("*"):
         if file.is_file() and file.parent.name == "d":
             file.write_bytes(file.read_bytes()[:40])
-    with pytest.raises(ValueError, match="checkpoints/3: is damaged .* delete that folder"):
+    with pytest.raises(ValueError, match="checkpoints/3: is damaged or incomplete .* move that folder away"):
         checkpoint.restore(manager, 3, *abstract(old))
 
 

@@ -1,0 +1,63 @@
+"""A run's folder: made or refused at the start, and what it records of each start."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from mmrep import config as cfg
+from mmrep import hosts
+from mmrep.core import checkpoint
+from mmrep.run import describe, write_json
+
+MAY_CHANGE = ("mesh.", "micro", "loader.", "log.tensorboard")  # on a resume: they do not change what is computed
+
+
+def open_workdir(config: Any, workdir: Path) -> None:
+    """Make the folder; raise where it cannot be written or holds a run of another config."""
+    if hosts.first():
+        try:
+            workdir.mkdir(parents=True, exist_ok=True)
+            probe = workdir / ".writable"
+            probe.write_bytes(b"0")
+            probe.unlink()
+        except OSError as error:
+            if error.errno == 28:
+                raise
+            raise OSError(f"--workdir {workdir}: cannot be written ({error.strerror}); choose another folder") from None
+    file = workdir / "config.json"
+    changed = cfg.diff(cfg.from_json(file.read_text()), config) if file.is_file() else {}
+    changed = {k: v for k, v in changed.items() if not k.startswith(MAY_CHANGE)}
+    if not changed:
+        return
+    if checkpoint.steps_of(workdir) or any(checkpoint.steps_of(p) for p in workdir.glob("stage*")):
+        key, (old, new) = next(iter(changed.items()))
+        raise ValueError(f"--workdir {workdir}: holds a run of another config: config.{key} was {old!r}, is {new!r}"
+                         f"{f' (and {len(changed) - 1} more)' if len(changed) > 1 else ''}; use another --workdir")
+    if hosts.first():  # nothing was trained: what the other config left here must not leak into this one
+        for name in ("config.json", "run.json", "tokenizer.json", "results.json"):
+            (workdir / name).unlink(missing_ok=True)
+
+
+def record(config: Any, workdir: Path) -> None:
+    """Write config.json, once, and run.json: commit, versions and devices of the first start, and `starts`, of every one.
+
+    What a later start changed of the config (see MAY_CHANGE) stands with that start.
+    """
+    if not hosts.first():
+        return
+    file, log = workdir / "config.json", workdir / "run.json"
+    if not file.is_file():
+        part = workdir / "config.part"
+        part.write_text(cfg.to_json(config) + "\n")
+        part.replace(file)
+    now = describe(config) | {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                              "step": max(checkpoint.steps_of(workdir), default=0)}
+    if changed := cfg.diff(cfg.from_json(file.read_text()), config):
+        now["changed"] = changed
+    try:
+        before = json.loads(log.read_text())
+        starts = before.pop("starts", [before])
+    except (OSError, ValueError):
+        before, starts = now, []
+    write_json(log, before | {"starts": [*starts, now]})
