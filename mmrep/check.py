@@ -8,7 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmrep.bench import prepare
 from mmrep.core import profiling, sharding, tree
+from mmrep.core.step import presence
+from mmrep.core.types import Objective
 from mmrep.data import pipeline, streams
 from mmrep.run import Run, train_transform
 
@@ -19,7 +22,9 @@ USUAL_SHARE = 0.4
 
 def check(config: Any, steps: int = 60, say: Callable[[str], None] = print) -> bool:
     """Print one line a check with ok, LOOK or FAIL; True if none failed. Trains `steps` steps twice."""
-    run, state, batches, hp = profiling.prepare(config)
+    if steps < 2:
+        raise ValueError(f"--steps {steps}: take at least two")
+    run, state, batches, hp = prepare(config)
     failed = False
 
     def line(mark: str, name: str, text: str) -> None:
@@ -36,7 +41,7 @@ def check(config: Any, steps: int = 60, say: Callable[[str], None] = print) -> b
         one = _fixed_rate(hp, steps)
         first = _overfit(run, program, state, batches, one, steps, line)
         _first_losses(run, first, batches, line)
-        if any(term.objective.coupled for term in run.terms.values()):
+        if any(spec.name == "contrastive" for spec in config.objectives.values()):
             _shuffled(run, program, state, one, steps, line)
     return not failed
 
@@ -63,9 +68,10 @@ def _tokens(run: Run, line: Callable) -> None:
     for name, source in run.sources.items():
         found = list(streams.texts(source, 2000)) if "text" in source.fields else []
         if found:
-            share = float((run.tokenizer.lengths(found) > run.config.tokenizer.length).mean())
-            line("LOOK" if share > 0.05 else "ok", f"truncated texts ({name})",
-                 f"{share:.1%} of {len(found)} are longer than config.tokenizer.length = {run.config.tokenizer.length}")
+            lengths, most = run.tokenizer.lengths(found), run.config.tokenizer.length
+            lost, texts = float(np.maximum(lengths - most, 0).sum() / lengths.sum()), float((lengths > most).mean())
+            line("LOOK" if lost > 0.05 else "ok", f"truncated tokens ({name})",
+                 f"{lost:.1%} of the tokens; {texts:.1%} of {len(found)} texts are longer than config.tokenizer.length = {most}")
 
 
 def _gradients(run: Run, grads: dict, line: Callable) -> None:
@@ -93,47 +99,76 @@ def _overfit(run: Run, program: Callable, state: Any, batches: dict, hp: dict, s
 
 
 def _first_losses(run: Run, first: dict, batches: dict, line: Callable) -> None:
-    """Contrastive at random: log n. Supervised: log K a class, log 2 a finding."""
+    """The first loss of each term beside its value for outputs that know nothing, where that is a number.
+
+    None for moco (a student and a teacher that start equal already match) and for the sigmoid loss's positives beyond
+    its bias: its value is that of logits equal to the bias.
+    """
     for name, spec in run.config.objectives.items():
-        rows, want = batches[run.terms[name].stream], None
-        n = int(rows["valid"].sum())
-        if spec.name == "contrastive":
-            want = math.log(n)
-        elif spec.name == "supervised":
-            want = sum(h.get("weight", 1.0) * (math.log(h["classes"]) if h["kind"] == "ce" else math.log(2))
-                       for h in spec.heads.values())
-        elif spec.name == "matching":
-            want = math.log(2)
+        objective = run.terms[name].objective
+        rows = batches[run.terms[name].stream]
+        n = int(presence(rows, objective.views.values()).sum())
+        want = chance(spec, objective, n, run.tokenizer.vocab_size) if n else None
         if want is not None and f"{name}/loss" in first:
             got = first[f"{name}/loss"]
             line("ok" if abs(got - want) <= 0.25 * want else "LOOK", f"first loss of {name}",
                  f"{got:.4f}, at random {want:.4f}")
 
 
+def chance(spec: Any, objective: Objective, n: int, vocab: int) -> float | None:
+    """The loss of a term over n complete rows whose outputs are independent of the data; None where there is no such number.
+
+    contrastive: log n. sigmoid: all logits at the bias b, softplus(-b) + (n - 1) softplus(b). caption: log vocab.
+    masked on standardized patches: 1 + 1, the variances of target and of a unit-variance output. distill: 2 - 2 cos = 2.
+    matching: log 2. supervised: log K a class, log 2 a finding.
+    """
+    if spec.name == "contrastive":
+        return math.log(n)
+    if spec.name == "sigmoid":
+        bias = objective.hp["bias"]
+        return float(np.logaddexp(0, -bias) + (n - 1) * np.logaddexp(0, bias))
+    if spec.name == "supervised":
+        return sum(h.get("weight", 1.0) * (math.log(h["classes"]) if h["kind"] == "ce" else math.log(2))
+                   for h in spec.heads.values())
+    return {"matching": math.log(2), "caption": math.log(vocab), "distill": 2.0,
+            "masked": 2.0 if spec.get("norm_pixels", True) else None}.get(spec.name)
+
+
 def _shuffled(run: Run, program: Callable, state: Any, hp: dict, steps: int, line: Callable) -> None:
-    """Train on pairs shuffled within each batch: a loss below chance means that something besides the pairs leaks."""
-    config, late = run.config, []
+    """Train on pairs shuffled within each batch: a loss below chance means that something besides the pairs leaks.
+
+    Chance is the mean of log n over the last steps, n the rows of a batch that then hold both views.
+    """
+    config = run.config
+    judged = {n: t for n, t in run.terms.items() if config.objectives[n].name == "contrastive"}
+    losses: dict[str, list] = {n: [] for n in judged}
+    chances: dict[str, list] = {n: [] for n in judged}
+    moved = {n: {t.objective.views["b"].modality for t in judged.values() if t.stream == n} for n in config.data}
     readers = {n: pipeline.train_batches(run.sources[n], s.batch, config.seed + 1,
-                                         train_transform(config, n, run.tokenizer), spec=run.specs[n])
-               for n, s in config.data.items()}
+                                         train_transform(config, n, run.tokenizer), spec=run.specs[n],
+                                         on_error=s.get("on_error")) for n, s in config.data.items()}
     for at in range(steps):
-        batches = {}
-        for n, reader in readers.items():
-            rows = streams.without_text(next(reader))
-            order = np.random.Generator(np.random.Philox(key=[config.seed, at])).permutation(len(rows["index"]))
-            last = [m for m in sorted(rows["present"])][-1]
-            rows = rows | {last: rows[last][order], "present": rows["present"] | {last: rows["present"][last][order]}}
-            rows.pop("group", None)  # after the shuffle it speaks of one modality only
-            rows["group"] = np.asarray(rows["index"], np.int32)
-            batches[n] = sharding.put_batch(run.mesh, rows)
-        state, metrics = program(state, batches, hp)
-        late.append(float(metrics["loss"]))
+        arrays = {n: shuffle(streams.without_text(next(reader)), moved[n], (config.seed, at)) for n, reader in readers.items()}
+        state, metrics = program(state, {n: sharding.put_batch(run.mesh, rows) for n, rows in arrays.items()}, hp)
+        for name, term in judged.items() if at >= steps - max(steps // 4, 1) else ():
+            here = int(np.asarray(presence(arrays[term.stream], term.objective.views.values())).sum())
+            losses[name].append(float(metrics[f"{name}/loss"]))
+            chances[name].append(math.log(max(here, 1)))
     for reader in readers.values():
         reader.close()
-    for name, term in run.terms.items():
-        if term.objective.coupled and config.objectives[name].name == "contrastive":
-            n = config.data[term.stream].batch
-            got = float(metrics[f"{name}/loss"])
-            line("ok" if got > 0.97 * math.log(n) else "FAIL", "shuffled pairs at chance",
-                 f"{name} loss {got:.4f} after {steps} steps, chance {math.log(n):.4f}")
+    for name, term in judged.items():
+        a, b = (term.objective.views[v].modality for v in ("a", "b"))
+        if a == b:
+            line("ok", "shuffled pairs at chance", f"{name}: both views are {a!r}, there are no pairs to shuffle")
+            continue
+        got, want = float(np.mean(losses[name])), float(np.mean(chances[name]))
+        line("ok" if got > 0.97 * want else "FAIL", "shuffled pairs at chance",
+             f"{name} loss {got:.4f} over the last {len(losses[name])} of {steps} steps, chance {want:.4f}")
 
+
+def shuffle(rows: dict, modalities: set[str], key: tuple[int, int]) -> dict:
+    """The batch with the modalities' rows permuted, all alike, and every row a group of its own (groups speak of pairs)."""
+    order = np.random.Generator(np.random.Philox(key=key)).permutation(len(rows["index"]))
+    mine = {k: v[order] for k, v in rows.items() if k.partition("/")[0] in modalities}
+    present = rows["present"] | {m: v[order] for m, v in rows["present"].items() if m in modalities}
+    return rows | mine | {"present": present, "group": np.asarray(rows["index"], np.int32)}

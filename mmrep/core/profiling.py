@@ -1,15 +1,13 @@
-"""Measuring: model FLOPs from the traced program, the GEMM peak, memory, and `mmrep bench step`."""
+"""Measuring: model FLOPs from the traced program, the GEMM peak, memory and page faults."""
 
 import math
 import resource
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 
 def matmul_flops(fn: Callable, *args: Any) -> float:
@@ -77,24 +75,6 @@ def tree_bytes(shapes: Any, placed: Any) -> int:
     return total
 
 
-def prepare(config: Any) -> tuple[Any, Any, dict, dict]:
-    """(run, state, first batches on the devices, hp) for measuring and checking. Call inside `jax.set_mesh`."""
-    from mmrep.core import sharding
-    from mmrep.data import pipeline, streams
-    from mmrep.run import assemble, train_transform
-
-    run = assemble(config)
-    with jax.set_mesh(run.mesh):
-        state = jax.jit(run.init, out_shardings=run.placed)(np.int32(config.seed), run.hp)
-        batches = {}
-        for n, s in config.data.items():
-            with pipeline.train_batches(run.sources[n], s.batch, config.seed, train_transform(config, n, run.tokenizer),
-                                        steps=1, spec=run.specs[n]) as stream:
-                batches[n] = sharding.put_batch(run.mesh, streams.without_text(next(stream)))
-        hp = jax.device_put(run.hp, sharding.replicated(run.mesh))
-    return run, state, batches, hp
-
-
 def model_flops(run: Any, batches: dict) -> float:
     """Matrix-product FLOPs of a step: forward once and backward twice; recomputation (remat) does not count."""
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (run.shapes, batches))
@@ -103,30 +83,3 @@ def model_flops(run: Any, batches: dict) -> float:
         return run.loss(state.params, state.ema, state.aux, batches, state.rng, state.step, run.hp)[0]
 
     return 3.0 * matmul_flops(forward, *shapes)
-
-
-def bench_step(config: Any, steps: int = 10) -> dict[str, float]:
-    """Compile and time the whole train step on one fixed batch; step_s is the median of `steps`."""
-    run, state, batches, hp = prepare(config)
-    with jax.set_mesh(run.mesh):
-        began = time.perf_counter()
-        program = jax.jit(run.step, donate_argnums=0, out_shardings=(run.placed, None)).lower(state, batches, hp).compile()
-        compile_s = time.perf_counter() - began
-        for _ in range(2):
-            state, metrics = program(state, batches, hp)
-            jax.block_until_ready(metrics)
-        rss = peak_rss_mib()
-        faults, times = minor_faults(), []
-        for _ in range(steps):
-            began = time.perf_counter()
-            state, metrics = program(state, batches, hp)
-            jax.block_until_ready((state, metrics))
-            times.append(time.perf_counter() - began)
-        faults = (minor_faults() - faults) / steps
-        step_s = statistics.median(times)
-        flops = model_flops(run, batches)
-        peak = gemm_peak(jnp.dtype(config.dtype)) * jax.device_count()
-    examples = sum(s.batch for s in config.data.values())
-    return {"compile_s": round(compile_s, 3), "step_s": round(step_s, 5), "examples_per_s": round(examples / step_s, 1),
-            "model_flops_per_s": flops / step_s, "gemm_peak_flops_per_s": peak, "peak_share": round(flops / step_s / peak, 4),
-            "peak_rss_mib": round(rss, 1), "minor_faults_per_step": round(faults, 1), "loss": float(metrics["loss"])}
