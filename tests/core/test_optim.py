@@ -40,10 +40,31 @@ def test_first_rule_that_sets_an_attribute_decides_it():
 
 @pytest.mark.parametrize("rule, message", [
     ({"match": "encoders/image/.*", "lr": 1.0}, "matches no leaf"), ({"match": "(", "lr": 1.0}, "no regular expression"),
-    ({"match": ".*", "learning_rate": 1.0}, "unknown key"), ({"lr": 1.0}, "needs `match`")])
+    ({"match": ".*", "learning_rate": 1.0}, "unknown key"), ({"lr": 1.0}, "needs `match`"),
+    ({"match": ".*", "shard": ("tensr",)}, "no mesh axis 'tensr'; did you mean 'tensor'"),
+    ({"match": ".*", "shard": "tensor"}, "no tuple of mesh axes"), ({"match": ".*", "freeze": 1}, "freeze: 1 is no bool")])
 def test_bad_rules_name_their_path(rule, message):
     with pytest.raises(ValueError, match=f"config.rules.0.*{message}"):
         optim.plan({"0": rule}, tree.paths(LEAVES))
+
+
+def test_freeze_false_lets_its_leaves_learn():
+    rules = {"0": {"match": ".*/head/.*", "freeze": False, "lr": 10.0}, "1": {"match": ".*", "freeze": True},
+             "2": {"match": ".*", "freeze": True, "until": 3}}
+    planned = optim.plan(rules, tree.paths(LEAVES))
+    assert optim.frozen(rules, planned) == {p for p in tree.paths(LEAVES) if "/head/" not in p}
+    lr, _ = optim.multipliers("head/kernel", jnp.ones(2), planned["encoders/text/head/kernel"], {"0": {"lr": 10.0}}, 0, 2)
+    assert float(lr) == 10.0
+
+
+def test_optimizers_that_decay_by_themselves_are_told_not_to():
+    params, grads = {"a": jnp.full(3, 5.0)}, {"a": jnp.zeros(3)}
+    for name in ("adamaxw", "nadamw", "lion", "lamb", "adan", "ademamix", "lars"):
+        tx = optim.transform(name)
+        updates, _ = tx.update(grads, tx.init(params), params)
+        assert np.array_equal(updates["a"], jnp.zeros(3)), name
+    with pytest.raises(ValueError, match="config.optim.kwargs.weight_decay: decay is applied by config.optim.wd"):
+        optim.transform("adamw", weight_decay=0.1)
 
 
 def test_decay_layer_decay_windows_and_frozen_in_a_window():

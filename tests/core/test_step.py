@@ -20,7 +20,8 @@ def reference():
     return tiny.value_and_grads(tiny.config(EVERYTHING, nets=NETS))
 
 
-@pytest.mark.parametrize("shape, micro", [((1, 1, 1), 4), ((2, 2, 2), 2)])
+@pytest.mark.parametrize("shape, micro", [((1, 1, 1), 4), ((2, 2, 2), 2), pytest.param((8, 1, 1), 1, marks=pytest.mark.slow),
+                                          pytest.param((4, 2, 1), 2, marks=pytest.mark.slow)])
 def test_composed_gradients_do_not_depend_on_mesh_or_micro_batches(reference, shape, micro):
     value, grads = tiny.value_and_grads(tiny.config(EVERYTHING, nets=NETS), shape, micro)
     assert abs(value - reference[0]) <= 1e-5 * abs(reference[0])
