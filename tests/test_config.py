@@ -79,11 +79,22 @@ def test_built_things_check_names_kwargs_and_types():
             cfg.build(table, spec, "config.x")
 
 
+def test_errors_inside_what_is_built_begin_with_its_path():
+    def fails(kind: str = ""):
+        raise {"key": KeyError("soft"), "value": ValueError("no\ngood"), "path": ValueError("config.y: bad")}[kind]
+
+    for kind, message in (("key", "config.x: KeyError: 'soft'"), ("value", "config.x: no good"), ("path", "config.y: bad")):
+        with pytest.raises(ValueError) as caught:
+            cfg.build({"fails": fails}, {"name": "fails", "kind": kind}, "config.x")
+        assert str(caught.value) == message
+
+
 def test_durations():
     size = dict(batch=10, examples=105, total=200)
-    for text, steps in (("7 steps", 7), ("3 epochs", 30), ("1e3 examples", 100), ("5%", 10), ("5 %", 10), (4, 4)):
+    for text, steps in (("7 steps", 7), ("3 epochs", 30), ("1e3 examples", 100), ("5%", 10), ("5 %", 10), (4, 4),
+                        ("0.1%", 1), ("3 examples", 1), ("0 steps", 0), ("0%", 0)):
         assert cfg.steps(text, "config.total", **size) == steps
-    for text in ("x steps", "5 step backs", "5 lightyears", "-1 steps", ""):
+    for text in ("x steps", "5 step backs", "5 lightyears", "-1 steps", "", "inf steps", "nan epochs"):
         with pytest.raises(ValueError, match="config.total: .* is no duration"):
             cfg.steps(text, "config.total", **size)
 

@@ -1,0 +1,108 @@
+"""What a config can get wrong is one ValueError that begins with its config path, before anything compiles."""
+
+import jax
+import pytest
+
+from mmrep import checks
+from mmrep import config as cfg
+from mmrep.core import sharding
+from mmrep.run import assemble
+from tests import tiny
+
+CLIP = {"clip": {"name": "contrastive"}}
+FUSION = {"fusion": {"name": "cross_attention", "width": 16, "depth": 1, "heads": 2}}
+IMAGES = {"source": {"name": "phantom", "n": 64, "size": 32, "modalities": ("image",)}, "batch": 16}
+IMAGE = {"image": tiny.TOWERS["image"]}
+EMA = {"teacher": {"decay": 0.9}}
+
+
+def term(**spec):
+    return {"t": spec}
+
+
+@pytest.mark.parametrize("objectives, changes, message", [
+    (CLIP, {"encoders.image.heads": 3}, r"config.encoders.image: .*"),
+    (CLIP, {"encoders.image.patch": (5, 5)}, r"config.encoders.image: .*multiple of the patch"),
+    (CLIP, {"encoders.image.pool": "avg"}, r"config.encoders.image: unknown pooling 'avg'"),
+    (CLIP, {"data.main": IMAGES}, r"config.objectives.clip: reads 'text', which config.data.main does not give; valid: .*image"),
+    (term(name="masked"), {"data.main": IMAGES}, r"config.encoders.text: no stream of config.data gives 'text'"),
+    (CLIP | term(name="matching", after="clip"), {}, r"config.objectives.t: net: config.nets has no 'fusion'"),
+    (term(name="caption"), {}, r"config.objectives.t: net: config.nets has no 'fusion'"),
+    (CLIP, {"nets": {"fusion": FUSION["fusion"] | {"heads": 3}}}, r"config.nets.fusion: "),
+    (CLIP, {"nets": {"fusion": FUSION["fusion"] | {"context": "ecg"}}}, r"config.nets.fusion: reads 'ecg'"),
+    (term(name="masked") | {"m": {"name": "matching", "after": "t"}}, {"nets": FUSION}, r"config.objectives.m.after: 't' gives no"),
+    (CLIP | term(name="matching", after="clip", b="image"), {"nets": FUSION}, r"config.objectives.t.b: is not b of 'clip'"),
+    (term(name="supervised", heads={"clas": {"kind": "ce", "classes": 10}}), {},
+     r"config.objectives.t: heads.clas: the data have no 'clas'; did you mean 'class'"),
+    (term(name="supervised", heads={"findings": {"kind": "bce", "classes": 3}}), {}, r"config.objectives.t: heads.findings: bce of 3"),
+    (term(name="contrastive", soft=True), {}, r"config.objectives.t: the data have no 'soft'"),
+    (term(name="sigmoid", soft=True), {}, r"config.objectives.t: the data have no 'soft'"),
+    (term(name="contrastive", a={"modality": "image", "smaple": 1}), {}, r"config.objectives.t: a view has no 'smaple'; .*'sample'"),
+    (term(name="contrastive", method="fast"), {}, r"config.objectives.t: method 'fast' is unknown"),
+    (term(name="moco", key="image", queue=8), {"ema": EMA}, r"config.objectives.t: queue: 8 is shorter than the batch, 16"),
+    (term(name="moco"), {"ema": EMA}, r"config.objectives.t: reads sample 1 of 'image', of which an example has 1"),
+    (term(name="distill"), {"ema": EMA}, r"config.objectives.t: reads sample 1 of 'image', of which an example has 1"),
+    (CLIP | term(name="masked", view="text"), {}, r"config.objectives.t: .*text"),
+    (term(name="contrastive", weight="a"), {}, r"config.objectives.t.weight: 'a' is no number"),
+    (CLIP, {"ema": {"eval": {"decay": "a"}}}, r"config.ema.eval.decay: 'a' is no number"),
+    (CLIP, {"ema": {"eval": {"decay": 1.5}}}, r"config.ema.eval.decay: 1.5 is not in"),
+    (CLIP, {"rules": ({"match": ".*", "lr": "a"},)}, r"config.rules\[0\].lr: 'a' is no number"),
+    (CLIP, {"rules": ({"match": ".*", "shard": ("tensr",)},)}, r"config.rules.0.shard: no mesh axis 'tensr'"),
+    (CLIP, {"seed": 2**31}, r"config.seed: 2147483648"),
+    (CLIP, {"total": "inf steps"}, r"config.total: 'inf steps' is no duration"),
+    (CLIP, {"data.main.batch": 0}, r"config.data.main.batch: 0 is no number of examples"),
+    (CLIP | term(name="contrastive", a="image", b="image", **{"from": "x"}), {}, r"config.objectives.t.from: 'x' is no duration"),
+])
+def test_mistakes_are_named_by_their_path(objectives, changes, message):
+    with pytest.raises(ValueError, match="^" + message) as caught:
+        assemble(tiny.config(objectives, **changes), devices=jax.devices()[:1])
+    assert "\n" not in str(caught.value)
+
+
+def test_heads_of_unequal_width_name_the_term():
+    c = tiny.config(CLIP, **{"head.kind": "none", "encoders.text.width": 32})
+    with pytest.raises(ValueError, match=r"^config.objectives.clip: u has shape .*16.* and v .*32"):
+        assemble(c, devices=jax.devices()[:1])
+
+
+def test_every_net_and_objective_takes_bfloat16_remat_and_scan():
+    objectives = CLIP | {"m": {"name": "matching", "after": "clip"}, "c": {"name": "caption"},
+                         "r": {"name": "masked", "scan": True, "remat": True, "width": 16, "depth": 2, "heads": 2}}
+    run = assemble(tiny.config(objectives, nets={"fusion": FUSION["fusion"] | {"scan": True, "remat": True}}, dtype="bfloat16"),
+                   devices=jax.devices()[:1])
+    assert {x.dtype.name for x in jax.tree.leaves(run.shapes.params)} == {"float32"}
+    example = jax.tree.map(lambda s: s, run.shapes)
+    from mmrep.run import batch_like
+
+    batches = {n: batch_like(spec, 16) for n, spec in run.specs.items()}
+    text = str(jax.make_jaxpr(run.loss)(example.params, {}, {}, batches, example.rng, example.step, run.hp))
+    products = [line for line in text.splitlines() if " dot_general[" in line]
+    assert sum("bf16[" in line for line in products) > 10
+
+
+def test_a_batch_larger_than_the_data_names_its_stream():
+    sources = {"main": range(20)}
+    c = tiny.config(CLIP)
+    with c.unlocked():
+        c.data.main.batch = 32
+    with pytest.raises(ValueError, match="^config.data.main.batch: batch of 32 from 20 rows"):
+        checks.check_sizes(c, sources)
+
+
+def test_hosts_must_divide_the_row_shards(monkeypatch):
+    mesh = sharding.make_mesh(2, 2, 2)
+    checks.check_batches(tiny.config(CLIP), mesh)
+    monkeypatch.setattr(jax, "process_count", lambda: 8)
+    with pytest.raises(ValueError, match="^config.mesh: the rows are split 4 ways .* 8 hosts do not divide"):
+        checks.check_batches(tiny.config(CLIP), mesh)
+
+
+def test_a_config_that_is_not_from_base_names_what_it_lacks():
+    c = tiny.config(CLIP)
+    for path in ("optim.lr", "mesh", "stages"):
+        lacking = cfg.from_json(cfg.to_json(c))
+        with lacking.unlocked():
+            *parents, last = path.split(".")
+            del (lacking[parents[0]] if parents else lacking)[last]
+        with pytest.raises(ValueError, match=f"^config.{path}.*: is missing; start the config from base"):
+            checks.check_keys(lacking)
