@@ -57,11 +57,11 @@ def config(**changes):
     return c.lock()
 
 
-def resumable():
+def resumable(**changes):
     """Checkpoints and evaluations each 4 steps, the best kept by a metric: what a resume has to get right."""
     return config(**{"total": "8 steps", "save.every": "4 steps", "eval.every": "4 steps", "save.keep": 1,
                      "save.metric": "val/retrieval/image_to_text/MRR/instance",
-                     "evals": {"retrieval": {"name": "retrieval"}}})
+                     "evals": {"retrieval": {"name": "retrieval"}}} | changes)
 
 
 def environment(devices: int = 1, **more: str) -> dict[str, str]:

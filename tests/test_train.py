@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 import mmrep
+from mmrep import run as parts
+from mmrep import start
 from mmrep import train as loop
 from mmrep.core import checkpoint, sharding, tree
 from mmrep.evals.suite import Suite
@@ -72,9 +74,54 @@ def test_killed_and_stopped_runs_end_bitwise_like_an_uninterrupted_one(tmp_path)
     for r in results:
         assert r.keys() == {"metrics", "controls", "paired", "test_reads", "config_hash", "seconds", "step"}
         assert all(m.keys() == {"value", "low", "high", "n"} for m in r["metrics"].values())
-        assert r["seconds"].keys() >= {"start", "evaluate"} and r["test_reads"] >= 1
-        del r["seconds"], r["test_reads"]
+        assert r["seconds"].keys() >= {"start", "evaluate"} and r["test_reads"] == 1
+        del r["seconds"]
     assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("stop_at", [4, 8])
+def test_a_signal_while_judging_saves_at_once_and_the_resume_judges_what_was_not(tmp_path, monkeypatch, stop_at):
+    asked, interrupted = [], []
+
+    def evaluate(self, params, on, *rest, **more):
+        if on == "val":
+            asked.append(1)
+            if interrupted and len(asked) == interrupted[0]:
+                os.kill(os.getpid(), signal.SIGTERM)
+                pytest.fail("the signal had to wait for the evaluators")
+        score = float(np.abs(np.asarray(params["image"]["head"]["kernel"])).sum())
+        return {"score": Interval(score, score, score, 5)}
+
+    monkeypatch.setattr(Suite, "evaluate", evaluate)
+    config = runs.config(total="8 steps", **{"save.every": "0 steps", "save.metric": "val/score", "save.mode": "min",
+                         "eval.every": "4 steps", "evals": {"r": {"name": "retrieval"}}})
+    whole = go(config, tmp_path / "whole")
+    asked.clear()
+    interrupted.append(stop_at // 4)
+    with pytest.raises(Stopped, match=f"by SIGTERM after step {stop_at}, which is saved"):
+        go(config, tmp_path / "cut")
+    assert checkpoint.steps_of(tmp_path / "cut")[-1] == stop_at
+    assert not [r for r in runs.rows(tmp_path / "cut") if r["step"] == stop_at and "val/score" in r]
+    interrupted.clear()
+    cut = go(config, tmp_path / "cut")
+    assert runs.rows(tmp_path / "whole") == runs.rows(tmp_path / "cut")
+    assert checkpoint.steps_of(tmp_path / "whole") == checkpoint.steps_of(tmp_path / "cut") == [4, 8]
+    assert cut["step"] == whole["step"] and cut["metrics"] == whole["metrics"]
+
+
+def test_run_json_keeps_every_start(tmp_path, monkeypatch):
+    with monkeypatch.context() as m:
+        signal_at(m, 1)
+        with pytest.raises(Stopped):
+            go(runs.config(), tmp_path)
+    first = json.loads((tmp_path / "run.json").read_text())
+    monkeypatch.setattr("mmrep.workdir.describe", lambda config: {"commit": "another", "versions": {}})
+    go(runs.config(**{"loader.threads": 0}), tmp_path)
+    again = json.loads((tmp_path / "run.json").read_text())
+    assert first["commit"] == again["commit"] and first["versions"]["jax"] == again["versions"]["jax"] and again["devices"]
+    assert [s["commit"] for s in again["starts"]] == [first["commit"], "another"] and again["starts"][1]["step"] == 2
+    assert again["starts"][1]["changed"] == {"loader.threads": [2, 0]} and "changed" not in again["starts"][0]
+    assert json.loads((tmp_path / "config.json").read_text())["loader"]["threads"] == 2
 
 
 def test_checkpoint_of_eight_devices_goes_on_with_four_and_with_one(tmp_path, monkeypatch):
@@ -103,7 +150,7 @@ def test_checkpoint_of_eight_devices_goes_on_with_four_and_with_one(tmp_path, mo
             train(runs.config(**{"optim.name": "sgd", "optim.lr": 0.1, "mesh.data": shape[0], "mesh.fsdp": shape[1]}),
                   tmp_path / name, say=log.append)
         assert any("resumed at step 2" in line for line in log)
-        tiny.assert_close(runs.params(tmp_path / name), whole, 1e-4)
+        tiny.assert_close(runs.params(tmp_path / name), whole)
 
 
 def test_not_finite_stops_with_the_state_before_it(tmp_path, monkeypatch, whole):
@@ -117,6 +164,8 @@ def test_not_finite_stops_with_the_state_before_it(tmp_path, monkeypatch, whole)
         return out | ({"soft": np.zeros((16, 3), np.float32)} if len(calls) != 4 else {})
 
     config = runs.config(objectives={"clip": {"name": "contrastive", "soft": True}}, **{"save.every": "0 steps"})
+    like = parts.batch_like  # the poison is a field that the data does not have
+    monkeypatch.setattr(parts, "batch_like", lambda spec, n: like(spec, n) | {"soft": jax.ShapeDtypeStruct((n, 3), np.float32)})
     monkeypatch.setattr(loop.streams, "without_text", poisoned)
     with pytest.raises(FloatingPointError, match="step 4: the loss is not finite; the state after step 3 is saved"):
         go(config, tmp_path / "nan")
@@ -198,10 +247,14 @@ def test_init_takes_over_only_what_is_asked(tmp_path, whole):
     config = runs.config(total="1 steps", seed=9, **{"optim.lr": 0.0, "init.path": str(source),
                                                     "init.only": "encoders/(image|text/head)/.*"})
     go(config, tmp_path / "a", log)
+    fresh = start.start(run := assemble(config), jax.jit(run.init), None, log.append).params
+    fresh = dict(zip(tree.paths(fresh), map(np.asarray, jax.tree.leaves(fresh))))
     mine, theirs = runs.params(tmp_path / "a"), runs.params(source)
     for path in mine:
         taken = path.startswith(("encoders/image/", "encoders/text/head/"))
-        assert taken == np.array_equal(mine[path], theirs[path]) or np.ptp(mine[path]) == 0, path
+        np.testing.assert_allclose(mine[path], (theirs if taken else fresh)[path], rtol=1e-6, atol=1e-7, err_msg=path)
+    learned = [p for p in mine if not np.allclose(theirs[p], fresh[p])]
+    assert len(learned) > len(mine) / 2  # so that the two could be told apart
     assert any("leaves loaded, 0 leaves missing" in line for line in log)
     rename = runs.config(total="1 steps", seed=9, **{"optim.lr": 0.0, "init.path": str(source), "init.rename": {
         "encoders/image": "encoders/other"}})
@@ -263,7 +316,7 @@ def test_two_streams_train_and_resume(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_two_processes_give_what_one_gives(tmp_path):
     file = tmp_path / "config.py"
-    file.write_text(runs.CONFIG)
+    file.write_text("from tests import runs\ndef get_config():\n    return runs.resumable(**{'optim.name': 'sgd', 'optim.lr': 0.1})\n")
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
@@ -275,12 +328,11 @@ def test_two_processes_give_what_one_gives(tmp_path):
     one, two = runs.rows(tmp_path / "one"), runs.rows(tmp_path / "two")
     assert [r.keys() for r in one] == [r.keys() for r in two]
     for a, b in zip(one, two):
-        np.testing.assert_allclose([a[k] for k in a], [b[k] for k in a], rtol=1e-4, atol=1e-5)
-        if "loss" in a:
-            assert abs(a["loss"] - b["loss"]) < 1e-5
+        if "loss" in a:  # with the gradients' norms
+            np.testing.assert_allclose([a[k] for k in a], [b[k] for k in a], rtol=1e-5, atol=1e-6)
     results = [json.loads((tmp_path / n / "results.json").read_text()) for n in ("one", "two")]
     for name, value in results[0]["metrics"].items():
         np.testing.assert_allclose(list(value.values()), list(results[1]["metrics"][name].values()), atol=1e-3)
     assert results[1]["test_reads"] == 1
     assert checkpoint.steps_of(tmp_path / "one") == checkpoint.steps_of(tmp_path / "two")
-    tiny.assert_close(runs.params(tmp_path / "two"), runs.params(tmp_path / "one"), 1e-3)
+    tiny.assert_close(runs.params(tmp_path / "one"), runs.params(tmp_path / "two"))
