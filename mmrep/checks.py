@@ -10,24 +10,6 @@ from mmrep.core.names import located, nearest
 from mmrep.core.step import input_name
 from mmrep.data import pipeline
 
-# what a config must hold; the values are in configs/base.py
-NEEDED = """seed total micro mesh.data mesh.fsdp mesh.tensor mesh.min_shard dtype encoders head.kind head.dim inputs.mean
-inputs.std nets objectives data tokenizer.name tokenizer.length loader.threads loader.prefetch optim.name optim.kwargs optim.lr
-optim.wd optim.warmup optim.schedule optim.end optim.cooldown optim.clip ema rules init.path init.only init.rename evals
-eval.every eval.batch eval.limit eval.controls save.every save.metric save.mode save.keep log.every log.tensorboard
-stages""".split()
-
-
-def check_keys(config: Any) -> None:
-    """Raise ValueError for a key that every config has and this one lacks."""
-    for path in NEEDED:
-        node = config
-        for part in path.split("."):
-            if not hasattr(node, "keys") or part not in node:
-                raise ValueError(f"config.{path}: is missing; start the config from base.get_config()")
-            node = node[part]
-
-
 def check_views(terms: dict, towers: dict, specs: dict) -> None:
     """Raise ValueError for a term that reads what its stream has not, or an encoder that nothing in the data is for."""
     for name, term in terms.items():

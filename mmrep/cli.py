@@ -132,6 +132,7 @@ def _dispatch(args: argparse.Namespace, overrides: list[str], say, said: str) ->
     from mmrep import config as cfg
 
     config = cfg.load(args.config, overrides)
+    cfg.check_keys(config)
     if args.command == "train":
         from mmrep import hosts
         from mmrep.stop import Stopped

@@ -121,6 +121,24 @@ def _typed(value: Any, old: Any, where: str) -> Any:
     return value
 
 
+# what a config must hold; the values are in configs/base.py
+NEEDED = """seed total micro mesh.data mesh.fsdp mesh.tensor mesh.min_shard dtype encoders head.kind head.dim inputs.mean
+inputs.std nets objectives data tokenizer.name tokenizer.length loader.threads loader.prefetch optim.name optim.kwargs optim.lr
+optim.wd optim.warmup optim.schedule optim.end optim.cooldown optim.clip ema rules init.path init.only init.rename evals
+eval.every eval.batch eval.limit eval.controls save.every save.metric save.mode save.keep log.every log.tensorboard
+stages""".split()
+
+
+def check_keys(config: Any) -> None:
+    """Raise ValueError for a key that every config has and this one lacks."""
+    for path in NEEDED:
+        node = config
+        for part in path.split("."):
+            if not isinstance(node, ConfigDict) or part not in node:
+                raise ValueError(f"config.{path}: is missing; start the config from base.get_config()")
+            node = node[part]
+
+
 def parse_arg(arg: str, **defaults: Any) -> ConfigDict:
     """`smoke,size=64` to a ConfigDict of the defaults' keys and types; a bare name sets a bool."""
     out = ConfigDict(defaults)

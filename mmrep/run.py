@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mmrep import config as cfg
-from mmrep.checks import check_batches, check_keys, check_names, check_views
+from mmrep.checks import check_batches, check_names, check_views
 from mmrep.core import optim, sharding, step, tree
 from mmrep.core.types import TrainState
 from mmrep.data import pipeline, streams
@@ -41,7 +41,7 @@ class Run(NamedTuple):
 
 def assemble(config: Any, workdir: Path | None = None, devices: list | None = None) -> Run:
     """Resolve every name, duration and rule. Raises ValueError naming the config path of the first thing wrong."""
-    check_keys(config)
+    cfg.check_keys(config)
     streams.check_streams(config.data)
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor, devices)
     check_batches(config, mesh)

@@ -40,6 +40,7 @@ def train(config: Any, workdir: str | Path, *, programs: dict | None = None, say
     programs = {} if programs is None else programs
     workdir = Path(workdir)
     with Stop(workdir) as stop:
+        cfg.check_keys(config)
         changes = cfg.plain(config.stages)
         if not changes:
             return _train(config, workdir, programs, stop, say)

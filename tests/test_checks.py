@@ -105,4 +105,4 @@ def test_a_config_that_is_not_from_base_names_what_it_lacks():
             *parents, last = path.split(".")
             del (lacking[parents[0]] if parents else lacking)[last]
         with pytest.raises(ValueError, match=f"^config.{path}.*: is missing; start the config from base"):
-            checks.check_keys(lacking)
+            cfg.check_keys(lacking)

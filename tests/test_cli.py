@@ -95,6 +95,10 @@ def test_bad_configs_are_one_line(command, nothing_compiles, tmp_path):
             (["total=5 stepps"], "config.total: '5 stepps' is no duration"),
             (["optim.name=adamww"], "config.optim.name: optax has no 'adamww'"),
             (["save.mode=best"], "config.save.mode: 'best'"),
+            (["encoders.image.heads=5"], "config.encoders.image: "),
+            (["seed=2147483648"], "config.seed: 2147483648 is not in 0 .. 2**31 - 1"),
+            (["data.main.source.n=16"], "config.data.main.batch: batch of 32 from 16 rows"),
+            (["data.main.source.modalities=('image',)"], "config.objectives.clip: reads 'text', which config.data.main does not"),
             (["init.path=no/where"], "config.init.path: ")):
         refused(command("train", QUICK, "--workdir", tmp_path / "w", *(f"--config.{o}" for o in overrides)), message)
     refused(command("train", "configs/quickstat.py", "--workdir", tmp_path / "w"), "did you mean 'configs/quickstart.py'?")
@@ -102,6 +106,11 @@ def test_bad_configs_are_one_line(command, nothing_compiles, tmp_path):
     refused(command("evaluate", tmp_path / "none"), "is it a run's workdir?")
     refused(command("embed", tmp_path / "none", "--out", "x.csv"), "write to a .npz or a .parquet file")
     refused(command("train", QUICK, "--workdir", tmp_path / "w", "--hosts", "2"), "give all three")
+    for line in (("evaluate", tmp_path / "w"), ("embed", tmp_path / "w", "--out", "x.npz")):
+        refused(command(*line, "--config.eval.limit=3"), f"--config.eval.limit: {line[0]} takes the config of the run")
+    bare = tmp_path / "bare.py"
+    bare.write_text("import ml_collections\ndef get_config():\n    return ml_collections.ConfigDict({'seed': 1})\n")
+    refused(command("train", bare, "--workdir", tmp_path / "w"), "config.total: is missing; start the config from base")
 
 
 def test_bad_data_is_one_line_naming_file_and_row(command, monkeypatch, tmp_path):
@@ -202,12 +211,13 @@ def test_not_finite_exits_with_one(command, tmp_path):
 
 def test_what_is_imported(tmp_path):
     """One process each: --help without jax; a whole run without tensorflow or torch."""
-    help_ = ("import sys, time; t = time.perf_counter()\nfrom mmrep import cli\n"
+    # processor time: the bound must not depend on what else the machine does
+    help_ = ("import sys, time; t = time.process_time()\nfrom mmrep import cli\n"
              "try: cli.main(['train', '--help'])\nexcept SystemExit as e: assert not e.code\n"
-             "print(time.perf_counter() - t, [m for m in ('jax', 'numpy', 'ml_collections') if m in sys.modules])")
+             "print(time.process_time() - t, [m for m in ('jax', 'numpy', 'ml_collections') if m in sys.modules])")
     out = subprocess.run([sys.executable, "-c", help_], cwd=runs.ROOT, capture_output=True, text=True, check=True).stdout
     seconds, modules = out.splitlines()[-1].split(" ", 1)
-    assert modules == "[]" and "--workdir" in out and float(seconds) < 1.5  # 0.1 s where nothing else runs
+    assert modules == "[]" and "--workdir" in out and float(seconds) < 0.5
     file = tmp_path / "c.py"
     file.write_text("import sys\nfrom mmrep import train\nfrom tests import runs\n"
                     f"train.train(runs.config(total='1 steps'), {str(tmp_path / 'w')!r})\n"

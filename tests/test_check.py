@@ -1,0 +1,119 @@
+"""`mmrep check` and `mmrep bench step`: references of chance, the shuffle, and one whole run of each."""
+
+import math
+
+import numpy as np
+import pytest
+
+from mmrep import bench, check
+from mmrep.objectives import OBJECTIVES
+from tests import runs
+
+TRIO = ("image", "tabular", "text")
+
+
+class Spec(dict):
+    __getattr__ = dict.get
+
+
+def test_chance_is_the_loss_of_outputs_that_know_nothing():
+    import jax
+    import jax.numpy as jnp
+
+    n, d, rng = 32, 4096, np.random.Generator(np.random.Philox(0))
+    u, v = (jnp.asarray(x / np.linalg.norm(x, axis=1, keepdims=True), jnp.float32) for x in rng.normal(size=(2, n, d)))
+    batch = {"index": jnp.arange(n), "valid": jnp.ones(n, bool)}
+    from mmrep.core.types import Encoded
+
+    for name, tolerance in (("contrastive", 0.02), ("sigmoid", 0.02)):
+        o = OBJECTIVES[name]()
+        hp = jax.tree.map(jnp.float32, dict(o.hp))
+        params, _ = o.init(jax.random.key(0), {"batch": batch}, hp)
+        value, _ = o.loss(params, {}, {"a": Encoded(embedding=u), "b": Encoded(embedding=v)}, batch, None, hp, {})
+        assert math.isclose(float(value), check.chance(Spec(name=name), o, n, 9), rel_tol=tolerance), name
+    assert check.chance(Spec(name="caption"), None, n, 100) == math.log(100)
+    assert check.chance(Spec(name="moco"), None, n, 100) is None
+    heads = {"a": {"kind": "ce", "classes": 4, "weight": 2.0}, "b": {"kind": "bce", "classes": 3}}
+    assert math.isclose(check.chance(Spec(name="supervised", heads=heads), None, n, 9), 5 * math.log(2))
+
+
+def test_shuffle_moves_the_named_modality_and_nothing_else():
+    rng = np.random.Generator(np.random.Philox(0))
+    rows = {m: rng.normal(size=(20, 3)) for m in TRIO} | {
+        "image/small": np.arange(20.0), "index": np.arange(5, 25), "group": np.zeros(20, np.int32),
+        "present": {m: rng.random(20) < 0.7 for m in TRIO}}
+    new = check.shuffle(rows, {"image"}, (3, 1))
+    order = new["image/small"].astype(int)
+    assert sorted(order) == list(range(20)) and not np.array_equal(order, np.arange(20))
+    assert np.array_equal(new["image"], rows["image"][order])
+    assert np.array_equal(new["present"]["image"], rows["present"]["image"][order])
+    for m in ("text", "tabular"):
+        assert np.array_equal(new[m], rows[m]) and np.array_equal(new["present"][m], rows["present"][m])
+    assert np.array_equal(new["group"], rows["index"])
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.4])
+def test_check_passes_a_sound_config(missing):
+    """Also with absent texts, where chance is lower."""
+    source = {"name": "phantom", "n": 64, "size": 32, "modalities": ("image", "text"), "missing": {"text": missing}}
+    said = []
+    config = runs.config(**{"data": {"main": {"source": source, "batch": 32}}, "optim.lr": 3e-3})
+    ok = check.check(config, 24, said.append)
+    text = "\n".join(said)
+    assert ok and "FAIL" not in text, text
+    for line in ("parameters", "bytes a device", "accelerator hours", "truncated tokens (main)", "gradient norms",
+                 "overfit one batch", "first loss of clip", "shuffled pairs at chance"):
+        assert line in text, text
+    with pytest.raises(ValueError, match="--steps 0"):
+        check.check(config, 0)
+
+
+@pytest.mark.slow
+def test_check_fails_where_something_besides_the_pairs_leaks(monkeypatch):
+    """The batch's own shuffle is undone: pairs stay paired, and their loss falls below chance."""
+    real = check.shuffle
+    monkeypatch.setattr(check, "shuffle", lambda rows, m, key: real(rows, set(), key))
+    said = []
+    config = runs.config(**{"data": {"main": {"source": {"name": "phantom", "n": 64, "modalities": ("image", "text")}, "batch": 32}},
+                            "optim.lr": 3e-3})
+    assert not check.check(config, 150, said.append) and any(s.startswith("FAIL") and "shuffled" in s for s in said), said
+
+
+def test_truncation_is_a_share_of_tokens():
+    lines = []
+
+    class Tokens:
+        @staticmethod
+        def lengths(texts):
+            return np.array([len(t) for t in texts])
+
+    class Source:
+        fields = ("text",)
+
+        def __len__(self):
+            return 4
+
+        def texts(self, rows):
+            return ["a" * 10] * 3 + ["b" * 70]
+
+    class Run:
+        sources, tokenizer = {"main": Source()}, Tokens
+        config = Spec(tokenizer=Spec(length=20))
+
+    check._tokens(Run, lambda *parts: lines.append(parts))
+    assert lines[0][0] == "LOOK" and lines[0][2].startswith("50.0% of the tokens; 25.0% of 4 texts")
+
+
+def test_bench_gives_medians_over_warm_steps(monkeypatch):
+    growth = iter([0, 5000] + [5000, 5003] * 8)  # the heap grows in one of the steps
+    monkeypatch.setattr(bench.profiling, "minor_faults", lambda: next(growth))
+    monkeypatch.setattr(bench.profiling, "gemm_peak", lambda dtype: 1e9)
+    found = bench.bench_step(runs.config(), steps=5)
+    assert found["minor_faults_per_step"] == 3 and found["step_s"] > 0 and found["compile_s"] > 0
+    assert np.isclose(found["examples_per_s"], 16 / found["step_s"], rtol=1e-2) and math.isfinite(found["loss"])
+    # two attention blocks' products alone are more FLOPs than this; remat and micro-batches do not count
+    assert found["model_flops_per_s"] * found["step_s"] > 1e6
+    with pytest.raises(ValueError, match="--steps 0"):
+        bench.bench_step(runs.config(), steps=0)
+
+

@@ -1,0 +1,52 @@
+"""What a run writes: a resume forgets what came after its checkpoint, a cut line is no row."""
+
+import csv
+
+import pytest
+
+from mmrep import writers
+
+
+def test_a_resume_forgets_what_came_after_its_checkpoint(tmp_path):
+    first = writers.Writer(tmp_path, 0)
+    for step in (1, 2, 3):
+        first.write(step, {"loss": step / 2})
+    first.write(2, {"val/score": 0.5})
+    first._file.write('{"step": 4, "lo')  # a kill
+    first._file.flush()
+    assert first.has(2, "val/") and not first.has(3, "val/") and not first.has(4, "loss")
+    second = writers.Writer(tmp_path, 2)
+    second.write(3, {"loss": 9.0})
+    second.close()
+    rows = writers.read_rows(tmp_path / "metrics.jsonl")
+    assert [(r["step"], r.get("loss", r.get("val/score"))) for r in rows] == [(1, 0.5), (2, 1.0), (2, 0.5), (3, 9.0)]
+    table = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    assert [r["loss"] for r in table] == ["0.5", "1.0", "", "9.0"] and table[2]["val/score"] == "0.5"
+    second.close()  # twice is harmless
+
+
+def test_other_hosts_write_nothing(tmp_path):
+    quiet = writers.Writer(tmp_path, 0, active=False)
+    quiet.write(1, {"loss": 1.0})
+    quiet.close()
+    assert not list(tmp_path.iterdir()) and not quiet.has(1, "loss")
+
+
+def test_progress_speaks_about_ten_times_with_rate_and_rest(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(writers.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(writers.sys.stderr, "isatty", lambda: False, raising=False)
+    said = []
+    progress = writers.Progress(100, 8, 0, said.append)
+    now[0] = 5.0
+    progress.warm(1)
+    for step in range(2, 101):
+        now[0] += 2.0
+        progress.show(step, {"loss": 1.0}, waited=0.5 * (now[0] - 5.0))
+    assert len(said) == 10 and "step 100/100  loss 1.0000" in said[-1] and "4 examples/s" in said[-1]
+    assert "wait 50 %" in said[-1] and "ETA 3:00" in said[0]
+
+
+@pytest.mark.parametrize("seconds, text", [(59.9, "0:59"), (61, "1:01"), (3600, "1:00:00")])
+def test_clock(seconds, text):
+    assert writers.clock(seconds) == text
