@@ -10,6 +10,7 @@ from mmrep.core.names import located, nearest
 from mmrep.core.step import input_name
 from mmrep.data import pipeline
 
+
 def check_views(terms: dict, towers: dict, specs: dict) -> None:
     """Raise ValueError for a term that reads what its stream has not, or an encoder that nothing in the data is for."""
     for name, term in terms.items():
@@ -49,7 +50,12 @@ def check_batches(config: Any, mesh: Any) -> None:
 
 
 def check_names(config: Any) -> None:
-    """Raise ValueError for a seed, schedule, dtype or EMA entry that cannot be."""
+    """Raise ValueError for a seed, schedule, dtype, rule, term or EMA entry that cannot be."""
+    for key in ("rules", "objectives", "nets", "encoders"):
+        entries = cfg.plain(config[key])
+        for name, entry in entries.items() if isinstance(entries, dict) else enumerate(entries):
+            if not isinstance(entry, dict):
+                raise ValueError(f"config.{key}.{name}: {entry!r} is no dict")
     if not 0 <= config.seed < 2**31:
         raise ValueError(f"config.seed: {config.seed} is not in 0 .. 2**31 - 1")
     if config.optim.schedule not in optim.SCHEDULES:

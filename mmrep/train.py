@@ -46,6 +46,9 @@ def train(config: Any, workdir: str | Path, *, programs: dict | None = None, say
             return _train(config, workdir, programs, stop, say)
         hosts.first_then_others(lambda: open_workdir(config, workdir))
         stages = []
+        for i, change in enumerate(changes):
+            if not isinstance(change, dict) or not isinstance(change.get("init", {}), dict):
+                raise ValueError(f"config.stages[{i}]: {change!r} is no dict of overrides")
         for i, change in enumerate(changes):  # all of them first: a mistake in the last must not cost the first
             stage = cfg.override_with(config, {"stages": ()} | change, f"config.stages[{i}]")
             if i and "path" not in change.get("init", {}):

@@ -48,6 +48,8 @@ def term(**spec):
     (CLIP, {"ema": {"eval": {"decay": 1.5}}}, r"config.ema.eval.decay: 1.5 is not in"),
     (CLIP, {"rules": ({"match": ".*", "lr": "a"},)}, r"config.rules\[0\].lr: 'a' is no number"),
     (CLIP, {"rules": ({"match": ".*", "shard": ("tensr",)},)}, r"config.rules.0.shard: no mesh axis 'tensr'"),
+    ({"clip": "contrastive"}, {}, r"config.objectives.clip: 'contrastive' is no dict"),
+    (CLIP, {"rules": ("freeze",)}, r"config.rules.0: 'freeze' is no dict"),
     (CLIP, {"seed": 2**31}, r"config.seed: 2147483648"),
     (CLIP, {"total": "inf steps"}, r"config.total: 'inf steps' is no duration"),
     (CLIP, {"data.main.batch": 0}, r"config.data.main.batch: 0 is no number of examples"),

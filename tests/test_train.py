@@ -313,16 +313,31 @@ def test_two_streams_train_and_resume(tmp_path, monkeypatch):
     runs.assert_equal(runs.params(tmp_path / "whole"), runs.params(tmp_path / "cut"))
 
 
+def two_hosts(file, workdir, *overrides):
+    """The two processes of one run."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    return [runs.start("train", file, "--workdir", workdir, "--coordinator", f"127.0.0.1:{port}", "--hosts", 2, "--host", i,
+                       *overrides) for i in range(2)]
+
+
+@pytest.mark.slow
+def test_an_error_of_one_host_ends_both(tmp_path):
+    file = tmp_path / "config.py"
+    # only host 1 lacks its data, as where a disk is not mounted
+    file.write_text("import sys\nfrom tests import runs\ndef get_config():\n    c = runs.config()\n    with c.unlocked():\n"
+                    "        c.data.main.source.n = 64 if sys.argv[sys.argv.index('--host') + 1] == '0' else 8\n    return c\n")
+    said = [runs.finish(p, 2, 90)[1] for p in two_hosts(file, tmp_path / "w")]
+    assert "host 1 could not start; its own output says why" in said[0] and "batch of 16 from 8 rows" in said[1]
+    assert not any("Traceback" in text for text in said)
+
+
 @pytest.mark.slow
 def test_two_processes_give_what_one_gives(tmp_path):
     file = tmp_path / "config.py"
     file.write_text("from tests import runs\ndef get_config():\n    return runs.resumable(**{'optim.name': 'sgd', 'optim.lr': 0.1})\n")
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    both = [runs.start("train", file, "--workdir", tmp_path / "two", "--coordinator", f"127.0.0.1:{port}", "--hosts", 2,
-                       "--host", i) for i in range(2)]
-    said = [runs.finish(p)[1] for p in both]
+    said = [runs.finish(p)[1] for p in two_hosts(file, tmp_path / "two")]
     runs.finish(runs.start("train", file, "--workdir", tmp_path / "one", devices=2))
     assert "wrote" in said[0] and "step" not in said[1]
     one, two = runs.rows(tmp_path / "one"), runs.rows(tmp_path / "two")
