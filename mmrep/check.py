@@ -101,26 +101,26 @@ def _overfit(run: Run, program: Callable, state: Any, batches: dict, hp: dict, s
 def _first_losses(run: Run, first: dict, batches: dict, line: Callable) -> None:
     """The first loss of each term beside its value for outputs that know nothing, where that is a number.
 
-    None for moco (a student and a teacher that start equal already match) and for the sigmoid loss's positives beyond
-    its bias: its value is that of logits equal to the bias.
+    moco has none: a student and a teacher that start equal already match.
     """
     for name, spec in run.config.objectives.items():
         objective = run.terms[name].objective
         rows = batches[run.terms[name].stream]
         n = int(presence(rows, objective.views.values()).sum())
-        want = chance(spec, objective, n, run.tokenizer.vocab_size) if n else None
+        head = run.shapes.params["objectives"].get(name, {}).get("head", {}).get("kernel")
+        want = chance(spec, objective, n, run.tokenizer.vocab_size, head and head.shape) if n else None
         if want is not None and f"{name}/loss" in first:
             got = first[f"{name}/loss"]
             line("ok" if abs(got - want) <= 0.25 * want else "LOOK", f"first loss of {name}",
                  f"{got:.4f}, at random {want:.4f}")
 
 
-def chance(spec: Any, objective: Objective, n: int, vocab: int) -> float | None:
+def chance(spec: Any, objective: Objective, n: int, vocab: int, head: tuple[int, int] | None = None) -> float | None:
     """The loss of a term over n complete rows whose outputs are independent of the data; None where there is no such number.
 
     contrastive: log n. sigmoid: all logits at the bias b, softplus(-b) + (n - 1) softplus(b). caption: log vocab.
-    masked on standardized patches: 1 + 1, the variances of target and of a unit-variance output. distill: 2 - 2 cos = 2.
-    matching: log 2. supervised: log K a class, log 2 a finding.
+    masked on standardized patches, whose last layer is head = (width, P) at its Xavier start: 1 + 2 width / (width + P), the
+    variances of target and output. distill: 2 - 2 cos = 2. matching: log 2. supervised: log K a class, log 2 a finding.
     """
     if spec.name == "contrastive":
         return math.log(n)
@@ -130,8 +130,9 @@ def chance(spec: Any, objective: Objective, n: int, vocab: int) -> float | None:
     if spec.name == "supervised":
         return sum(h.get("weight", 1.0) * (math.log(h["classes"]) if h["kind"] == "ce" else math.log(2))
                    for h in spec.heads.values())
-    return {"matching": math.log(2), "caption": math.log(vocab), "distill": 2.0,
-            "masked": 2.0 if spec.get("norm_pixels", True) else None}.get(spec.name)
+    if spec.name == "masked" and spec.get("norm_pixels", True) and head:
+        return 1 + 2 * head[0] / sum(head)
+    return {"matching": math.log(2), "caption": math.log(vocab), "distill": 2.0}.get(spec.name)
 
 
 def _shuffled(run: Run, program: Callable, state: Any, hp: dict, steps: int, line: Callable) -> None:

@@ -79,6 +79,22 @@ def test_check_fails_where_something_besides_the_pairs_leaks(monkeypatch):
     assert not check.check(config, 150, said.append) and any(s.startswith("FAIL") and "shuffled" in s for s in said), said
 
 
+@pytest.mark.slow
+def test_first_losses_of_the_small_objectives_are_near_chance():
+    objectives = {"clip": {"name": "contrastive"}, "match": {"name": "matching", "after": "clip"}, "cap": {"name": "caption"},
+                  "mae": {"name": "masked", "width": 64, "depth": 1, "heads": 2},
+                  "byol": {"name": "distill", "teacher_view": "image", "hidden": 64},
+                  "cls": {"name": "supervised", "heads": {"class": {"kind": "ce", "classes": 10}}}}
+    c = runs.config(objectives=objectives, nets={"fusion": {"name": "cross_attention", "width": 16, "depth": 1, "heads": 2}},
+                    **{"ema": {"teacher": {"decay": 0.9}}, "head.dim": 64})
+    run, state, batches, hp = bench.prepare(c)
+    with check.jax.set_mesh(run.mesh):
+        _, (metrics, _) = check.jax.jit(run.loss)(state.params, state.ema, state.aux, batches, state.rng, state.step, hp)
+    lines = []
+    check._first_losses(run, {k: float(v) for k, v in metrics.items()}, batches, lambda *parts: lines.append(parts))
+    assert [mark for mark, *_ in lines] == ["ok"] * 6, lines
+
+
 def test_truncation_is_a_share_of_tokens():
     lines = []
 
