@@ -114,7 +114,7 @@ def _shuffled(run: Run, program: Callable, state: Any, hp: dict, steps: int, lin
     """Train on pairs shuffled within each batch: a loss below chance means that something besides the pairs leaks."""
     config, late = run.config, []
     readers = {n: pipeline.train_batches(run.sources[n], s.batch, config.seed + 1,
-                                         train_transform(config, n, run.tokenizer), spec=run.specs[n])
+                                         train_transform(config, n, run.tokenizer), on_error=s.get("on_error"), spec=run.specs[n])
                for n, s in config.data.items()}
     for at in range(steps):
         batches = {}

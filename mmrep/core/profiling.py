@@ -89,7 +89,7 @@ def prepare(config: Any) -> tuple[Any, Any, dict, dict]:
         batches = {}
         for n, s in config.data.items():
             with pipeline.train_batches(run.sources[n], s.batch, config.seed, train_transform(config, n, run.tokenizer),
-                                        steps=1, spec=run.specs[n]) as stream:
+                                        steps=1, spec=run.specs[n], on_error=s.get("on_error")) as stream:
                 batches[n] = sharding.put_batch(run.mesh, streams.without_text(next(stream)))
         hp = jax.device_put(run.hp, sharding.replicated(run.mesh))
     return run, state, batches, hp
