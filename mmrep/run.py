@@ -48,7 +48,8 @@ def assemble(config: Any, workdir: Path | None = None, devices: list | None = No
     check_names(config)
     sources = {n: streams.open_source(s, "train", f"config.data.{n}") for n, s in config.data.items()}
     tokenizer = streams.open_tokenizer(config, sources, workdir and workdir / "tokenizer.json")
-    specs = {n: pipeline.probe(sources[n], train_transform(config, n, tokenizer), config.seed) for n in sources}
+    specs = {n: pipeline.probe(sources[n], train_transform(config, n, tokenizer), config.seed,
+                               config.data[n].get("on_error")) for n in sources}
     built = towers(config, tokenizer.vocab_size, config.tokenizer.length)
     encode = make_encode(built, config.inputs.mean, config.inputs.std)
     terms, nets = make_terms(config, tokenizer.vocab_size), make_nets(config)

@@ -1,15 +1,16 @@
 """Rows to batches: read examples of any source, find out their shapes, stack them with masks for what is absent."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from mmrep.data.mixture import Mixture
-from mmrep.data.sources import MODALITIES, BadRow, Example
-from mmrep.data.transforms import compose, philox
+from mmrep.data.sources import MODALITIES, BadRow, Example, bad_row
+from mmrep.data.transforms import Transform, compose, philox
 
 AUGMENT = 2  # tag of the augmentation's random streams
+META = {"present", "index", "row"}  # keys of a batch that are no data: the pipeline sets them, whatever a source gives
 
 Spec = dict[str, tuple[tuple[int, ...] | None, np.dtype | None]]  # key -> (shape, dtype) of one row; None for str
 
@@ -40,10 +41,17 @@ def read_rows(source: Any, ids: np.ndarray) -> list[Example | BadRow]:
 def _read_row(source: Any, row: int) -> Example | BadRow:
     try:
         return source[row]
-    except BadRow as error:
-        return error
-    except OSError as error:
-        return BadRow(f"row {row}: {error}")
+    except (BadRow, OSError) as error:
+        return bad_row(source, row, error)
+
+
+def transformed(source: Any, row: int, example: Example, transform: Transform, rng: np.random.Generator
+                ) -> Example | BadRow:
+    """The example after the transform, or a BadRow that names its row where the transform refuses it."""
+    try:
+        return transform(example, rng)
+    except (ValueError, OSError) as error:
+        return bad_row(source, row, error)
 
 
 def _presence(block: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -70,10 +78,11 @@ def _unstack(block: Mapping[str, Any], n: int) -> list[Example]:
 
 # ---- stacking
 
-def _array(value: Any) -> np.ndarray:
-    """Numbers as the batch holds them: i32 and f32; pixels keep u8 or u16."""
+def _array(key: str, value: Any) -> np.ndarray:
+    """Numbers as the batch holds them: i32 and f32; pixels keep u8 or u16, labels do not: they need a -1 for unknown."""
     value = np.asarray(value)
-    if value.dtype.kind in "iu" and value.dtype not in (np.uint8, np.uint16):
+    small = value.dtype in (np.uint8, np.uint16, np.bool_) and not key.startswith("label/")
+    if value.dtype.kind in "iub" and not small:
         return value.astype(np.int32)
     return value.astype(np.float32) if value.dtype.kind == "f" else value
 
@@ -93,17 +102,19 @@ def probe(source: Any, transforms: Any = None, seed: int = 0, on_error: str | No
             rows = np.flatnonzero(part.has[field]) if field in getattr(part, "has", {}) else range(len(part))
             for row in rows:
                 example = _read_row(part, int(row))
+                if not isinstance(example, BadRow):
+                    if field and field not in example:
+                        continue
+                    keys = set(example)
+                    example = transformed(part, int(row), dict(example), transform, philox(seed, AUGMENT, int(row)))
                 if isinstance(example, BadRow):
                     if on_error == "raise" or on_error is None and not example.skip:
                         raise example
                     continue
-                if field and field not in example:
-                    continue
-                found |= set(example)
-                example = transform(dict(example), philox(seed, AUGMENT, int(row)))
+                found |= keys
                 for key, value in example.items():
-                    if key not in ("present", "index"):
-                        value = None if isinstance(value, (str, list)) else _array(value)  # text not yet tokenized
+                    if key not in META:
+                        value = None if isinstance(value, (str, list)) else _array(key, value)  # text not yet tokenized
                         spec.setdefault(key, (None, None) if value is None else (value.shape, value.dtype))
                 break
             else:
@@ -116,51 +127,55 @@ def _fill(key: str, shape: tuple, dtype: np.dtype, index: int) -> np.ndarray:
     """Value of an absent key: zeros for modalities and masks, -1 or NaN for labels, an id of its own for groups."""
     if key in ("group", "case"):
         return np.full(shape, -2 - index, dtype)  # equal ids mean "positive pair": an unknown one must match nothing
-    if key.startswith("label/") and dtype != np.uint8:
+    if key.startswith("label/"):
         return np.full(shape, np.nan if dtype.kind == "f" else -1, dtype)
     return np.zeros(shape, dtype)
 
 
-def _stacked(values: list, shape: tuple, dtype: np.dtype) -> np.ndarray | None:
+def _stacked(key: str, values: list, shape: tuple, dtype: np.dtype) -> np.ndarray | None:
     """All rows at once, which is several times faster; None where they are not alike."""
     try:
-        array = _array(values if not shape else np.stack(values))
+        array = _array(key, values if not shape else np.stack(values))
     except ValueError:
         return None
     return array if array.shape == (len(values), *shape) and array.dtype == dtype else None
 
 
-def _checked(key: str, value: np.ndarray, shape: tuple, dtype: np.dtype, row: int) -> np.ndarray:
-    """The value, or a ValueError that says how the row differs from the batch."""
+def _checked(key: str, value: np.ndarray, shape: tuple, dtype: np.dtype, name: Callable[[int], str], place: int
+             ) -> np.ndarray:
+    """The value, or a ValueError that says how the row differs from the batch; to name a row may read its whole file."""
     if value.shape != shape:
         advice = "add resize" if key == "image" or key.startswith("mask/") else "make the rows alike"
-        raise ValueError(f"row {row}: {key} is {value.shape} where the batch has {shape}; {advice}")
+        raise ValueError(f"{name(place)}: {key} is {value.shape} where the batch has {shape}; {advice}")
     if value.dtype != dtype:
         advice = "add to_uint8" if key == "image" else "make the rows alike"
-        raise ValueError(f"row {row}: {key} is {value.dtype} where the batch has {dtype}; {advice}")
+        raise ValueError(f"{name(place)}: {key} is {value.dtype} where the batch has {dtype}; {advice}")
     return value
 
 
-def stack(examples: list[Example | None], spec: Spec, index: np.ndarray) -> dict[str, Any]:
+def stack(examples: list[Example | None], spec: Spec, index: np.ndarray, name: Callable[[int], str] | None = None
+          ) -> dict[str, Any]:
     """Batch of examples (None = a masked row): every key of the spec, `present`, `index` i32[B], `valid` bool[B].
 
-    Raises ValueError naming row and shape where rows differ from the spec, or hold a key that the spec lacks.
+    `name` gives what an error calls the row at a place of the batch. Raises ValueError naming row and shape where rows
+    differ from the spec, or hold a key that the spec lacks.
     """
+    name = name or (lambda place: f"row {index[place]}")
     batch: dict[str, Any] = {}
     rows = [example or {} for example in examples]
-    for row, example in zip(index, rows):
-        unknown = [key for key in example if key not in spec and key not in ("present", "index")]
+    for place, example in enumerate(rows):
+        unknown = [key for key in example if key not in spec and key not in META]
         if unknown:
-            raise ValueError(f"row {row}: has {unknown[0]!r}, which the source's first rows lack; name it in the "
+            raise ValueError(f"{name(place)}: has {unknown[0]!r}, which the source's first rows lack; name it in the "
                              f"source's fields")
     for key, (shape, dtype) in spec.items():
         values = [example.get(key) for example in rows]
         if shape is None:
             batch[key] = ["" if value is None else value for value in values]
-        elif any(value is None for value in values) or (alike := _stacked(values, shape, dtype)) is None:
-            batch[key] = np.stack([_fill(key, shape, dtype, int(row)) if value is None else
-                                   _checked(key, _array(value), shape, dtype, int(row))
-                                   for row, value in zip(index, values)])
+        elif any(value is None for value in values) or (alike := _stacked(key, values, shape, dtype)) is None:
+            batch[key] = np.stack([_fill(key, shape, dtype, int(index[i])) if value is None else
+                                   _checked(key, _array(key, value), shape, dtype, name, i)
+                                   for i, value in enumerate(values)])
         else:
             batch[key] = alike
     batch["present"] = {}
@@ -179,11 +194,11 @@ def stack(examples: list[Example | None], spec: Spec, index: np.ndarray) -> dict
 def stack_block(block: Mapping[str, Any], spec: Spec, index: np.ndarray) -> dict[str, Any] | None:
     """A whole block as a batch, not row by row; None where it does not fit, and `stack` must say why."""
     batch: dict[str, Any] = {"present": {}, "index": np.asarray(index, np.int32), "valid": np.ones(len(index), bool)}
-    if set(block) - {"present", "index"} != set(spec):
+    if set(block) - META != set(spec):
         return None
     present = _presence(block)
     for key, (shape, dtype) in spec.items():
-        value = block[key] if shape is None else _array(block[key])
+        value = block[key] if shape is None else _array(key, block[key])
         here = np.asarray(present.get(key, True), bool)
         if here.ndim > 1 or shape is not None and (value.shape[1:] != shape or value.dtype != dtype):
             return None

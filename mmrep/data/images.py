@@ -3,6 +3,7 @@
 import io
 import threading
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +44,12 @@ class Npz:
 
     def __init__(self, path: Path):
         self.path, self._lock = path, threading.Lock()
-        self._file = np.load(path, allow_pickle=False)
-        self._stack = self._file[self._file.files[0]] if len(self._file.files) == 1 else None
+        try:
+            self._file = np.load(path, allow_pickle=False)
+            self._stack = self._file[self._file.files[0]] if len(self._file.files) == 1 else None
+        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, AttributeError) as error:
+            raise ValueError(f"images: {path} is damaged or not an npz of arrays ({describe(error)}); "
+                             "copy or write it again") from None
         if self._stack is not None and self._stack.ndim < 3:  # a file of a single named picture
             self._stack = None
 
@@ -73,7 +78,9 @@ def open_images(path: Path) -> Folder | Zip | Npz:
     if path.suffix.lower() == ".npz":
         return Npz(path)
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"images: {path} is not a folder, a zip or an npz")
+        damaged = path.suffix.lower() == ".zip"
+        raise ValueError(f"images: {path} is damaged or cut short; copy it again" if damaged else
+                         f"images: {path} is not a folder, a zip or an npz")
     return Zip(path)
 
 
@@ -139,7 +146,6 @@ def _fit(pixels: np.ndarray, channels: int, bits: int) -> np.ndarray:
 def decode_errors() -> tuple[type[BaseException], ...]:
     """What a corrupt or missing picture may raise, from the file system, the zip or Pillow."""
     import struct
-    import zlib
 
     from PIL import Image
 

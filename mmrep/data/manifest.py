@@ -1,9 +1,9 @@
 """Source over a table of a user's own data: CSV, TSV, JSONL or Parquet rows, pictures in a folder, a zip or an npz.
 
 What is decided here, once: a null image or text cell is an absent modality; an empty text is an error (or allowed); a
-null label is -1 (whole numbers, classes) or NaN (floats); a null category is 0 and its values count from 1; a null
-group or case gets an id of its own; a null tabular cell follows `missing`. Classes, categories and ids are numbered
-over the WHOLE file, so that every split and filter agrees on them.
+null label is -1 (whole numbers, classes, findings) or NaN (floats); a null soft label is an error; a null category is 0
+and its values count from 1; a null group or case gets an id of its own; a null tabular cell follows `missing`.
+Classes, categories and ids are numbered over the WHOLE file, so that every split and filter agrees on them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from mmrep.data.images import decode, decode_errors, decode_mask, describe, nearby, open_images
+from mmrep.data import columns as read
+from mmrep.data.images import decode, decode_errors, decode_mask, describe, open_images
 from mmrep.data.sources import BadRow, Example
-from mmrep.data.tables import Table, find_table, identities, matches, numbers, vocabulary
+from mmrep.data.tables import Table, find_table, identities, matches, vocabulary
 
-_KEYS = ("image", "text", "tabular", "category", "label", "mask", "group", "case", "split")
-_SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
+_KEYS = ("image", "text", "tabular", "category", "label", "soft", "mask", "group", "case", "split")
 
 
 class Manifest:
@@ -35,10 +35,12 @@ class Manifest:
         self.on_error: str = options["on_error"]
         self._decode = partial(decode, **{key: options[key] for key in ("channels", "bits", "size_hint")})
         self.rows = rows
+        self.served = np.isin(np.arange(table.length), rows)
         self.label_names: dict[str, list[str]] = {}
         self.category_names: dict[str, list[str]] = {}
         self.problems: dict[int, tuple[type[Exception], str]] = {}
         self._cells: dict[str, Any] = {}  # key -> one value a row of the file
+        self._case_ids: list = table[options["case"]] if options["case"] else [None] * table.length
 
     @property
     def skipped(self) -> int:
@@ -78,9 +80,21 @@ class Manifest:
         cells = self._cells.get("text")
         return [cells[row] if cells else None for row in (self.rows if rows is None else self.rows[rows])]
 
-    def _picture(self, row: int, name: str, read: Callable) -> np.ndarray:
+    def where(self, index: int) -> str:
+        """What an error message calls a row: file, row (from 1) and line."""
+        return f"manifest {self.table.where(int(self.rows[index]))}"
+
+    def identify(self, rows: np.ndarray) -> dict[str, list]:
+        """Rows of the file from 0, the case ids as written there and the pictures' paths; see `sources.identify`."""
+        kept = self.rows[rows].tolist()
+        cases = [None if cell is None else str(cell) for cell in (self._case_ids[row] for row in kept)]
+        names = self._cells.get("image")
+        paths = [None if names is None or names[row] is None else str(self.store.path / names[row]) for row in kept]
+        return {"row": kept, "case": cases, "image": paths}
+
+    def _picture(self, row: int, name: str, decoder: Callable) -> np.ndarray:
         try:
-            return read(self.store.read(name))
+            return decoder(self.store.read(name))
         except decode_errors() as error:
             raise BadRow(f"manifest {self.table.where(row)}: image {name!r}: {describe(error)}; mend it, or pass "
                          "on_error='skip'", self.on_error == "skip") from None
@@ -94,7 +108,8 @@ def manifest(path: str | Path, split: str, images: str | Path | None = None, col
 
     path       a .csv, .tsv, .jsonl or .parquet file, or a folder holding exactly one metadata.* of these
     images     folder, zip or npz (relative: to the table's folder, else the working one); default the table's folder
-    columns    {"image": c, "text": c or [c, ...] joined by newlines, "label": {name: c, or [c, ...] for a u8 vector},
+    columns    {"image": c, "text": c or [c, ...] joined by newlines, "label": {name: c, or [c, ...] for findings:
+               1 yes, 0 no, -1 or null unknown}, "soft": c (cells are numeric lists), [c, ...] or {name: c}, gives f32[K],
                "tabular": [c, ...], "category": [c, ...], "mask": {name: c}, "group": c, "case": c, "split": c}
     splits     renames, {"val": "dev"} or {"val": ["dev", "dev2"]}
     filter     {column: value, or a list of values, or {"not": value or list}}; None is null
@@ -122,20 +137,22 @@ def manifest(path: str | Path, split: str, images: str | Path | None = None, col
     rows = _filter_rows(table, _split_rows(table, split, columns, splits or {}), filter or {})
     store = _open_store(table.path, images) if "image" in columns or "mask" in columns else None
     source = Manifest(table, rows, store, {"on_error": on_error, "channels": channels, "bits": bits,
-                                           "size_hint": size_hint})
+                                           "size_hint": size_hint, "case": columns.get("case")})
     if "image" in columns:
-        source._cells["image"] = _pictures(source, columns["image"])
+        source._cells["image"] = read.pictures(source, columns["image"])
     for name, column in _named(columns.get("mask", {})):
-        source._cells[f"mask/{name}"] = _pictures(source, column)
+        source._cells[f"mask/{name}"] = read.pictures(source, column)
     if "text" in columns:
-        source._cells["text"] = _texts(source, columns["text"], allow_empty)
+        source._cells["text"] = read.texts(source, columns["text"], allow_empty)
     if "tabular" in columns:
         train = _train_rows(table, columns, splits or {}, filter or {})
-        _tabular(source, _listed(columns["tabular"]), missing, train)
+        read.tabular(source, read.listed(columns["tabular"]), missing, train)
     if "category" in columns:
-        source._cells["category"] = _categories(source, _listed(columns["category"]))
+        source._cells["category"] = read.categories(source, read.listed(columns["category"]))
     for name, column in _named(columns.get("label", {})):
-        source._cells[f"label/{name}"] = _labels(source, name, column)
+        source._cells[f"label/{name}"] = read.labels(source, name, column)
+    if "soft" in columns:
+        source._cells["soft"] = read.soft(source, columns["soft"])
     for key in ("group", "case"):
         if key in columns:
             source._cells[key] = identities(table[columns[key]])
@@ -189,19 +206,11 @@ def _train_rows(table: Table, columns: Mapping, splits: Mapping, filters: Mappin
     return _filter_rows(table, _split_rows(table, "train", columns, splits), filters)
 
 
-# ---- columns
+# ---- columns and pictures
 
 def _named(columns: Any) -> list[tuple[str, Any]]:
     """{name: column} as pairs; a lone column is named after itself."""
     return [(columns, columns)] if isinstance(columns, str) else list(columns.items())
-
-
-def _listed(columns: str | Sequence[str]) -> list[str]:
-    return [columns] if isinstance(columns, str) else list(columns)
-
-
-def _bad(source: Manifest, row: int, message: str, kind: type[Exception] = ValueError) -> None:
-    source.problems.setdefault(int(row), (kind, message))
 
 
 def _open_store(table: Path, images: str | Path | None) -> Any:
@@ -209,106 +218,3 @@ def _open_store(table: Path, images: str | Path | None) -> Any:
         return open_images(table.parent)
     beside = table.parent / images
     return open_images(beside if beside.exists() else Path(images))
-
-
-def _pictures(source: Manifest, column: str) -> list[str | None]:
-    """Names of the pictures; a suffix is found where the cells leave it out."""
-    names = [None if cell is None else str(cell) for cell in source.table[column]]
-    for row in source.rows:
-        name = names[row]
-        if name is None:
-            continue
-        found = next((name + suffix for suffix in _SUFFIXES if name + suffix in source.store), None) if name else None
-        if found is None:
-            archives = nearby(source.store.path)
-            advice = f"pass images={archives[0]!r}, which lies there" if archives else "set images=, or on_error='skip'"
-            _bad(source, row, f"image {name!r} is not in {source.store.path}; {advice}", FileNotFoundError)
-        names[row] = found or name
-    return names
-
-
-def _texts(source: Manifest, columns: str | Sequence[str], allow_empty: bool) -> list[Any]:
-    parts = [source.table[column] for column in _listed(columns)]
-    texts: list[Any] = []
-    for cells in zip(*parts):
-        known = [cell if isinstance(cell, (str, list)) else str(cell) for cell in cells if cell is not None]
-        lists = any(isinstance(cell, list) for cell in known)
-        texts.append(None if not known else known[0] if lists else "\n".join(known))
-    if not allow_empty:
-        for row in source.rows:
-            text = texts[row]
-            if text is not None and not (text.strip() if isinstance(text, str) else all(t.strip() for t in text)):
-                _bad(source, row, f"text column {columns!r} is empty; make it null, filter the row, or pass "
-                                  f"allow_empty=True or on_error='skip'")
-    return texts
-
-
-def _tabular(source: Manifest, columns: list[str], missing: str | float, train: np.ndarray) -> None:
-    values = np.full((source.table.length, len(columns)), np.nan, np.float32)
-    served = set(source.rows.tolist())
-    for j, column in enumerate(columns):
-        for row, cell in enumerate(source.table[column]):
-            try:
-                values[row, j] = np.nan if cell is None else float(cell)
-            except (TypeError, ValueError):
-                if row in served:
-                    _bad(source, row, f"tabular column {column!r} holds {cell!r}, not a number; use it as a category, "
-                                      f"or pass on_error='skip'")
-    known = np.isfinite(values[train])
-    count = np.maximum(known.sum(0), 1)
-    mean = np.where(known, values[train], 0).sum(0) / count
-    std = np.sqrt((np.where(known, values[train] - mean, 0) ** 2).sum(0) / count)
-    source.tabular_names = columns
-    source.tabular_mean, source.tabular_std = mean.astype(np.float32), np.maximum(std, 1e-6).astype(np.float32)
-    gaps = ~np.isfinite(values)
-    source._tabular_here = ~gaps.any(1) if missing == "absent" else np.ones(len(values), bool)
-    if missing == "raise":
-        for row in source.rows[gaps[source.rows].any(1)]:
-            column = columns[int(np.argmax(gaps[row]))]
-            _bad(source, row, f"tabular column {column!r} is null or NaN; pass missing='mean', 'absent' or a number, "
-                              f"or on_error='skip'")
-    source._cells["tabular"] = np.where(gaps, mean if isinstance(missing, str) else missing, values).astype(np.float32)
-
-
-def _categories(source: Manifest, columns: list[str]) -> np.ndarray:
-    codes = []
-    for column in columns:
-        cells = source.table[column]
-        names = ["<null>", *vocabulary(cells)]
-        rank = {name: i for i, name in enumerate(names)}
-        source.category_names[column] = names
-        codes.append([0 if cell is None else rank[str(cell)] for cell in cells])
-    return np.array(codes, np.int32).T.copy()
-
-
-def _labels(source: Manifest, name: str, column: str | Sequence[str]) -> Any:
-    """i32 (null -1), f32 (null NaN), class numbers of text, or u8 vectors of several columns or a list or dict cell."""
-    table = source.table
-    if not isinstance(column, str):
-        parts = [numbers(table[c], table.typed) for c in column]
-        if any(part is None or part.dtype != np.int32 or part.min() < 0 for part in parts):
-            raise ValueError(f"manifest {table.path}: label {name!r}: columns {list(column)} must all hold 0 or 1")
-        source.label_names[name] = list(column)
-        return np.stack(parts, axis=1).astype(np.uint8)
-    cells = table[column]
-    known = next((cell for cell in cells if cell is not None), None)
-    if isinstance(known, (list, dict)):
-        keys = list(known) if isinstance(known, dict) else list(range(len(known)))
-        if isinstance(known, dict):
-            source.label_names[name] = [str(key) for key in keys]
-        try:
-            return np.array([[0 if cell is None else cell[key] for key in keys] for cell in cells], np.uint8)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise ValueError(f"manifest {table.path}: label {name!r}: every cell of {column!r} must hold the same keys "
-                             f"with 0 or 1 ({error!r})") from None
-    try:
-        values = numbers(cells, table.typed)
-    except OverflowError as error:
-        raise ValueError(f"manifest {table.path}: label {name!r}: column {column!r}: {error}; use it as case or group, "
-                         f"or number its values") from None
-    if values is not None:
-        return values
-    names = vocabulary(cells)
-    rank = {value: i for i, value in enumerate(names)}
-    source.label_names[name] = names
-    return np.array([-1 if cell is None else rank[str(cell)] for cell in cells], np.int32)

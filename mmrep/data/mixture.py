@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mmrep.data.sources import Example
+from mmrep.data.sources import Example, identify, where
 
 
 def largest_remainder(weights: Mapping[str, float], batch: int) -> dict[str, int]:
@@ -77,9 +77,33 @@ class Mixture:
         """Examples of each component in every batch of this size."""
         return largest_remainder(self.weights, batch)
 
-    def realized(self, batch: int) -> dict[str, float]:
-        """The weights that whole counts give at this batch size, to report beside the wanted ones."""
-        return {name: count / batch for name, count in self.counts(batch).items()}
+    def where(self, row: int) -> str:
+        """What an error message calls a row: its component's name before what that calls it."""
+        (which,), (inner,) = self.locate(np.asarray([row]))
+        return f"{self.names[which]}: {where(self.components[which], inner)}"
+
+    def identify(self, rows: np.ndarray) -> dict[str, list]:
+        """Where rows come from, as `sources.identify`, and the component's name as "source"."""
+        which, inner = self.locate(rows)
+        found: dict[str, list] = {"source": [self.names[c] for c in which]}
+        for component in np.unique(which):
+            places = np.flatnonzero(which == component)
+            for key, values in identify(self.components[component], inner[places]).items():
+                column = found.setdefault(key, [None] * len(which))
+                for place, value in zip(places, values):
+                    column[place] = value
+        return found
+
+    @property
+    def skipped(self) -> int:
+        """Rows that the components left out as bad when they were opened."""
+        return sum(getattr(source, "skipped", 0) for source in self.components)
+
+    @property
+    def problems(self) -> dict[tuple[str, int], tuple[type[Exception], str]]:
+        """(component, row of its file) -> (kind of error, why) of what `skipped` counts."""
+        return {(name, row): why for name, source in zip(self.names, self.components)
+                for row, why in getattr(source, "problems", {}).items()}
 
 
 def mixture(sources: Mapping[str, Any], weights: Mapping[str, float] | None = None) -> Mixture:

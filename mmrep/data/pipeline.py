@@ -7,14 +7,14 @@ or interruptions, and resuming is `start=step`.
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from mmrep.data.batches import AUGMENT, Spec, probe, read_rows, stack, stack_block
+from mmrep.data.batches import AUGMENT, Spec, probe, read_rows, stack, stack_block, transformed
 from mmrep.data.mixture import Mixture, interleave
-from mmrep.data.sources import BadRow
+from mmrep.data.sources import BadRow, identify, where
 from mmrep.data.transforms import Transform, compose, philox
 
 _ORDER, _MIX, _COMPONENT = 1, 3, 16  # tags that keep the random streams of one seed apart; AUGMENT is 2
@@ -74,31 +74,41 @@ class _Steps:
         ids, epochs = self.rows(self.start + position)
         epochs = np.broadcast_to(epochs, ids.shape)[self.block]
         ids = ids[self.block]
-        if self.transform is None and hasattr(self.source, "block") and len(ids) and ids[-1] < len(self.source):
-            whole = self._whole(ids)
-            if whole is not None:
-                return whole, {}
         real = ids < len(self.source)  # ids beyond the source pad the last evaluation batch
+        batch, bad = self._whole(ids) if real.all() else None, {}
+        if batch is None:
+            batch, bad = self._by_row(ids, epochs, real)
+        batch["row"] = np.full(len(ids), -1, np.int32)
+        batch["row"][real] = identify(self.source, ids[real])["row"]
+        return batch, bad
+
+    def _by_row(self, ids: np.ndarray, epochs: np.ndarray, real: np.ndarray) -> tuple[dict, dict[int, str]]:
         examples: list[Any] = [None] * len(ids)
         bad: dict[int, str] = {}
         for place, example in zip(np.flatnonzero(real), read_rows(self.source, ids[real])):
             row = int(ids[place])
+            if self.transform is not None and not isinstance(example, BadRow):
+                example = transformed(self.source, row, example, self.transform,
+                                      philox(self.seed, AUGMENT, row, int(epochs[place])))
             if isinstance(example, BadRow):
                 if self.on_error == "raise" or self.on_error is None and not example.skip:
                     raise example
                 bad[row] = str(example)
-            elif self.transform is None:
-                examples[place] = example
             else:
-                examples[place] = self.transform(example, philox(self.seed, AUGMENT, row, int(epochs[place])))
-        return stack(examples, self.spec, ids + self.index_offset), bad
-
+                examples[place] = example
+        return stack(examples, self.spec, ids + self.index_offset,
+                     lambda place: where(self.source, ids[place])), bad
 
     def _whole(self, ids: np.ndarray) -> dict[str, Any] | None:
-        """The batch straight from the source's block, or None where a row of it is bad or does not fit."""
+        """The batch straight from the source's block, several times faster; None where a row is bad or does not fit,
+        or the transform has to see example by example."""
+        change = getattr(self.transform, "block", None)
+        if self.transform is not None and change is None or not hasattr(self.source, "block") or not len(ids):
+            return None
         try:
-            return stack_block(self.source.block(ids), self.spec, ids + self.index_offset)
-        except BadRow:
+            block = self.source.block(ids)
+            return stack_block(change(block) if change else block, self.spec, ids + self.index_offset)
+        except ValueError:  # BadRow among them: reading by row names the row
             return None
 
 
@@ -167,7 +177,7 @@ def train_batches(source: Any, batch: int, seed: int, transforms: Any = None, st
     raise, skip (a row that cannot be read becomes a masked row), or None (what the source's own `on_error` says).
     `index_offset` is added to `index`, to keep several streams apart. Raises ValueError on sizes that do not divide,
     fewer rows than the batch, rows of different shapes. `index` is the row number in `source` (for a mixture, plus the
-    component's offset), whatever index the source itself gives.
+    component's offset), whatever index the source itself gives; `row` i32[B] is that in the source's file or table.
     """
     block = _local(batch, host, hosts)
     rows = source_plan(source, batch, seed, shuffle)
@@ -182,7 +192,8 @@ def eval_batches(source: Any, batch: int, transforms: Any = None, host: int = 0,
                  spec: Spec | None = None) -> Batches:
     """One pass in row order: every example once on any number of hosts, each host the same number of full batches.
 
-    The last batch is padded with masked rows (`valid` False); pass the training `spec` where a split lacks a modality.
+    The last batch is padded with masked rows (`valid` False, `row` -1); pass the training `spec` where a split lacks a
+    modality. `on_error` as in `train_batches`; what it masked is counted in the iterator's `skipped`.
     """
     block = _local(batch, host, hosts)
     spec = probe(source, transforms, seed, on_error) if spec is None else spec
@@ -190,40 +201,3 @@ def eval_batches(source: Any, batch: int, transforms: Any = None, host: int = 0,
     rows = lambda step: (np.arange(step * batch, (step + 1) * batch), 0)  # noqa: E731
     return Batches(_Steps(source, rows, transforms, spec, seed, 0, length, block, on_error, index_offset),
                    threads, prefetch)
-
-
-class Streams:
-    """Several iterators as one of dicts name -> batch; ends with the first that ends."""
-
-    def __init__(self, iterators: Mapping[str, Batches]):
-        self.iterators = dict(iterators)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return self
-
-    def __next__(self) -> dict[str, Any]:
-        try:
-            return {name: next(iterator) for name, iterator in self.iterators.items()}
-        except BaseException:
-            self.close()
-            raise
-
-    @property
-    def waited(self) -> float:
-        """Seconds spent waiting for data, over all streams."""
-        return sum(iterator.waited for iterator in self.iterators.values())
-
-    @property
-    def skipped(self) -> int:
-        """Rows masked because they could not be read, over all streams."""
-        return sum(iterator.skipped for iterator in self.iterators.values())
-
-    def close(self) -> None:
-        """Stop every stream's threads."""
-        for iterator in self.iterators.values():
-            iterator.close()
-
-
-def streams(iterators: Mapping[str, Batches]) -> Streams:
-    """Zip named iterators of batches into one of {name: batch}."""
-    return Streams(iterators)

@@ -22,7 +22,8 @@ def show(config: Any, out: Path, rows: int = 16) -> Path:
     cells = []
     for name, stream in config.data.items():
         transform = streams.stream_transform(stream, tokenizer, config.tokenizer.length, True, f"config.data.{name}")
-        with pipeline.train_batches(sources[name], stream.batch, config.seed, transform, steps=1) as batches:
+        with pipeline.train_batches(sources[name], stream.batch, config.seed, transform, steps=1,
+                                    on_error=stream.get("on_error")) as batches:
             batch = next(batches)
         for i in range(min(rows, len(batch["index"]))):
             cells.append((name, {k: v[i] for k, v in batch.items() if k != "present"},

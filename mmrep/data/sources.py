@@ -8,6 +8,9 @@ modality keys it may give; a modality an example lacks is a missing key. These a
   texts(rows)   texts of some rows (None: all), None where absent, without reading the rest
   cases         i32[len], the patient or case of every row
   on_error, label_names   "raise" or "skip" for rows that prove bad when read; {label: class names}
+  skipped, problems       number of rows left out as bad when the source was opened; {row of the file: (error, why)}
+  where(row)    what an error message calls a row: file and line
+  identify(rows)          where rows come from; `identify` below answers for sources without it
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +29,41 @@ class BadRow(ValueError):
     def __init__(self, message: str, skip: bool = False):
         super().__init__(message)
         self.skip = skip
+
+
+def where(source: Any, row: int) -> str:
+    """What an error message calls a row: its file and line where the source knows them, else its number."""
+    return source.where(int(row)) if hasattr(source, "where") else f"row {int(row)}"
+
+
+def identify(source: Any, rows: Sequence[int] | np.ndarray) -> dict[str, list]:
+    """Where rows (i[n], as `index` in a batch) come from: lists of n, None where the source does not say.
+
+    {"row": number in the file or table, from 0; "case": the id written there, str; "image": path of the picture}; of a
+    mixture also "source", the component's name.
+    """
+    if hasattr(source, "identify"):
+        return source.identify(np.asarray(rows, np.int64))
+    rows = [int(row) for row in rows]
+    cases = getattr(source, "cases", None)
+    return {"row": rows, "case": [None if cases is None else str(cases[row]) for row in rows],
+            "image": [None] * len(rows)}
+
+
+def bad_row(source: Any, row: int, error: Exception) -> BadRow:
+    """The error as one of a row, which names it and knows whether its source asks to mask it."""
+    if isinstance(error, BadRow):
+        return error
+    return BadRow(f"{where(source, row)}: {error}, or pass on_error='skip'", _skips(source, row))
+
+
+def _skips(source: Any, row: int) -> bool:
+    if isinstance(source, Subset):
+        return _skips(source.source, int(source.rows[row]))
+    if hasattr(source, "locate"):  # a mixture: what the component asks
+        (which,), (inner,) = source.locate(np.asarray([row]))
+        return _skips(source.components[which], int(inner))
+    return getattr(source, "on_error", None) == "skip"
 
 
 class Arrays:
@@ -89,8 +127,16 @@ class Subset:
     def __getitem__(self, row: int) -> Example:
         return self.source[int(self.rows[row])]
 
+    def where(self, row: int) -> str:
+        """What an error message calls a row."""
+        return where(self.source, self.rows[row])
+
+    def identify(self, rows: np.ndarray) -> dict[str, list]:
+        """Where rows come from, as the function `identify`."""
+        return identify(self.source, self.rows[rows])
+
     def __getattr__(self, name: str) -> Any:
-        if name in ("source", "has", "block", "read", "texts", "cases") or name.startswith("__"):
+        if name in ("source", "has", "block", "read", "texts", "cases", "locate") or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.source, name)
 
@@ -130,7 +176,10 @@ class Cached:
 
     def __getitem__(self, row: int) -> Example:
         kept = self._kept.get(int(row))
-        return dict(self._keep(int(row), self.source[row]) if kept is None else kept)
+        kept = self._keep(int(row), self.source[row]) if kept is None else kept
+        if isinstance(kept, BadRow):
+            raise kept
+        return dict(kept)
 
     def read(self, rows: np.ndarray) -> list[Any]:
         """Examples of many rows, the missing ones read together; a BadRow stands for one that cannot be read."""
@@ -144,9 +193,12 @@ class Cached:
         found = [new[row] if row in new else self._kept[row] for row in rows]
         return [example if isinstance(example, BadRow) else dict(example) for example in found]
 
-    def _keep(self, row: int, example: Example) -> Example:
+    def _keep(self, row: int, example: Example) -> Example | BadRow:
         if self.prepare is not None:
-            example = self.prepare(example, np.random.Generator(np.random.Philox(row)))
+            try:
+                example = self.prepare(example, np.random.Generator(np.random.Philox(row)))
+            except (ValueError, OSError) as error:
+                return bad_row(self.source, row, error)
         size = sum(v.nbytes if isinstance(v, np.ndarray) else 64 for v in example.values())
         # Two reader threads may both store a row: the value is the same, and only the byte count is a little high.
         if self.bytes + size <= self.limit_bytes:
@@ -185,6 +237,10 @@ class Tfds:
 
     def __len__(self) -> int:
         return len(self._records)
+
+    def where(self, row: int) -> str:
+        """What an error message calls a row."""
+        return f"{self._where} row {row}"
 
     def __getitem__(self, row: int) -> Example:
         record = self._records[int(row)]

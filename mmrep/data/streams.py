@@ -1,4 +1,8 @@
-"""From the config's `data` to sources, tokenizer and batches: one stream is one source (or mixture) and its transforms."""
+"""From the config's `data` to sources, tokenizer and batches: one stream is one source (or mixture) and its transforms.
+
+`pipeline.train_batches` and `eval_batches` take the stream's `on_error`; their iterators count what it masked
+(`skipped`), and the source what was left out when it was opened (`skipped`, too).
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +15,7 @@ from mmrep.core.names import nearest
 from mmrep.data import sources, tokenizers
 from mmrep.data.batches import read_rows
 from mmrep.data.manifest import manifest
-from mmrep.data.mixture import mixture
+from mmrep.data.mixture import Mixture, mixture
 from mmrep.data.phantom import phantom
 from mmrep.data.transforms import TRANSFORMS, Transform, compose
 
@@ -30,6 +34,18 @@ def check_streams(data: Any) -> None:
                 raise ValueError(f"config.data.{name}.{key}: unknown key; {nearest(key, STREAM_KEYS)}")
         if ("source" in stream) == ("sources" in stream) or "batch" not in stream:
             raise ValueError(f"config.data.{name}: needs batch and one of source, sources")
+        _share(stream, f"config.data.{name}")
+        if stream.get("on_error") not in (None, "raise", "skip"):
+            raise ValueError(f"config.data.{name}.on_error: {stream['on_error']!r}; valid: raise, skip, None (what the "
+                             "source says)")
+
+
+def _share(stream: dict, where: str) -> float:
+    """The stream's fraction of the training rows, or ValueError."""
+    share = stream.get("fraction", 1.0)
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share <= 1:
+        raise ValueError(f"{where}.fraction: {share!r} is not in (0, 1]; write 10 % as 0.1")
+    return float(share)
 
 
 def transforms(specs: Any, where: str) -> Transform | None:
@@ -41,13 +57,14 @@ def transforms(specs: Any, where: str) -> Transform | None:
 def open_source(stream: Any, split: str, where: str = "config.data.main") -> Any:
     """A stream's source (or mixture) of a split, prepared and cached in memory. Raises ValueError or FileNotFoundError."""
     stream = cfg.plain(stream)
+    share = _share(stream, where)
     prepare = transforms(stream.get("prepare"), f"{where}.prepare")
 
     def one(spec: dict, path: str) -> Any:
         spec = {k: v for k, v in spec.items() if k != "weight"}
         source = cfg.build(SOURCES, {"split": split} | spec, path)
-        if split == "train" and stream.get("fraction", 1.0) < 1.0:
-            source = sources.fraction(source, stream["fraction"])
+        if split == "train" and share < 1:
+            source = sources.fraction(source, share)
         limit = stream.get("cache_mib", 0) * 2**20
         if limit or prepare:
             source = sources.cached(source, limit, prepare)
@@ -61,16 +78,24 @@ def open_source(stream: Any, split: str, where: str = "config.data.main") -> Any
 
 
 def texts(source: Any, limit: int = 8192) -> Iterable[str]:
-    """Texts of a source's first `limit` rows, without decoding pictures where the source can give them alone."""
-    rows = np.arange(min(len(source), limit))
-    if hasattr(source, "texts"):
-        yield from (t for t in source.texts(rows) if t)
+    """Texts of `limit` rows of a source, without decoding pictures where it can give them alone.
+
+    The rows are spread evenly, since files are often sorted, and over a mixture's components by weight.
+    """
+    if isinstance(source, Mixture):
+        total = sum(source.weights.values())
+        for name, part in zip(source.names, source.components):
+            if "text" in part.fields:
+                yield from texts(part, max(round(limit * source.weights[name] / total), 1))
         return
+    rows = np.unique(np.linspace(0, len(source) - 1, min(len(source), limit)).astype(np.int64))
     for part in np.array_split(rows, -(-len(rows) // 1024)):
-        for example in read_rows(source, part):
-            text = None if isinstance(example, sources.BadRow) else example.get("text")
-            if text is not None:
-                yield from ([text] if isinstance(text, str) else text)
+        if hasattr(source, "texts"):
+            found = source.texts(part)
+        else:
+            found = [None if isinstance(one, sources.BadRow) else one.get("text") for one in read_rows(source, part)]
+        for text in found:
+            yield from [text] if isinstance(text, str) else text or ()
 
 
 def open_tokenizer(config: Any, train: dict[str, Any], saved: Path | None = None) -> tokenizers.Tokenizer:
@@ -95,9 +120,13 @@ def open_tokenizer(config: Any, train: dict[str, Any], saved: Path | None = None
 
 
 def stream_transform(stream: Any, tokenizer: tokenizers.Tokenizer, length: int, train: bool, where: str) -> Transform:
-    """What every read example goes through: augmentation (in training) and tokens."""
-    steps = [transforms(stream.get("augment"), f"{where}.augment")] if train else []
-    return compose([s for s in steps if s] + [TRANSFORMS["tokenize"](tokenizer=tokenizer, length=length)])
+    """What every read example goes through: augmentation (in training) and tokens.
+
+    Tokens alone are made for whole blocks of rows at a time.
+    """
+    tokens = TRANSFORMS["tokenize"](tokenizer=tokenizer, length=length)
+    augment = transforms(stream.get("augment"), f"{where}.augment") if train else None
+    return compose([augment, tokens]) if augment else tokens
 
 
 def without_text(batch: dict) -> dict[str, np.ndarray]:

@@ -69,12 +69,16 @@ class Table:
 def _read_jsonl(path: Path) -> tuple[dict[str, list], int]:
     columns: dict[str, list] = {}
     count = 0
-    with path.open(encoding="utf-8-sig") as file:
+    with path.open("rb") as file:  # decoded line by line, so that a bad byte has a row
         for number, line in enumerate(file, 1):
+            line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
             if not line.strip():
                 continue
             try:
-                record = json.loads(line)
+                record = json.loads(line.decode("utf-8"))
+            except UnicodeDecodeError as error:
+                raise ValueError(f"manifest {path} row {count + 1} (line {number}): not UTF-8 at byte {error.start}; save "
+                                 f"the file as UTF-8") from None
             except json.JSONDecodeError as error:
                 raise ValueError(f"manifest {path} row {count + 1} (line {number}): not JSON: {error.msg}") from None
             if not isinstance(record, dict):
@@ -107,12 +111,15 @@ def _read_csv(path: Path) -> Any:
         return csv.read_csv(path, read, parse, convert)
     except pyarrow.ArrowInvalid as error:
         message = str(error).splitlines()[0].removeprefix("CSV parse error: ")
-        numbered = re.match(r"Row #(\d+): (.*)", message)  # counted with the header
+        numbered = re.search(r"Row #(\d+): (.*)", message)  # counted with the header
         if numbered:
             row = int(numbered[1]) - 2
-            raise ValueError(f"manifest {path} row {row + 1} (line {_line(path, row)}): {numbered[2]}; quote a cell "
-                             f"that holds the separator") from None
+            why = "not UTF-8; save the file as UTF-8" if "invalid UTF8" in message else \
+                f"{numbered[2]}; quote a cell that holds the separator"
+            raise ValueError(f"manifest {path} row {row + 1} (line {_line(path, row)}): {why}") from None
         raise ValueError(f"manifest {path}: {message}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"manifest {path}: the names of its columns are not UTF-8; save the file as UTF-8") from None
 
 
 def _read_parquet(path: Path) -> Any:
@@ -128,14 +135,14 @@ def _read_parquet(path: Path) -> Any:
 def _line(path: Path, row: int) -> int | None:
     """Line on which a data row starts; the file is read again, since only an error message asks."""
     if path.suffix.lower() == ".jsonl":
-        with path.open(encoding="utf-8-sig") as file:
+        with path.open("rb") as file:
             lines = [number for number, line in enumerate(file, 1) if line.strip()]
         return lines[row] if row < len(lines) else None
     if path.suffix.lower() == ".parquet":
         return None
     import csv
 
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         reader = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
         seen, previous = -1, 0  # the header is row -1
         for cells in reader:

@@ -7,7 +7,7 @@ Geometry acts alike on `image` u8|u16|f32[H, W, C] and on every `mask/<name>` of
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -148,7 +148,9 @@ def random_crop(size: int | Sequence[int], scale: Sequence[float] = (0.5, 1.0), 
 
 def flip(axis: str = "horizontal", p: float = 0.0) -> Transform:
     """Mirror with probability p. Off by default: a mirrored chest has its heart, and its report's "left", wrong."""
-    number = {"vertical": 0, "horizontal": 1}[axis]
+    if axis not in ("vertical", "horizontal"):
+        raise ValueError(f"flip: axis {axis!r} is not 'vertical' or 'horizontal'")
+    number = 0 if axis == "vertical" else 1
     return lambda example, rng: (
         _geometry(lambda x, mask: np.flip(x, number), example) if rng.uniform() < p else example)
 
@@ -168,14 +170,20 @@ def rotate(degrees: float) -> Transform:
 # ---- intensity
 
 def intensity(gain: float = 0.2, offset: float = 0.1, gamma: float = 0.2, p: float = 1.0) -> Transform:
-    """Jitter with probability p: x in [0, 1] -> x**exp(U(+-gamma)) * (1 + U(+-gain)) + U(+-offset)."""
+    """Jitter with probability p: x in [0, 1] -> x**exp(U(+-gamma)) * (1 + U(+-gain)) + U(+-offset), clipped to [0, 1].
+
+    Integer pixels are scaled by their dtype's range. Raises ValueError on float pixels outside [0, 1].
+    """
     def apply(example: Example, rng: np.random.Generator) -> Example:
         if "image" not in example or rng.uniform() >= p:
             return example
         power, factor = math.exp(rng.uniform(-gamma, gamma)), 1 + rng.uniform(-gain, gain)
         shift, image = rng.uniform(-offset, offset), example["image"]
         if image.dtype.kind == "f":
-            return {**example, "image": (np.clip(image, 0, None) ** power * factor + shift).astype(image.dtype)}
+            if image.min() < 0 or image.max() > 1:
+                raise ValueError(f"intensity: pixels run from {image.min():.3g} to {image.max():.3g}, not within "
+                                 "[0, 1]; put it before normalize")
+            return {**example, "image": np.clip(image ** power * factor + shift, 0, 1).astype(image.dtype)}
         top = np.iinfo(image.dtype).max
         table = _like(((np.arange(top + 1) / top) ** power * factor + shift) * top, image)
         return {**example, "image": table[image]}
@@ -219,13 +227,28 @@ def to_uint8(window: Sequence[float] | None = None, percentile: Sequence[float] 
     return apply
 
 
-def normalize(x: Any, mean: Any = 0.5, std: Any = 0.5) -> Any:
-    """On the device: integer pixels to [0, 1] by their dtype's range, then (x - mean) / std, f32; numpy and jnp alike.
+def normalize(mean: float | Sequence[float] = 0.5, std: float | Sequence[float] = 0.5) -> Transform:
+    """Image to f32: integer pixels to [0, 1] by their dtype's range, then (x - mean) / std.
 
-    The defaults give [-1, 1]; mean and std may be one number or one a channel (last axis).
+    mean, std: one number, or one a channel; the defaults give [-1, 1]. The encoders take float images as they are, so
+    this replaces `config.inputs`, which does the same on the device with a quarter of the bytes sent there, but with
+    one mean and std for all channels. Raises ValueError for a std that is not positive or a wrong number of channels.
     """
-    scale = 1.0 / float(np.iinfo(x.dtype).max) if np.dtype(x.dtype).kind in "ui" else 1.0
-    return (x.astype("float32") * np.float32(scale) - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+    mean, std = np.asarray(mean, np.float32), np.asarray(std, np.float32)
+    if mean.ndim > 1 or std.ndim > 1 or not (std > 0).all() or not np.isfinite(mean).all():
+        raise ValueError(f"normalize: mean {mean.tolist()} and std {std.tolist()} must be numbers, std above 0")
+
+    def apply(example: Example, rng: np.random.Generator) -> Example:
+        if "image" not in example:
+            return example
+        image = example["image"]
+        for values in (mean, std):
+            if values.ndim and len(values) != image.shape[-1]:
+                raise ValueError(f"normalize: {len(values)} values for {image.shape[-1]} channels; give one, or one each")
+        scale = np.float32(1 / np.iinfo(image.dtype).max) if image.dtype.kind in "ui" else np.float32(1)
+        return {**example, "image": (image.astype(np.float32) * scale - mean) / std}
+
+    return apply
 
 
 # ---- text
@@ -266,7 +289,10 @@ def sample_sentences(count: int = 1) -> Transform:
 
 
 def tokenize(tokenizer: Any = "byte", length: int = 64) -> Transform:
-    """Text to i32[length] (a list of S texts to i32[S, length]); `tokenizer` is a Tokenizer, "byte" or a saved file."""
+    """Text to i32[length] (a list of S texts to i32[S, length]); `tokenizer` is a Tokenizer, "byte" or a saved file.
+
+    The transform's `block` does the same to a whole block of rows, whose `text` is a list.
+    """
     from mmrep.data import tokenizers
 
     tokenizer = tokenizers.load(tokenizer) if isinstance(tokenizer, str) else tokenizer
@@ -278,13 +304,26 @@ def tokenize(tokenizer: Any = "byte", length: int = 64) -> Transform:
         tokens = tokenizer.encode([text] if isinstance(text, str) else list(text), length)
         return {**example, "text": tokens[0] if isinstance(text, str) else tokens}
 
+    def block(rows: dict[str, Any]) -> dict[str, Any]:
+        if "text" not in rows:
+            return rows
+        one = all(isinstance(text, str) for text in rows["text"])
+        encode = tokenizer.encode if one else lambda texts, n: np.stack([tokenizer.encode(t, n) for t in texts])
+        return {**rows, "text": encode(rows["text"], length)}
+
+    apply.block = block
     return apply
 
 
 # ---- composition
 
 def views(count: int, transforms: Any, key: str = "image", to: str | None = None) -> Transform:
-    """`count` independently augmented samples of `key` on a new first axis, under `to` (default: the same key)."""
+    """`count` independently augmented samples of `key` on a new first axis, under `to` (default: the same key).
+
+    transforms: as in a config, {name, **kwargs} each, or what else `compose` takes. Raises ValueError for a count below 1.
+    """
+    if count < 1:
+        raise ValueError(f"views: count {count} is below 1")
     inner = compose(transforms)
 
     def apply(example: Example, rng: np.random.Generator) -> Example:
@@ -298,36 +337,25 @@ def views(count: int, transforms: Any, key: str = "image", to: str | None = None
 
 TRANSFORMS: dict[str, Callable[..., Transform]] = {
     "resize": resize, "center_crop": center_crop, "random_crop": random_crop, "flip": flip, "rotate": rotate,
-    "intensity": intensity, "to_channels": to_channels, "to_uint8": to_uint8, "lowercase": lowercase,
-    "remove_words": remove_words, "sample_sentences": sample_sentences, "tokenize": tokenize, "views": views,
+    "intensity": intensity, "to_channels": to_channels, "to_uint8": to_uint8, "normalize": normalize,
+    "lowercase": lowercase, "remove_words": remove_words, "sample_sentences": sample_sentences, "tokenize": tokenize, "views": views,
 }
 
 
 def compose(transforms: Any) -> Transform:
-    """One transform from a sequence of transforms, names, or (name, kwargs) pairs, or a dict name -> kwargs.
+    """One transform of several: a sequence of transforms, names, {name, **kwargs} or (name, kwargs), or name -> kwargs.
 
-    Raises ValueError on an unknown name (with the nearest one) and TypeError on an unknown keyword.
+    Raises ValueError naming an unknown name (and the nearest one) or the transform that got a wrong keyword.
     """
     if transforms is None:
         return lambda example, rng: example
     if callable(transforms):
         return transforms
-    if isinstance(transforms, Mapping) or hasattr(transforms, "items"):
-        transforms = list(transforms.items())
-    built = []
-    for entry in transforms:
-        if callable(entry):
-            built.append(entry)
-            continue
-        name, kwargs = (entry, {}) if isinstance(entry, str) else (entry[0], entry[1])
-        if name not in TRANSFORMS:
-            near = get_close_matches(name, TRANSFORMS, 1)
-            raise ValueError(f"transforms: no {name!r}" + (f"; did you mean {near[0]!r}?" if near else
-                                                           f"; there are {', '.join(TRANSFORMS)}"))
-        try:
-            built.append(TRANSFORMS[name](**dict(kwargs)))
-        except TypeError as error:
-            raise TypeError(f"transform {name!r}: {error}") from None
+    if hasattr(transforms, "items"):
+        transforms = [transforms] if isinstance(transforms.get("name"), str) else list(transforms.items())
+    elif isinstance(transforms, str):
+        transforms = [transforms]
+    built = [entry if callable(entry) else _build(entry) for entry in transforms]
 
     def apply(example: Example, rng: np.random.Generator) -> Example:
         for transform in built:
@@ -335,3 +363,19 @@ def compose(transforms: Any) -> Transform:
         return example
 
     return apply
+
+
+def _build(entry: Any) -> Transform:
+    if hasattr(entry, "items"):
+        kwargs = dict(entry.items())
+        name = kwargs.pop("name", None)
+    else:
+        name, kwargs = (entry, {}) if isinstance(entry, str) else entry
+    if name not in TRANSFORMS:
+        near = get_close_matches(str(name), TRANSFORMS, 1)
+        raise ValueError(f"transforms: no {name!r}" + (f"; did you mean {near[0]!r}?" if near else
+                                                       f"; there are {', '.join(TRANSFORMS)}"))
+    try:
+        return TRANSFORMS[name](**dict(kwargs))
+    except TypeError as error:
+        raise ValueError(f"transform {name!r}: {error}") from None

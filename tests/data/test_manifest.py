@@ -225,6 +225,31 @@ def test_pictures_of_every_kind(tmp_path):
     assert np.array_equal(source[2]["image"][..., 0], picture(9))
 
 
+@pytest.mark.parametrize("kind", ["zip", "npz"])
+def test_a_truncated_archive_is_one_line(tmp_path, kind):
+    write(tmp_path, "csv")
+    path = tmp_path / store(tmp_path, kind)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=rf"images: .*pictures.{kind} is damaged .*again") as caught:
+        load(tmp_path, images=path.name)
+    assert "\n" not in str(caught.value)
+
+
+def test_bytes_that_are_not_utf8_have_a_row(tmp_path):
+    rows = [json.dumps({"report": text, "split": "train"}).encode() for text in ("a", "b")]
+    (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + rows[0] + b'\n\n{"report": "caf\xe9"}\n')
+    with pytest.raises(ValueError, match=r"a.jsonl row 2 \(line 3\): not UTF-8 at byte 15; save the file as UTF-8"):
+        Table(tmp_path / "a.jsonl")
+    (tmp_path / "b.jsonl").write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(rows))
+    assert Table(tmp_path / "b.jsonl")["report"] == ["a", "b"]
+    (tmp_path / "c.csv").write_bytes(b'a,b\n1,"x\ny"\n2,caf\xe9\n')
+    with pytest.raises(ValueError, match=r"c.csv row 2 \(line 4\): not UTF-8; save the file as UTF-8"):
+        Table(tmp_path / "c.csv")
+    (tmp_path / "d.csv").write_bytes(b"a,caf\xe9\n1,2\n")
+    with pytest.raises(ValueError, match="d.csv: the names of its columns are not UTF-8"):
+        Table(tmp_path / "d.csv")
+
+
 def test_archives_are_safe_to_read_from_threads(tmp_path):
     write(tmp_path, "csv")
     for kind in ("zip", "npz"):
@@ -244,7 +269,7 @@ def test_vector_labels_suffixes_and_masks(tmp_path):
     source = manifest(path, "all", columns={"image": "id", "mask": {"organ": "seg"},
                                             "label": {"ab": ["a", "b"], "both": "both", "list": "list"}})
     assert source[1]["label/ab"].tolist() == [1, 1] and source[1]["label/both"].tolist() == [1, 0]
-    assert source[2]["label/list"].tolist() == [1, 0] and source[2]["label/ab"].dtype == np.uint8
+    assert source[2]["label/list"].tolist() == [1, 0] and source[2]["label/ab"].dtype == np.int8
     assert source.label_names == {"ab": ["a", "b"], "both": ["x", "y"]}
     assert np.array_equal(source[3]["mask/organ"][..., 0], picture(3) > 99)
     batch = next(eval_batches(source, 4))

@@ -11,8 +11,9 @@ import pytest
 
 from mmrep.data.manifest import manifest
 from mmrep.data.mixture import largest_remainder, mixture
-from mmrep.data.pipeline import eval_batches, plan, streams, train_batches
-from mmrep.data.sources import BadRow, arrays
+from mmrep.data.pipeline import eval_batches, plan, train_batches
+from mmrep.data.sources import BadRow, arrays, cached, subset
+from mmrep.data.transforms import compose
 
 SHARED = Path(os.environ.get("MMREP_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
 AUGMENT = [("random_crop", {"size": 8}), ("flip", {"p": 0.5}), ("intensity", {}), ("tokenize", {"length": 12})]
@@ -146,7 +147,7 @@ def test_mixture_counts_index_and_groups():
         largest_remainder({"a": 1, "b": 0.01}, 8)
     groups = {"group": np.arange(40) // 2}
     source = mixture({"a": tiny(40, **groups), "b": tiny(40, 1), "c": tiny(40, 2, **groups)}, {"a": 2, "b": 1, "c": 1})
-    assert source.counts(8) == {"a": 4, "b": 2, "c": 2} and source.realized(8)["a"] == 0.5
+    assert source.counts(8) == {"a": 4, "b": 2, "c": 2}
     for batch in take(train_batches(source, 8, 0), 12):
         component = batch["index"] // 40
         assert np.array_equal(np.bincount(component), [4, 2, 2])
@@ -213,12 +214,79 @@ def test_unequal_shapes_and_absent_fields_say_what_to_do():
         train_batches(tiny(9), 8, 0, hosts=3)
 
 
-def test_two_streams():
-    iterator = streams({"pairs": train_batches(tiny(20), 4, 0), "more": train_batches(tiny(9), 2, 1, index_offset=20,
-                                                                                       steps=3)})
-    steps = list(iterator)
-    assert len(steps) == 3 and iterator.waited > 0 and iterator.skipped == 0
-    assert all(len(step["pairs"]["index"]) == 4 and step["more"]["index"].min() >= 20 for step in steps)
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_or_two_streams_in_a_step(count):
+    """Each stream reads on its own, as alone; an offset keeps the examples of a step apart."""
+    given = {"pairs": (tiny(20), 4, 0), "more": (tiny(9), 2, 20)}
+    chosen = list(given.items())[:count]
+    readers = {name: train_batches(source, batch, 0, AUGMENT, index_offset=offset, steps=3)
+               for name, (source, batch, offset) in chosen}
+    steps = [{name: next(reader) for name, reader in readers.items()} for _ in range(3)]
+    for name, (source, batch, offset) in chosen:
+        alone = take(train_batches(source, batch, 0, AUGMENT), 3)
+        for step, one in zip(steps, alone):
+            same(step[name], {**one, "index": one["index"] + offset})
+    for step in steps:
+        index = np.concatenate([batch["index"] for batch in step.values()])
+        assert len(set(index)) == len(index) == (4, 6)[count - 1]
+    for reader in readers.values():
+        assert reader.skipped == 0 and reader.waited > 0
+        with pytest.raises(StopIteration):
+            next(reader)
+
+
+class Odd:
+    """Row 2 has a smaller picture, which the crop refuses."""
+    fields = ("image",)
+
+    def __init__(self, on_error="raise"):
+        self.on_error = on_error
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, row):
+        return {"image": np.full((3, 3, 1) if row == 2 else (8, 8, 1), row, np.uint8)}
+
+    def where(self, row):
+        return f"table t row {row + 10}"
+
+
+def test_a_transform_that_refuses_a_row_names_it_or_masks_it():
+    crop, message = [("center_crop", {"size": 4})], r"table t row 12: center_crop: .* resize first, or pass on_error"
+    with pytest.raises(BadRow, match=message):
+        list(eval_batches(Odd(), 3, crop))
+    with pytest.raises(BadRow, match="b: " + message):
+        list(eval_batches(mixture({"a": Odd("skip"), "b": Odd()}), 3, crop, threads=0))
+    with pytest.raises(BadRow, match=message):  # found while a cache prepares it
+        list(eval_batches(cached(Odd(), prepare=compose(crop)), 3))
+    parts = [eval_batches(Odd("skip"), 3, crop), eval_batches(Odd(), 3, crop, on_error="skip"),
+             eval_batches(cached(Odd("skip"), prepare=compose(crop)), 3),
+             eval_batches(subset(Odd("skip"), [0, 1, 2, 3, 4, 5]), 3, crop)]
+    for reader in parts:
+        batches = list(reader)
+        assert np.concatenate([b["valid"] for b in batches]).tolist() == [True, True, False, True, True, True]
+        assert reader.skipped == 1 and list(reader.bad) == [2] and "row 12: center_crop" in reader.bad[2]
+    with pytest.raises(ValueError, match=r"table t row 12: image is \(3, 3, 1\) where the batch has \(8, 8, 1\)"):
+        list(eval_batches(Odd("skip"), 3))
+    rows = subset(Odd("skip"), [2, 3])  # a first row that is bad does not hide the shapes
+    assert next(eval_batches(rows, 2, crop))["valid"].tolist() == [False, True]
+
+
+def test_a_row_is_named_only_for_an_error():
+    source = tiny(9)  # texts are absent in every third row
+    source.where = lambda row: pytest.fail("to name a row may read a whole file")
+    assert len(list(eval_batches(source, 4, ["lowercase"]))) == 3
+
+
+def test_labels_of_small_integers_can_be_unknown():
+    findings = arrays(image=np.zeros((4, 2, 2, 1), np.uint8), **{"label/f": np.ones((4, 3), np.uint8),
+                                                                  "label/yes": np.ones(4, bool)})
+    both = mixture({"labeled": findings, "bare": arrays(image=np.zeros((4, 2, 2, 1), np.uint8))})
+    batch = next(eval_batches(both, 9))  # the last row is padding
+    for key in ("label/f", "label/yes"):
+        assert batch[key].dtype == np.int32 and batch["image"].dtype == np.uint8
+        assert (batch[key][:4] == 1).all() and (batch[key][4:] == -1).all()
 
 
 def test_threads_end():

@@ -1,14 +1,19 @@
 """Sources: arrays, subsets, the decoded cache, and TFDS without TensorFlow."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from mmrep.data.manifest import manifest
+from mmrep.data.mixture import mixture
+from mmrep.data.phantom import phantom
 from mmrep.data.pipeline import eval_batches, train_batches
-from mmrep.data.sources import arrays, cached, fraction, subset
+from mmrep.data.sources import arrays, cached, fraction, identify, subset
 
 
 def small(n=10):
@@ -38,6 +43,34 @@ def test_subset():
     assert nested[0]["text"] == "t1"
     with pytest.raises(ValueError, match="the source has 10 rows"):
         subset(small(), [10])
+
+
+def test_rows_are_traced_to_their_file(tmp_path):
+    rows = [{"text": f"t{i}", "file": "x" if i % 2 else None, "case": f"P-{i // 2:03}", "split": "test" if i % 3 else "train", "n": i}
+            for i in range(12)]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Image.new("L", (2, 2)).save(tmp_path / "x.png")
+    table = manifest(tmp_path / "t.jsonl", "test", columns={
+        "image": "file", "text": "text", "case": "case", "label": {"n": "n"}})
+    chain = subset(cached(subset(table, [7, 0, 3, 5])), [3, 1, 0])
+    want, file = [8, 1, 11], str(tmp_path / "x.png")
+    found = identify(chain, [0, 1, 2])
+    assert found == {"row": want, "case": [f"P-{row // 2:03}" for row in want], "image": [None, file, file]}
+    assert found == chain.identify(np.arange(3)) and chain.where(1).startswith(f"manifest {tmp_path}/t.jsonl row 2 (line 2)")
+    both = mixture({"a": small(), "b": chain})
+    assert identify(both, [11, 2, 12]) == {"source": ["b", "a", "b"], "row": [1, 2, 11],
+                                           "case": ["P-000", None, "P-005"], "image": [file, None, file]}
+    assert both.where(11).startswith("b: manifest")
+    # A batch carries the row of the file, whatever the path that reads it; padding has none.
+    for source, transform in ((chain, None), (chain, ["lowercase"]), (both, None)):
+        for batch in eval_batches(source, 4, transform):
+            real = batch["valid"]
+            assert batch["row"].dtype == np.int32 and (batch["row"][~real] == -1).all()
+            assert batch["row"][real].tolist() == identify(source, batch["index"][real])["row"]
+            if source is chain:
+                assert batch["row"][real].tolist() == batch["label/n"][real].tolist()
+    subjects = identify(phantom("val", n=4), [3, 1])
+    assert subjects["row"] == [3, 1] and subjects["image"] == [None, None]
 
 
 def test_fractions_nest_and_keep_cases_whole():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmrep.data.transforms import TRANSFORMS, compose, normalize, philox
+from mmrep.data.transforms import TRANSFORMS, compose, philox
 
 RNG = lambda seed=0: philox(seed, 9)  # noqa: E731
 
@@ -99,16 +99,23 @@ def test_channels_and_depth():
     assert run("to_uint8", {"image": deep}, percentile=(25, 75))["image"].ravel().tolist() == [0, 0, 128, 255, 255]
 
 
-def test_normalize_for_numpy_and_jax():
-    import jax.numpy as jnp
+def test_normalize_is_what_the_device_does_and_passes_it_unchanged():
+    from mmrep.encoders.inputs import to_float
 
     for dtype in (np.uint8, np.uint16):
         image = noise(dtype=dtype, c=3)
+        out = run("normalize", {"image": image}, mean=(0.5, 0.4, 0.3), std=(0.5, 0.2, 0.1))["image"]
         want = (image / np.iinfo(dtype).max - [0.5, 0.4, 0.3]) / [0.5, 0.2, 0.1]
-        for module in (np, jnp):
-            out = normalize(module.asarray(image), (0.5, 0.4, 0.3), (0.5, 0.2, 0.1))
-            assert out.dtype == np.float32 and np.allclose(out, want, atol=1e-5)
-    assert normalize(np.array([0, 255], np.uint8)).tolist() == [-1, 1]
+        assert out.dtype == np.float32 and np.allclose(out, want, atol=1e-5)
+        same = run("normalize", {"image": image})["image"]
+        assert np.allclose(same, to_float(image), atol=1e-6) and np.array_equal(to_float(same), same)
+    assert run("normalize", {"text": "x"}) == {"text": "x"}
+    with pytest.raises(ValueError, match="normalize: 3 values for 1 channels; give one, or one each"):
+        run("normalize", {"image": noise()}, mean=(0.5, 0.4, 0.3))
+    with pytest.raises(ValueError, match="normalize: .* std above 0"):
+        run("normalize", {"image": noise()}, std=(0.5, 0.0, 0.5))
+    with pytest.raises(ValueError, match=r"intensity: .* not within \[0, 1\]; put it before normalize"):
+        compose(["normalize", "intensity"])({"image": noise()}, RNG())
 
 
 def test_text():
@@ -133,8 +140,25 @@ def test_views_and_compose():
     assert compose([("views", {"count": 2, "transforms": ["flip"]})])({"text": "x"}, RNG()) == {"text": "x"}
     with pytest.raises(ValueError, match="no 'resise'; did you mean 'resize'"):
         compose([("resise", {})])
-    with pytest.raises(TypeError, match="transform 'resize': .*'sise'"):
+    with pytest.raises(ValueError, match="transform 'resize': .*'sise'"):
         compose([("resize", {"sise": 3})])
+    with pytest.raises(ValueError, match="flip: axis 'horiz' is not 'vertical' or 'horizontal'"):
+        compose([("flip", {"axis": "horiz"})])
+
+
+def test_views_take_transforms_as_a_config_writes_them():
+    example = {"image": noise()}
+    by_pair = run("views", example, count=2, transforms=[("random_crop", {"size": 8}), ("flip", {"p": 0.5})])
+    specs = ({"name": "random_crop", "size": 8}, {"name": "flip", "p": 0.5})
+    assert np.array_equal(run("views", example, count=2, transforms=specs)["image"], by_pair["image"])
+    one = run("views", example, count=2, transforms={"name": "random_crop", "size": 8})["image"]
+    assert one.shape == (2, 8, 8, 1) and run("views", example, count=2, transforms="flip")["image"].shape[0] == 2
+    for wrong, message in [({"name": "flpi"}, "did you mean 'flip'"), ({"name": "flip", "q": 1}, "'flip': .*'q'"),
+                           ({"p": 1}, "no 'p'")]:
+        with pytest.raises(ValueError, match=message):
+            run("views", example, count=2, transforms=(wrong,) if "name" in wrong else wrong)
+    with pytest.raises(ValueError, match="views: count 0"):
+        run("views", example, count=0, transforms=())
 
 
 def test_nothing_writes_into_its_input():

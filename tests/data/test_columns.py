@@ -1,0 +1,84 @@
+"""Vectors of a table: findings with an honest "unknown", soft targets, and the rows that hold neither."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mmrep.data.manifest import manifest
+from mmrep.data.pipeline import eval_batches
+
+FINDINGS = [(1, 0), (None, 1), (-1, 0), (1.0, -1.0), (0, None), (True, False)]
+KNOWN = [[1, 0], [-1, 1], [-1, 0], [1, -1], [0, -1], [1, 0]]
+
+
+def write(path, rows):
+    if path.suffix == ".csv":
+        lines = [",".join(rows[0])] + [",".join("" if v is None else str(v) for v in row.values()) for row in rows]
+        path.write_text("\n".join(lines) + "\n")
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def as_rows(form, pairs):
+    for a, b in pairs:
+        cells = {"columns": {"a": a, "b": b}, "list": {"v": [a, b]}, "dict": {"v": {"a": a, "b": b}}}[form]
+        yield {"text": "a report", **cells}
+
+
+def column(form):
+    return ["a", "b"] if form == "columns" else "v"
+
+
+@pytest.mark.parametrize("form,suffix", [("columns", "csv"), ("columns", "jsonl"), ("list", "jsonl"), ("dict", "jsonl")])
+def test_unknown_findings_are_minus_one_in_the_batch(tmp_path, form, suffix):
+    pairs = FINDINGS[:5] if suffix == "csv" else FINDINGS
+    rows = [*as_rows(form, pairs)]
+    if form != "columns":
+        rows.append({"text": "null cell", "v": None})
+    source = manifest(write(tmp_path / f"t.{suffix}", rows), "all",
+                      columns={"text": "text", "label": {"f": column(form)}})
+    batch = next(eval_batches(source, len(rows) + 1))  # one padded row
+    want = KNOWN[:len(pairs)] + [[-1, -1]] * (form != "columns") + [[-1, -1]]
+    assert batch["label/f"].dtype == np.int32 and batch["label/f"].tolist() == want
+    assert source.label_names == ({} if form == "list" else {"f": ["a", "b"]})
+
+
+@pytest.mark.parametrize("form", ["columns", "list", "dict"])
+@pytest.mark.parametrize("cell", [2, 0.7, "yes", -2, 300])
+def test_a_finding_is_0_1_or_unknown(tmp_path, form, cell):
+    path = write(tmp_path / "t.jsonl", [*as_rows(form, [(0, 1), (0, cell), (1, 1)])])
+    columns = {"text": "text", "label": {"f": column(form)}}
+    with pytest.raises(ValueError, match=r"t.jsonl row 2 \(line 2\): label 'f': .* is .*; write 1, 0, or null or -1"):
+        manifest(path, "all", columns=columns)
+    source = manifest(path, "all", columns=columns, on_error="skip")
+    assert source.rows.tolist() == [0, 2] and source.skipped == 1
+
+
+@pytest.mark.parametrize("form", ["columns", "list", "dict"])
+def test_soft_targets(tmp_path, form):
+    given = [(0.25, 0.75), (1, 0), (3.5, -1e3)]
+    path = write(tmp_path / "t.jsonl", [*as_rows(form, given)])
+    batch = next(eval_batches(manifest(path, "all", columns={"text": "text", "soft": column(form)}), 4))
+    assert batch["soft"].dtype == np.float32 and batch["soft"].tolist() == [*map(list, given), [0, 0]]
+    if form == "columns":
+        named = manifest(path, "all", columns={"text": "text", "soft": {"x": "b", "y": "a"}})
+        assert named[0]["soft"].tolist() == [0.75, 0.25]
+    for cell in (None, float("nan"), float("inf"), "x", 1e39):
+        bad = write(tmp_path / "bad.jsonl", [*as_rows(form, [(1, 0), (0, 1), (cell, 1)])])
+        with pytest.raises(ValueError, match=r"bad.jsonl row 3 \(line 3\): soft: .* is .*; give a number"):
+            manifest(bad, "all", columns={"text": "text", "soft": column(form)})
+
+
+def test_vectors_of_unequal_length_and_cells_that_are_no_vectors(tmp_path):
+    rows = [{"text": "x", "v": v, "split": s} for v, s in [([1, 0], "train"), ([1], "train"), ({"a": 1}, "test")]]
+    path = write(tmp_path / "t.jsonl", rows)
+    columns = {"text": "text", "label": {"f": "v"}}
+    with pytest.raises(ValueError, match=r"row 2 \(line 2\): label 'f': column 'v' holds \[1\], .* lists of 2"):
+        manifest(path, "train", columns=columns)
+    with pytest.raises(ValueError, match=r"row 3 .*holds {'a': 1}"):
+        manifest(path, "test", columns=columns)
+    assert len(manifest(path, "train", columns=columns, on_error="skip")) == 1
+    with pytest.raises(ValueError, match="soft: the cells of 'text' are not lists of numbers; name several columns"):
+        manifest(path, "all", columns={"text": "text", "soft": "text"})
