@@ -99,6 +99,7 @@ def probe(source: Any, transforms: Any = None, seed: int = 0, on_error: str | No
         for field in dict.fromkeys((*part.fields, *getattr(part, "has", ()))) or ("",):
             if field in found:
                 continue
+            first_bad: BadRow | None = None
             rows = np.flatnonzero(part.has[field]) if field in getattr(part, "has", {}) else range(len(part))
             for row in rows:
                 example = _read_row(part, int(row))
@@ -110,6 +111,7 @@ def probe(source: Any, transforms: Any = None, seed: int = 0, on_error: str | No
                 if isinstance(example, BadRow):
                     if on_error == "raise" or on_error is None and not example.skip:
                         raise example
+                    first_bad = first_bad or example
                     continue
                 found |= keys
                 for key, value in example.items():
@@ -118,6 +120,8 @@ def probe(source: Any, transforms: Any = None, seed: int = 0, on_error: str | No
                         spec.setdefault(key, (None, None) if value is None else (value.shape, value.dtype))
                 break
             else:
+                if first_bad is not None:
+                    raise ValueError(f"no row of {len(part)} with modality {field!r} can be used: {first_bad}")
                 raise ValueError(f"no row of {len(part)} has modality {field!r}: leave it out of the source's "
                                  f"columns, or pass spec= of a split that has it")
     return spec

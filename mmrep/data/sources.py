@@ -270,30 +270,31 @@ class Tfds:
         return example
 
 
-def tfds(name: str, split: str, data_dir: str | Path | None = None, columns: Mapping[str, Any] | None = None,
+def tfds(dataset: str, split: str, data_dir: str | Path | None = None, columns: Mapping[str, Any] | None = None,
          splits: Mapping[str, str] | None = None) -> Tfds:
     """Source over a prepared TFDS dataset stored as array_record files; TensorFlow is not needed or imported.
 
-    `columns` maps our keys to features: {"image": "image", "text": "caption", "label": {"finding": "label"},
-    "tabular": ["age"], "category": ["sex"], "group": "patient", "case": "patient"}; `splits` renames, e.g.
-    {"val": "validation"}. Raises FileNotFoundError if it is not prepared, ValueError if the split does not exist.
+    dataset: its TFDS name, such as "mnist" or "mine/config:1.0.0". columns: our keys -> features, {"image": "image",
+    "text": "caption", "label": {"finding": "label"}, "tabular": ["age"], "category": ["sex"], "group": "patient",
+    "case": "patient"}. splits: renames, e.g. {"val": "validation"}. Raises FileNotFoundError if it is not prepared,
+    ValueError if the split does not exist.
     """
     import tensorflow_datasets
 
     columns = columns or {"image": "image", "label": {"label": "label"}}
     try:
-        builder = tensorflow_datasets.builder(name, data_dir=data_dir, file_format="array_record")
+        builder = tensorflow_datasets.builder(dataset, data_dir=data_dir, file_format="array_record")
     except tensorflow_datasets.core.registered.DatasetNotFoundError:
-        raise FileNotFoundError(f"tfds {name}: no such dataset under {data_dir or 'the default data_dir'}, nor a "
+        raise FileNotFoundError(f"tfds {dataset}: no such dataset under {data_dir or 'the default data_dir'}, nor a "
                                 f"builder of that name") from None
     if not builder.is_prepared():
-        raise FileNotFoundError(f"tfds {name}: not prepared under {data_dir or 'the default data_dir'}; "
+        raise FileNotFoundError(f"tfds {dataset}: not prepared under {data_dir or 'the default data_dir'}; "
                                 f"run its builder's download_and_prepare with file_format='array_record'")
     wanted = (splits or {}).get(split, split)
     if wanted.split("[")[0] not in builder.info.splits:
-        raise ValueError(f"tfds {name}: no split {wanted!r}; it has {', '.join(sorted(builder.info.splits))} "
+        raise ValueError(f"tfds {dataset}: no split {wanted!r}; it has {', '.join(sorted(builder.info.splits))} "
                          f"(rename with splits={{{split!r}: ...}})")
     features = builder.info.features
     classes = {key: list(features[column].names) for key, column in columns.get("label", {}).items()
                if column in features and getattr(features[column], "names", None)}
-    return Tfds(builder.as_data_source(split=wanted), columns, f"tfds {name} {wanted}", classes)
+    return Tfds(builder.as_data_source(split=wanted), columns, f"tfds {dataset} {wanted}", classes)

@@ -55,14 +55,18 @@ def transforms(specs: Any, where: str) -> Transform | None:
 
 
 def open_source(stream: Any, split: str, where: str = "config.data.main") -> Any:
-    """A stream's source (or mixture) of a split, prepared and cached in memory. Raises ValueError or FileNotFoundError."""
+    """A stream's source (or mixture) of a split, prepared and cached in memory. Raises ValueError or FileNotFoundError.
+
+    The stream's `on_error` is that of its sources, too, unless they name their own.
+    """
     stream = cfg.plain(stream)
+    given = {"on_error": stream["on_error"]} if stream.get("on_error") else {}
     share = _share(stream, where)
     prepare = transforms(stream.get("prepare"), f"{where}.prepare")
 
     def one(spec: dict, path: str) -> Any:
         spec = {k: v for k, v in spec.items() if k != "weight"}
-        source = cfg.build(SOURCES, {"split": split} | spec, path)
+        source = cfg.build(SOURCES, {"split": split} | spec, path, **given)
         if split == "train" and share < 1:
             source = sources.fraction(source, share)
         limit = stream.get("cache_mib", 0) * 2**20

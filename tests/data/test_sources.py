@@ -157,6 +157,10 @@ try:
     tfds("absent", "train", folder)
 except FileNotFoundError as error:
     assert str(error).startswith("tfds absent: no such dataset"), error
+from mmrep.data import streams
+stream = {"source": {"name": "tfds", "dataset": "tiny", "data_dir": folder, "columns": {"text": "caption"}}, "batch": 2}
+streams.check_streams({"main": stream})
+assert sorted(streams.texts(streams.open_source(stream, "train"))) == [f"text {i}" for i in range(6)]
 assert "tensorflow" not in sys.modules
 print("done")
 '''

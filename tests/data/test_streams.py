@@ -91,8 +91,12 @@ def test_blocks_are_not_read_by_row_unless_something_needs_it(monkeypatch):
 
 def test_skipped_rows_of_a_table_are_counted_through_every_wrapper(tmp_path):
     (tmp_path / "t.csv").write_text('text,age,split\na,1,train\nb,,train\nc,3,train\nd,x,train\ne,5,train\n')
-    table = {"name": "manifest", "path": str(tmp_path / "t.csv"), "on_error": "skip",
-             "columns": {"text": "text", "tabular": ["age"]}}
-    one = streams.open_source({"source": table, "batch": 1, "fraction": 0.5, "cache_mib": 1}, "train")
-    two = streams.open_source({"sources": {"a": table, "b": table}, "batch": 2}, "train")
+    table = {"name": "manifest", "path": str(tmp_path / "t.csv"), "columns": {"text": "text", "tabular": ["age"]}}
+    skip = {"on_error": "skip", "batch": 2}
+    one = streams.open_source({"source": table, "fraction": 0.5, "cache_mib": 1, **skip}, "train")
+    two = streams.open_source({"sources": {"a": table | {"on_error": "skip"}, "b": table}, **skip}, "train")
     assert one.skipped == 2 and two.skipped == 4 and sorted(two.problems) == [(n, r) for n in "ab" for r in (1, 3)]
+    assert len(streams.open_source({"source": SOURCE, **skip}, "train")) == 40  # a source that takes no on_error
+    for wrong in ({"source": table, "batch": 2}, {"source": table | {"on_error": "raise"}, **skip}):
+        with pytest.raises(ValueError, match=r"t.csv row 2 \(line 3\): tabular column 'age' is null"):
+            streams.open_source(wrong, "train")
