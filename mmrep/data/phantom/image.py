@@ -1,22 +1,23 @@
-"""The phantom's 2-D image: a lesion and small findings at random places over anatomy-like, low-frequency clutter.
+"""The phantom's 2-D image: a lesion and small findings at random places among look-alikes, over low-frequency clutter and noise.
 
-What is shown, and how: class = the texture inside the lesion; severity = its rim, from dark (mild) over none to bright
-(severe); laterality and zone = where the lesion lies (radiological convention: the patient's left is at the right of the
-image); findings = six small marks, each at a random free place; vendor = gain and noise. Marks and lesion have zero mean, no
-low frequencies, and move, so a linear reading of raw pixels finds next to nothing, and the clutter drowns random features
-(experiments/headroom has the table).
+What is shown, and how: class = the grating in the lesion's middle; severity = the ring around it, from dark (mild) over none to
+bright (severe); laterality and zone = where the lesion lies (radiological convention: the patient's left is at the right of the
+image); findings = six small marks, each at a random free place; vendor = gain and noise. Marks and lesion have zero mean and
+move, so a linear reading of raw pixels finds next to nothing. They are strong but small, among as many chance patterns of the
+same size and strength, so a random feature, averaged over the image, drowns in what means nothing, while a filter that has
+learned a pattern reads it with ease (experiments/headroom has the table).
 """
 
 from functools import lru_cache
 
 import numpy as np
 
-from mmrep.data.phantom.latents import Latents
+from mmrep.data.phantom.latents import N_DECOYS, Latents
 from mmrep.data.phantom.philox import bits
 
 BASE = 32               # lengths below are pixels of the 32-pixel image; larger images show the same scene finer
-LESION, MARK = 15.0, 5.0
-TABLE, SPAN = 128, 1.25  # side of the pattern tables; half-width they cover, in lesion (or mark) radii
+LESION, CORE, MARK = 15.0, 8.5, 5.0  # diameters: of the ring, of the grating inside it, of a mark
+TABLE, SPAN = 128, 1.25  # side of the pattern tables; half-width they cover, in radii of what they show
 CLUTTER = 4             # cosines per axis
 CONTRAST, CLUTTER_LEVEL, NUISANCE = 1.0, 1.0, 1.0
 # marks lie in the cells of a 5 x 5 grid that is itself shifted by up to 4.5 pixels: anywhere, and never overlapping
@@ -47,7 +48,7 @@ def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     # Six coarse and four fine gratings (cycles in a pixel of the 32-pixel image), no two closer than the core's bandwidth; the
     # marks have other frequencies still. Orientation and spacing survive any shift, so an encoder learns them in few steps
     turns = np.deg2rad([15, 45, 75, 105, 135, 165, 15, 75, 105, 165])
-    speed = np.pi * LESION * np.where(np.arange(10) < 6, 0.21, 0.36)
+    speed = np.pi * CORE * np.where(np.arange(10) < 6, 0.21, 0.36)
     textures = [np.cos(v * (x * np.cos(t) + y * np.sin(t))) for v, t in zip(speed, turns)]
     whole = soft(np.maximum(abs(x), abs(y)) - 1.05)
     across, along = np.cos(np.pi * x / 0.4), np.cos(np.pi * y / 0.4)  # period 2 pixels of the 32-pixel image
@@ -80,10 +81,11 @@ def _background(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def lesion_center(block: Latents) -> np.ndarray:
-    """Where the lesion lies: f32[B,2], (row, column) as fractions of the image."""
+    """Where the lesion lies: f32[B,2], (row, column) as fractions of the image, a pixel's center at 32 pixels."""
     side = np.where(block["laterality"] == 0, np.float32(0.70), np.float32(0.30)) + np.float32(0.12) * block["lesion_x"]
     height = np.float32(0.5) + (block["zone"] - 1) * np.float32(0.25) + np.float32(0.10) * block["lesion_y"]
-    return np.stack([height, side], -1).astype(np.float32)
+    place = np.stack([height, side], -1).astype(np.float32)
+    return (np.floor(place * BASE) + np.float32(0.5)) / np.float32(BASE)
 
 
 def _stamp(image: np.ndarray, tables: np.ndarray, gain: np.ndarray, center: np.ndarray, radius: np.ndarray, rotation: np.ndarray
@@ -114,14 +116,16 @@ def _stamp(image: np.ndarray, tables: np.ndarray, gain: np.ndarray, center: np.n
 
 
 def _mark_places(block: Latents, n: int) -> np.ndarray:
-    """Centers f32[B,n,2] (fractions) of n marks in random cells that do not touch the lesion, and all cells' order."""
+    """Centers f32[B,n,2] (fractions of the image) of n <= 16 small things in random cells, the first 7 clear of the whole lesion."""
     pitch = np.float32(_PITCH / BASE)
     jitter = (block["image/jitter"] >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
     jitter = jitter * np.float32(1 - _GRID * _PITCH / BASE)
     grid = (np.arange(_GRID, dtype=np.float32) + np.float32(0.5)) * pitch
     cells = np.stack(np.meshgrid(grid, grid, indexing="ij"), -1).reshape(1, -1, 2) + jitter[:, None]
-    far = np.abs(cells - lesion_center(block)[:, None]).max(-1) > (LESION + MARK) / 2 / BASE
-    order = np.argsort(np.where(far, block["image/cells"] >> np.uint64(1), np.uint64(2**64 - 1)), axis=1, kind="stable")[:, :n]
+    away = np.abs(cells - lesion_center(block)[:, None]).max(-1) * BASE
+    # first the cells that clear the ring (9 or more), then those that clear the grating (16 or more in all)
+    near = (away <= (LESION + MARK) / 2).astype(np.uint64) + (away <= (CORE + MARK) / 2 + 1).astype(np.uint64)
+    order = np.argsort(block["image/cells"] >> np.uint64(2) | near << np.uint64(62), axis=1, kind="stable")[:, :n]
     places = np.take_along_axis(cells, order[..., None], 1)
     return (np.floor(places * BASE) + np.float32(0.5)) / np.float32(BASE)  # whole pixels: fine patterns stay what they are
 
@@ -143,7 +147,8 @@ def render_image(block: Latents, size: int = 32, contrast: float = CONTRAST, clu
     return np.concatenate(parts) if parts else np.zeros((0, size, size, 1), np.uint8)
 
 
-AMPLITUDES = {"texture": 55.0, "rim": 36.0, "mark": 60.0, "clutter": 7.0, "noise": 6.0}
+# gray levels at contrast = clutter = nuisance = 1
+AMPLITUDES = {"texture": 60.0, "rim": 38.0, "mark": 50.0, "decoy": 70.0, "clutter": 7.0, "noise": 18.0}
 
 
 def _render(block: Latents, size: int, contrast: np.float32, clutter: np.float32, nuisance: np.float32) -> np.ndarray:
@@ -162,23 +167,43 @@ def _render(block: Latents, size: int, contrast: np.float32, clutter: np.float32
     radius = np.float32(LESION / 2) * pixel * block["lesion_size"]
     strength = contrast * block["lesion_contrast"]
     nothing = np.zeros(n, np.int32)
-    _stamp(image, (textures, block["class"]), strength * level["texture"], center, radius, block["image/rotation"])
+    _stamp(image, (textures, block["class"]), strength * level["texture"], center, radius * np.float32(CORE / LESION),
+           block["image/rotation"])
 
     within = np.float32(3) * block["severity"] - block["severity_bin"] - np.float32(0.5)
     rim_gain = (block["severity_bin"] - 1 + np.float32(0.5) * within) * level["rim"]  # gaps between the bins, a slope inside
     _stamp(image, (rim[None], nothing), strength * rim_gain, center, radius, block["image/rotation"])
 
-    places = _mark_places(block, 7)
+    places = _mark_places(block, 7 + N_DECOYS)
     spot, straight = np.full(n, np.float32(MARK / 2) * pixel), np.zeros(n, np.float32)
     for k in range(7):
         shown = block["findings"][:, k].astype(np.float32) if k < 6 else block["image/decoy"].astype(np.float32) * nuisance
         _stamp(image, (marks, nothing + k), shown * strength * level["mark"], places[:, k] * np.float32(size), spot, straight)
+
+    image += _decoys(block, places[:, 7:], size) * (level["decoy"] * nuisance)
 
     vendor = (block["image/vendor"] - 1).astype(np.float32) * nuisance
     gain, spread = 1 + np.float32(0.1) * vendor, level["noise"] * nuisance * (1 + np.float32(0.3) * vendor)
     noise = _noise(block, size) * spread[:, None, None]
     image = (image - np.float32(120)) * gain[:, None, None] + np.float32(120) + noise
     return np.clip(np.floor(image + np.float32(0.5)), 0, 255).astype(np.uint8)[..., None]
+
+
+def _decoys(block: Latents, places: np.ndarray, size: int) -> np.ndarray:
+    """MARK x MARK pixels of random sign around each place f32[B,n,2]: f32[B,size,size], pixels of the 32-pixel image."""
+    side, n = int(MARK), len(block["id"])
+    draws = block["image/decoys"][:, :, None] >> np.arange(side * side, dtype=np.uint64) & np.uint64(1)
+    signs = (draws.astype(np.float32) * 2 - 1).reshape(n, -1, side, side)
+    around = np.arange(side) - side // 2
+    corner = np.floor(places * BASE).astype(np.int64)
+    rows, cols = corner[..., 0, None, None] + around[:, None], corner[..., 1, None, None] + around
+    rows, cols = np.broadcast_to(rows, signs.shape), np.broadcast_to(cols, signs.shape)
+    inside = (rows >= 0) & (rows < BASE) & (cols >= 0) & (cols < BASE)
+    image = np.zeros((n, BASE, BASE), np.float32)
+    b, _, _, _ = np.nonzero(inside)
+    image[b, rows[inside], cols[inside]] = signs[inside]  # cells are apart: no pixel is meant twice
+    at = np.arange(size) * BASE // size
+    return image[:, at][:, :, at]
 
 
 def _noise(block: Latents, size: int) -> np.ndarray:

@@ -19,6 +19,7 @@ SEVERITIES = ("mild", "moderate", "severe")
 LATERALITIES = ("left", "right")
 ZONES = ("upper", "middle", "lower")
 N_ATTRIBUTES = 6  # what a report may mention besides the class; text.ATTRIBUTES names them
+N_DECOYS = 6  # chance patterns of a finding's size in an image, which no report speaks of
 
 # Every finding has >= 60 positives and negatives among 512 subjects, so an AUROC's standard error is below 0.04.
 PREVALENCE = (0.40, 0.35, 0.30, 0.25, 0.20, 0.15)
@@ -46,6 +47,7 @@ DRAWS = {
     "class": 1, "findings": 6, "severity": 1, "laterality": 1, "zone": 1, "lesion": 4, "age": 1, "sex": 1, "bmi": 1,
     "smoking": 1, "genotype": 1, "history": 1, "mentioned": N_ATTRIBUTES,
     "image/vendor": 1, "image/rotation": 1, "image/clutter": 48, "image/cells": 25, "image/jitter": 2, "image/decoy": 1,
+    "image/decoys": N_DECOYS,
     "text/template": 1, "text/synonyms": 1, "text/order": 1, "text/header": 1, "text/negation": 6, "text/phrasing": 6,
     "tabular/batch": 1, "tabular/noise": 12, "tabular/flip": 2,
 }
@@ -100,6 +102,7 @@ def latents(seed: int, ids: Sequence[int] | np.ndarray, prevalence: Sequence[flo
         "image/rotation": (5 * normal(u["image/rotation"][:, 0])).astype(np.float32),
         "image/clutter": normal(uniform(raw["image/clutter"])).astype(np.float32),
         "image/cells": raw["image/cells"], "image/jitter": raw["image/jitter"], "image/decoy": one("image/decoy", 2),
+        "image/decoys": raw["image/decoys"],
         "text/template": one("text/template", 5), "text/synonyms": one("text/synonyms", 32), "text/order": one("text/order", 24),
         "text/header": one("text/header", 3), "text/negation": choice(raw["text/negation"], 256),
         "text/phrasing": choice(raw["text/phrasing"], 3),

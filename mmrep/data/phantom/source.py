@@ -13,7 +13,7 @@ from mmrep.data.phantom.text import report, semantics
 
 MODALITIES = ("image", "text", "tabular")
 SPLITS = {"train": 0, "val": 1 << 28, "test": 1 << 29}  # first subject id of each; ranges cannot meet
-SIZES = {"train": 16_384, "val": 512, "test": 512}
+SIZES = {"train": 65_536, "val": 512, "test": 512}
 _STRANGER = 1 << 30  # ids from here on are in no split: whose reports `pair_noise` puts in
 LABELS = ("class", "findings", "severity", "severity_bin", "laterality", "zone")
 
@@ -132,7 +132,7 @@ def phantom(split: str = "train", seed: int = 0, n: int | None = None, size: int
             nuisance: float = image_module.NUISANCE, modalities: Sequence[str] = MODALITIES, **factors) -> Phantom:
     """Synthetic subjects of one split as a random-access source; row i is a pure function of (seed, split, i, knobs).
 
-    n: rows (default 16,384 train, 512 val, 512 test); size: image side; n_mentioned: attributes a report names besides the
+    n: rows (default 65,536 train, 512 val, 512 test); size: image side; n_mentioned: attributes a report names besides the
     class, 0..6; pair_noise: share of subjects with the report of a subject of no split; duplicates: share of subjects with
     the content and the very report of an earlier one; missing: {modality: rate} completely at random, at least one modality
     kept; contrast, clutter, nuisance: multiples of the calibrated image levels; factors: prevalence, correlation of `latents`.
