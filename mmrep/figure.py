@@ -69,8 +69,9 @@ def _retrieval(ax, results: dict) -> None:
 
 
 def _probes(ax, results: dict) -> None:
-    wanted = [k for k in results["metrics"] if (k.startswith(("probe/", "zeroshot/")) and k.endswith(("/auroc", "/top1")))]
-    ax.set(title="Frozen encoder on test", xlabel="AUROC or accuracy")
+    wanted = [k for k in results["metrics"] if k.startswith(("probe/", "zeroshot/", "supervised/")) and
+              k.endswith(("/auroc", "/top1"))]
+    ax.set(title=f"Classification on {results['split']}", xlabel="AUROC or accuracy")
     for i, name in enumerate(wanted[::-1]):
         found = results["metrics"][name]
         ax.errorbar(found["value"], i, xerr=[[max(found["value"] - found["low"], 0)], [max(found["high"] - found["value"], 0)]],

@@ -39,21 +39,25 @@ class Run(NamedTuple):
     program: str
 
 
-def assemble(config: Any, workdir: Path | None = None, devices: list | None = None) -> Run:
-    """Resolve every name, duration and rule. Raises ValueError naming the config path of the first thing wrong."""
+def assemble(config: Any, workdir: Path | None = None, devices: list | None = None, facts: dict | None = None) -> Run:
+    """Resolve every name, duration and rule. Raises ValueError naming the config path of the first thing wrong.
+
+    facts: what `mmrep.facts` has of an earlier start; no data are opened then, and `sources` is empty.
+    """
     cfg.check_keys(config)
     streams.check_streams(config.data)
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor, devices)
     check_batches(config, mesh)
     check_names(config)
-    sources = {n: streams.open_source(s, "train", f"config.data.{n}") for n, s in config.data.items()}
+    sources = {} if facts else {n: streams.open_source(s, "train", f"config.data.{n}") for n, s in config.data.items()}
     tokenizer = streams.open_tokenizer(config, sources, workdir and workdir / "tokenizer.json")
-    specs = {n: pipeline.probe(sources[n], train_transform(config, n, tokenizer), config.seed,
-                               config.data[n].get("on_error")) for n in sources}
+    specs = facts["specs"] if facts else {
+        n: pipeline.probe(sources[n], train_transform(config, n, tokenizer), config.seed, config.data[n].get("on_error"))
+        for n in sources}
     built = towers(config, tokenizer.vocab_size, config.tokenizer.length)
     encode = make_encode(built, config.inputs.mean, config.inputs.std)
     terms, nets = make_terms(config, tokenizer.vocab_size), make_nets(config)
-    total, hp = hyperparameters(config, terms, {n: len(s) for n, s in sources.items()})
+    total, hp = hyperparameters(config, terms, facts["examples"] if facts else {n: len(s) for n, s in sources.items()})
     check_views(terms, built, specs)
     tx = optim.transform(config.optim.name, **cfg.plain(config.optim.kwargs))
     rules = {str(i): dict(r) for i, r in enumerate(cfg.plain(config.rules))}

@@ -12,12 +12,12 @@ import jax
 import numpy as np
 
 from mmrep import config as cfg
-from mmrep import hosts, start
+from mmrep import facts, hosts, start
 from mmrep.checks import check_sizes
 from mmrep.core import checkpoint, sharding
 from mmrep.core.types import TrainState
 from mmrep.data import pipeline, streams
-from mmrep.evals.suite import Suite, as_json
+from mmrep.evals.suite import Suite, as_json, averaged
 from mmrep.evaluate import final
 from mmrep.run import Run, assemble, init_program, train_transform, write_json
 from mmrep.stop import Stop, Stopped
@@ -58,13 +58,14 @@ def train(config: Any, workdir: str | Path, *, programs: dict | None = None, say
         record(config, workdir)
         for i, stage in enumerate(stages):
             say(f"stage {i + 1} of {len(stages)}: {workdir / f'stage{i}'}")
-            results = _train(stage, workdir / f"stage{i}", programs, stop, say)
+            on = "test" if i == len(stages) - 1 else "val"
+            results = _train(stage, workdir / f"stage{i}", programs, stop, say, on)
         if hosts.first():
             write_json(workdir / "results.json", results)
         return results
 
 
-def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say) -> dict:
+def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on: str = "test") -> dict:
     began = time.perf_counter()
     seconds: dict[str, float] = {}
     hosts.first_then_others(lambda: open_workdir(config, workdir))
@@ -96,6 +97,8 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say) -> 
                          "and config.evals")
     fitted = start.fit(source, run)
     record(config, workdir)
+    if hosts.first():
+        facts.record(workdir, run, suite)
     for name, s in run.sources.items():
         if getattr(s, "skipped", 0):
             say(f"config.data.{name}: left out {s.skipped} bad rows, e.g. {next(iter(s.problems.values()))[1]}")
@@ -202,7 +205,7 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say) -> 
             say(f"{sum(b.skipped for b in batches.values())} times a row could not be read and was masked "
                 f"({len(bad)} rows), e.g. {next(iter(bad.values()))}")
     with jax.set_mesh(run.mesh):
-        return final(run, suite, state, workdir, seconds, say, init)
+        return final(run, suite, state, workdir, seconds, say, init, on)
 
 
 def _asked(step: Callable) -> Callable:
@@ -247,17 +250,13 @@ def _judge(suite: Suite, state: TrainState, stop: Stop) -> dict[str, float] | No
     """
     try:
         with stop.at_once() if jax.process_count() == 1 else nullcontext():
-            judged = as_json(suite.evaluate(state.params["encoders"], "val"))
+            judged = as_json(suite.evaluate(averaged(state.params, state.ema), "val"))
     except Stopped:
         return None
     return {f"val/{k}": v["value"] for k, v in judged.items()}
 
 
 def _save_metrics(config: Any, found: dict | None) -> dict | None:
-    """What best-k ranks by. Raises ValueError if the evaluators give no such metric."""
+    """What best-k ranks by; None where the step was not judged, or the validation data did not allow it."""
     name = config.save.metric
-    if not name or found is None:
-        return None
-    if name not in found:
-        raise ValueError(f"config.save.metric: no evaluator gives {name!r}; {cfg.nearest(name, found)}")
-    return {name: found[name]}
+    return {name: found[name]} if name and name in (found or {}) else None

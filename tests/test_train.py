@@ -72,7 +72,8 @@ def test_killed_and_stopped_runs_end_bitwise_like_an_uninterrupted_one(tmp_path)
     assert tables[0] == tables[1] and len(tables[0]) == len(runs.rows(ref)) == 10
     results = [json.loads((d / "results.json").read_text()) for d in (ref, cut)]
     for r in results:
-        assert r.keys() == {"metrics", "controls", "paired", "test_reads", "config_hash", "seconds", "step"}
+        assert r.keys() == {"metrics", "controls", "paired", "left_out", "skipped", "split", "test_reads", "config_hash",
+                            "seconds", "step"}
         assert all(m.keys() == {"value", "low", "high", "n"} for m in r["metrics"].values())
         assert r["seconds"].keys() >= {"start", "evaluate"} and r["test_reads"] == 1
         del r["seconds"]
@@ -93,6 +94,7 @@ def test_a_signal_while_judging_saves_at_once_and_the_resume_judges_what_was_not
         return {"score": Interval(score, score, score, 5)}
 
     monkeypatch.setattr(Suite, "evaluate", evaluate)
+    monkeypatch.setattr(Suite, "names", lambda self, on: {"score": "config.evals.r"})
     config = runs.config(total="8 steps", **{"save.every": "0 steps", "save.metric": "val/score", "save.mode": "min",
                          "eval.every": "4 steps", "evals": {"r": {"name": "retrieval"}}})
     whole = go(config, tmp_path / "whole")
@@ -283,6 +285,7 @@ def test_best_checkpoints_are_kept_and_used(tmp_path, monkeypatch, mode):
         return {"score": Interval(scores.get(at, 0.0), 0.0, 1.0, 5)}
 
     monkeypatch.setattr(Suite, "evaluate", evaluate)
+    monkeypatch.setattr(Suite, "names", lambda self, on: {"score": "config.evals.r"})
     config = runs.config(total="10 steps", **{"save.every": "5 steps", "save.metric": "val/score", "save.mode": mode,
                          "eval.every": "2 steps", "evals": {"r": {"name": "retrieval"}}})
     results = go(config, tmp_path)

@@ -19,7 +19,8 @@ def embedder(encode: Callable, modalities: tuple[str, ...], mesh: Any) -> Callab
 
     def run(params: Params, batch: dict) -> dict:
         rows = {k: v for k, v in batch.items() if k in ("index", "group", "case", "valid") or k.startswith("label/")}
-        rows |= {f"present/{m}": mark for m, mark in batch["present"].items()}
+        # of several samples the first is embedded
+        rows |= {f"present/{m}": mark[:, 0] if mark.ndim == 2 else mark for m, mark in batch["present"].items()}
         for m in modalities:
             if m in batch and m in params:
                 x = batch[m][:, 0] if batch[m].ndim == RANKS.get(m, batch[m].ndim) + 1 else batch[m]
@@ -31,19 +32,20 @@ def embedder(encode: Callable, modalities: tuple[str, ...], mesh: Any) -> Callab
 
 
 def embed(program: Callable, params: Params, source: Any, transform: Any, spec: dict, mesh: Any, batch: int = 256,
-          limit: int = 0, keep_inputs: bool = False) -> Features:
-    """Run a source's rows (the first `limit`, 0 = all) through the encoders.
+          limit: int = 0, keep_inputs: bool = False, on_error: str | None = None) -> Features:
+    """Run a source's rows (`limit` of them, spread evenly; 0 = all) through the encoders.
 
-    Returns {"index", "label/...", "present/image": bool[n], "image/embedding": f32[n, E], "image/pooled": f32[n, D],
-    ...}, each example once, on every host alike. keep_inputs: also "image/input", flattened, for the raw controls.
+    Returns {"index": i32[n], rows of the source, "label/...", "present/image": bool[n], "image/embedding": f32[n, E],
+    "image/pooled": f32[n, D], ...}, each example once, on every host alike; a row that cannot be read is left out, where
+    `on_error` or the source asks for it. keep_inputs: also "image/input", flattened, for the raw controls.
     """
     shards = sharding.row_shards(mesh)
+    kept = picked(len(source), limit)
+    if len(kept) < len(source):
+        source = streams.sources.subset(source, kept)
     batch = -(-min(batch, max(len(source), 1)) // shards) * shards
-    if limit and limit < len(source):
-        # spread over the source: files are often sorted by class or case
-        source = streams.sources.subset(source, np.linspace(0, len(source) - 1, limit).astype(int))
     parts: list[dict] = []
-    with pipeline.eval_batches(source, batch, transform, jax.process_index(), jax.process_count(),
+    with pipeline.eval_batches(source, batch, transform, jax.process_index(), jax.process_count(), on_error=on_error,
                                spec=spec) as batches:
         for host_batch in batches:
             arrays = streams.without_text(host_batch)
@@ -53,7 +55,26 @@ def embed(program: Callable, params: Params, source: Any, transform: Any, spec: 
             parts.append({k: v[rows["valid"]] for k, v in rows.items() if k != "valid"})
     if not parts or not sum(len(p["index"]) for p in parts):
         raise ValueError("no row of the split could be read: nothing to evaluate")
-    return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+    found = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+    return found | {"index": kept[found["index"]].astype(np.int32)}
+
+
+def picked(n: int, limit: int) -> np.ndarray:
+    """Which of n rows are embedded: all, or `limit` spread evenly, for files are often sorted by class or case."""
+    return np.linspace(0, n - 1, limit).astype(np.int64) if 0 < limit < n else np.arange(n)
+
+
+def pretend(spec: dict, modalities: tuple[str, ...], n: int = 8) -> Features:
+    """Features of n rows that have the names and forms of a spec's, all of class 0: what an evaluator says of them are the
+    names of its metrics."""
+    index, rng = np.arange(n, dtype=np.int32), np.random.Generator(np.random.Philox(0))
+    rows = {"index": index, "case": index}
+    rows |= {k: np.zeros((n, *shape), dtype) for k, (shape, dtype) in spec.items() if k.startswith("label/")}
+    for m in modalities:
+        if m in spec:
+            rows |= {f"present/{m}": np.ones(n, bool)}
+            rows |= {f"{m}/{k}": rng.normal(size=(n, 4)).astype(np.float32) for k in ("embedding", "pooled")}
+    return rows
 
 
 def text_encoder(encode: Callable, tokenizer: Any, length: int) -> Callable[[Params, list[str]], np.ndarray]:

@@ -6,53 +6,58 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmrep.metrics import classification
-from mmrep.metrics.intervals import Interval, auroc_interval, bootstrap_weighted, mean_interval
+from mmrep.evals.named import Found, area, cases, column, constant, known, labels, report, tried, variant
+from mmrep.metrics.intervals import Interval, bootstrap_weighted, mean_interval
 
 STRENGTHS = tuple(10.0 ** np.arange(-4, 3))
 
 
-def fit(x: np.ndarray, y: np.ndarray, strength: float) -> Callable[[np.ndarray], np.ndarray]:
-    """Multinomial logistic regression by L-BFGS; returns f[n, p] -> scores f[n, classes]. y: i[n] or 0/1 [n, K]."""
-    from sklearn.linear_model import LogisticRegression
+def fit(x: np.ndarray, y: np.ndarray, strength: float, classes: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Multinomial logistic regression by L-BFGS; returns f[n, p] -> scores f[n, classes].
 
-    def one(target: np.ndarray) -> Callable:
+    y: i[n], or 0/1 [n, classes] with -1 for unknown. A class without an example scores below all others.
+    """
+
+    def one(x: np.ndarray, target: np.ndarray) -> Callable:
         if len(np.unique(target)) < 2:
             return lambda z: np.zeros((len(z), 1))
+        from sklearn.linear_model import LogisticRegression
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a hundred iterations rank the strengths as well as convergence would
             model = LogisticRegression(C=strength, max_iter=200).fit(x, target)
         return lambda z: np.atleast_2d(model.decision_function(z).T).T
 
     if y.ndim == 2:
-        models = [one(y[:, k]) for k in range(y.shape[1])]
+        models = [one(x[y[:, k] >= 0], y[y[:, k] >= 0, k]) for k in range(y.shape[1])]
         return lambda z: np.concatenate([m(z)[:, -1:] for m in models], 1)
-    classes = np.unique(y)
-    model = one(y)
+    seen, model = np.unique(y), one(x, y)
 
     def scores(z: np.ndarray) -> np.ndarray:
         raw = model(z)
-        raw = np.concatenate([-raw, raw], 1) if raw.shape[1] == 1 else raw
-        out = np.full((len(z), int(y.max()) + 1), raw.min() - 1.0)
-        out[:, classes] = raw
+        raw = np.concatenate([-raw, raw], 1) if raw.shape[1] == 1 and len(seen) == 2 else raw
+        out = np.full((len(z), classes), raw.min(initial=0.0) - 1.0)
+        out[:, seen] = raw
         return out
 
     return scores
 
 
-def knn_scores(x: np.ndarray, y: np.ndarray, z: np.ndarray, k: int = 20, temperature: float = 0.07) -> np.ndarray:
-    """Cosine kNN vote weighted by exp(cos / temperature) (Wu 2018; DINO): scores f[n, classes]."""
+def knn_scores(x: np.ndarray, y: np.ndarray, z: np.ndarray, k: int = 20, temperature: float = 0.07,
+               classes: int | None = None) -> np.ndarray:
+    """Cosine kNN vote weighted by exp(cos / temperature) (Wu 2018; DINO): scores f[n, classes]; y as `fit`."""
     unit = lambda a: a / np.maximum(np.linalg.norm(a, axis=1, keepdims=True), 1e-12)  # noqa: E731
     cosine = unit(z) @ unit(x).T
     near = np.argpartition(-cosine, min(k, len(x)) - 1, 1)[:, :k]
-    weight = np.exp(np.take_along_axis(cosine, near, 1) / temperature)
-    target = y if y.ndim == 2 else np.eye(int(y.max()) + 1)[y]
-    return (weight[..., None] * target[near]).sum(1) / weight.sum(1, keepdims=True)
+    weight = np.exp(np.take_along_axis(cosine, near, 1) / temperature)[..., None]
+    if y.ndim == 1:
+        y = np.eye(int(y.max()) + 1 if classes is None else classes)[y]
+    weight = weight * (y[near] >= 0)
+    return (weight * y[near]).sum(1) / np.maximum(weight.sum(1), 1e-30)
 
 
 def score(y: np.ndarray, scores: np.ndarray) -> float:
     """What strength is chosen by: macro AUROC for findings, accuracy for classes."""
-    return classification.macro_auroc(y, scores) if y.ndim == 2 else float((scores.argmax(1) == y).mean())
+    return float(area(y, scores)) if y.ndim == 2 else float((scores.argmax(1) == y).mean())
 
 
 def standardize(x: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
@@ -68,81 +73,108 @@ class Task(NamedTuple):
     y: dict[str, np.ndarray]
     case: dict[str, np.ndarray]
     widths: tuple[int, ...]
+    classes: int
+
+    def pool(self, seed: int, fraction: float) -> np.ndarray:
+        """bool[n]: the training rows of a share of the cases; smaller shares are subsets of larger ones."""
+        names = np.unique(self.case["train"])
+        order = np.random.Generator(np.random.Philox(seed)).permutation(len(names))
+        return order[np.searchsorted(names, self.case["train"])] < fraction * len(names) - 1e-9
 
 
 def task(split: Callable[[str], dict], label: str, modality: str, feature: str, on: str) -> Task:
-    """The rows of train, val and `on` that have the modality and the label."""
-    key, kind = f"label/{label}", f"{modality}/{feature}"
+    """The rows of train, val and `on` that have the modality and a known label. Raises ValueError where one is missing."""
     x, y, case = {}, {}, {}
     for name in ("train", "val", on):
         data = split(name)
-        if key not in data:
-            raise ValueError(f"probe: the data has no {key!r}; it has {[k for k in data if k.startswith('label/')]}")
-        target = data[key]
-        here = data[f"present/{modality}"] & ((target >= 0).all(-1) if target.ndim == 2 else target >= 0)
-        x[name], y[name] = data[kind][here], target[here].astype(int)
-        case[name] = data.get("case", data["index"])[here]
-    return Task(x, y, case, tuple(split("train").get(f"{modality}/widths", ())))
+        target = labels(data, label)
+        here = known(data, modality, target)
+        x[name], y[name], case[name] = column(data, f"{modality}/{feature}")[here], target[here], cases(data)[here]
+    two = y["train"].ndim == 2
+    classes = y["train"].shape[1] if two else 1 + max(int(v.max(initial=-1)) for v in y.values())
+    return Task(x, y, case, tuple(split("train").get(f"{modality}/widths", ())), classes)
 
 
 def fitted_scores(t: Task, on: str, rows: np.ndarray | slice = slice(None), strengths: tuple = STRENGTHS) -> np.ndarray:
-    """Scores f[n, classes] on split `on`, of the strength (and width) with the best validation score."""
+    """Scores f[n, classes] on split `on`, of the strength (and width) with the best validation score.
+
+    Raises ValueError where training or validation rows cannot tell.
+    """
+    y = t.y["train"][rows]
+    if len(y) < 4 or not any(len(np.unique(c[c >= 0])) > 1 for c in (y.T if y.ndim == 2 else [y])):
+        raise ValueError(f"{len(y)} labels to train on, or all of one class")
+    if not len(t.y["val"]):
+        raise ValueError("no validation row has the label: nothing to choose the strength by")
     x, xv, xt = standardize(t.x["train"][rows], t.x["val"], t.x[on])
     best: tuple[float, np.ndarray] | None = None
     for width in t.widths or (x.shape[1],):
         for strength in strengths:
-            model = fit(x[:, :width], t.y["train"][rows], strength)
+            model = fit(x[:, :width], y, strength, t.classes)
             value = score(t.y["val"], model(xv[:, :width]))
             if best is None or value > best[0]:
                 best = value, model(xt[:, :width])
     return best[1]
 
 
+def title(label: str, modality: str, feature: str) -> str:
+    """The label, and the modality and feature where they are not the image's pooled output."""
+    return variant(label, modality=(modality, "image"), feature=(feature, "pooled"))
+
+
 def probe(split: Callable[[str], dict], texts: Callable | None = None, *, label: str = "findings",
           modality: str = "image", feature: str = "pooled", fractions: tuple[float, ...] = (1.0, 0.1, 0.01),
-          knn: bool = True, on: str = "test", seed: int = 0) -> Iterator[tuple[str, Interval]]:
-    """`probe/LABEL/auroc` (and `accuracy` for classes), `probe/LABEL@10%/auroc`, `knn/LABEL/...`.
+          knn: bool = True, on: str = "test", seed: int = 0) -> Iterator[tuple[str, Found]]:
+    """`probe/LABEL/auroc` (and `accuracy` for classes), `probe/LABEL@10%/auroc`, `knn/LABEL/...`, `knn/LABEL@10%/...`.
 
-    Features are standardized on train; the strength is chosen on the whole of validation; fractions are nested subsets
-    of the training cases. Intervals: case bootstrap.
+    A share is of the training cases that were embedded (`config.eval.limit` rows spread over the split, 0 for all) and
+    know the label: `probe/LABEL@10%/n_labels` says how many rows that is. Shares are nested. Features are standardized
+    on the share; the strength is chosen on the whole of validation. Intervals: case bootstrap. Of another modality or
+    feature the names are `probe/LABEL:text:embedding/...`. Raises ValueError for a label, modality or feature that is
+    not there.
     """
+    if feature not in ("pooled", "embedding"):
+        raise ValueError(f"feature: {feature!r}; valid: pooled, embedding")
+    if not all(0 < f <= 1 for f in fractions):
+        raise ValueError(f"fractions: {tuple(fractions)} are not all in (0, 1]; write 10 % as 0.1")
     t = task(split, label, modality, feature, on)
-    cases = np.unique(t.case["train"])
-    order = np.random.Generator(np.random.Philox(seed)).permutation(len(cases))
-    place = order[np.searchsorted(cases, t.case["train"])] / len(cases)  # nested: fewer cases are a subset of more
     for fraction in fractions:
-        use = place < fraction
-        name = label if fraction == 1 else f"{label}@{100 * fraction:g}%"
-        y = t.y["train"][use]
-        if use.sum() < 4 or (y.ndim == 1 and len(np.unique(y)) < 2):
-            continue
-        yield from report(f"probe/{name}", t.y[on], fitted_scores(t, on, use), t.case[on])
-        if knn and fraction == 1 and not t.widths:
-            yield from report(f"knn/{name}", t.y[on], knn_scores(t.x["train"], t.y["train"], t.x[on]), t.case[on])
+        name = title(label, modality, feature) + ("" if fraction == 1 else f"@{100 * fraction:g}%")
+        use = t.pool(seed, fraction)
+        x, y = t.x["train"][use], t.y["train"][use]
+        yield f"probe/{name}/n_labels", constant(int(use.sum()), int(use.sum()))
+        yield from attempted(f"probe/{name}", t, on, lambda: fitted_scores(t, on, use))
+        if knn and not t.widths:
+            yield from attempted(f"knn/{name}", t, on, lambda: knn_scores(x, y, t.x[on], classes=t.classes))
+
+
+def attempted(name: str, t: Task, on: str, compute: Callable[[], np.ndarray]) -> Iterator[tuple[str, Found]]:
+    """`report` of the scores, or the reason why there are none, by the same names."""
+    try:
+        if not len(t.y["train"]) or not len(t.y[on]):
+            raise ValueError(f"no row of {'train' if len(t.y[on]) else on} knows the label")
+        yield from report(name, t.y[on], compute(), t.case[on])
+    except ValueError as error:
+        for metric in ("auroc",) if t.y[on].ndim == 2 else ("accuracy", "auroc"):
+            yield f"{name}/{metric}", str(error)
 
 
 def paired(ours: Callable[[str], dict], theirs: Callable[[str], dict], *, label: str = "findings",
-           modality: str = "image", feature: str = "pooled", on: str = "test", **_: Any) -> Iterator[tuple[str, Interval]]:
+           modality: str = "image", feature: str = "pooled", on: str = "test", **_: Any) -> Iterator[tuple[str, Found]]:
     """Differences ours - theirs of the full-label probes, resampled by case on the same cases."""
     a, b = (task(s, label, modality, feature, on) for s in (ours, theirs))
-    sa, sb = fitted_scores(a, on), fitted_scores(b, on)
-    y, case = a.y[on], a.case[on]
-    if y.ndim == 1:
-        hits = [(s.argmax(1) == y).astype(float) for s in (sa, sb)]
-        yield f"probe/{label}/accuracy", mean_interval(hits[0] - hits[1], case, bounds=None)
-    if y.ndim == 1 and sa.shape[1] == 2:
-        sa, sb = sa[:, 1] - sa[:, 0], sb[:, 1] - sb[:, 0]
-    area = classification.auroc if sa.ndim == 1 else classification.macro_auroc
-    yield f"probe/{label}/auroc", bootstrap_weighted(lambda w: area(y, sa, w) - area(y, sb, w), len(y), case)
-
-
-def report(name: str, y: np.ndarray, scores: np.ndarray, case: np.ndarray) -> Iterator[tuple[str, Interval]]:
-    """AUROC (macro) and, for classes, accuracy, with case intervals."""
-    if y.ndim == 1:
-        yield f"{name}/accuracy", mean_interval((scores.argmax(1) == y).astype(float), case)
-        if scores.shape[1] == 2:
-            scores = scores[:, 1] - scores[:, 0]
+    y, case, name = a.y[on], a.case[on], f"probe/{title(label, modality, feature)}"
+    metrics = ("auroc",) if y.ndim == 2 else ("accuracy", "auroc")
     try:
-        yield f"{name}/auroc", auroc_interval(y, scores, case)
-    except ValueError:
-        return  # no class of this split has both labels
+        sa, sb = fitted_scores(a, on), fitted_scores(b, on)
+    except ValueError as error:
+        yield from ((f"{name}/{m}", str(error)) for m in metrics)
+        return
+
+    def difference(metric: str) -> Interval:
+        if metric == "accuracy":
+            hits = [(s.argmax(1) == y).astype(float) for s in (sa, sb)]
+            return mean_interval(hits[0] - hits[1], case, bounds=None)
+        return bootstrap_weighted(lambda w: area(y, sa, w) - area(y, sb, w), len(y), case)
+
+    for metric in metrics:
+        yield tried(f"{name}/{metric}", lambda m=metric: difference(m))

@@ -4,33 +4,45 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from mmrep.evals.named import Found, cases, column, constant, tried, variant
 from mmrep.metrics import intervals
 from mmrep.metrics import retrieval as metric
-from mmrep.metrics.intervals import Interval
+
+PAIR = ("image", "text")
 
 
-def retrieval(split: Callable[[str], dict], texts: Callable, *, pair: tuple[str, str] = ("image", "text"),
-              ks: tuple[int, ...] = (1, 5, 10), on: str = "test") -> Iterator[tuple[str, Interval]]:
+def retrieval(split: Callable[[str], dict], texts: Callable, *, pair: tuple[str, str] = PAIR,
+              ks: tuple[int, ...] = (1, 5, 10), on: str = "test") -> Iterator[tuple[str, Found]]:
     """`retrieval/image_to_text/R@1/instance`, `.../group`, MRR and median rank, both ways, and the ceilings.
 
-    Intervals resample the queries by case against the fixed gallery. Rows that lack a modality are left out.
+    Intervals resample the queries by case against the fixed gallery. Rows that lack a modality are left out. Of another
+    pair the ceilings and chances are called `retrieval/ceiling:a-b/...`. Raises ValueError for a pair that is not there.
     """
+    pair = tuple(pair)
+    if len(pair) != 2 or pair[0] == pair[1]:
+        raise ValueError(f"pair: needs two modalities, got {pair}")
     data = split(on)
-    here = data[f"present/{pair[0]}"] & data[f"present/{pair[1]}"]
+    here = column(data, f"present/{pair[0]}") & column(data, f"present/{pair[1]}")
+    z = {m: column(data, f"{m}/embedding")[here] for m in pair}
     group = data.get("group", data["index"])[here]
     group = np.where(group >= 0, group, -1 - data["index"][here])  # no group: alone
-    case = data.get("case", data["index"])[here]
-    z = {m: data[f"{m}/embedding"][here] for m in pair}
+    case, n = cases(data)[here], int(here.sum())
     for k in ks:
-        top = metric.ceiling(group, k)
-        yield f"retrieval/ceiling/R@{k}/instance", Interval(top, top, top, len(group))
-        yield f"retrieval/chance/R@{k}/instance", Interval(*[min(k / len(group), 1.0)] * 3, len(group))
+        for kind, value in (("ceiling", lambda k=k: metric.ceiling(group, k)), ("chance", lambda k=k: min(k / n, 1.0))):
+            name = f"retrieval/{variant(kind, pair=(pair, PAIR))}/R@{k}/instance"
+            yield name, constant(value(), n) if n else "no row holds both modalities"
     for query, gallery in (pair, pair[::-1]):
-        values, each = metric.retrieval(z[query], z[gallery], group, ks=ks)
-        for name, value in values.items():
-            if name.startswith(("R@", "MRR")):
-                yield f"retrieval/{query}_to_{gallery}/{name}", intervals.mean_interval(each[name], case)
+        way = f"retrieval/{query}_to_{gallery}"
+        if n < 2:  # the names are those of any data
+            values, each = metric.retrieval(np.eye(2), np.eye(2), np.arange(2), ks=ks)
+        else:
+            values, each = metric.retrieval(z[query], z[gallery], group, ks=ks)
+        for name in values:
+            if n < 2:
+                yield f"{way}/{name}", f"{n} rows hold both modalities"
+            elif name.startswith(("R@", "MRR")):
+                yield tried(f"{way}/{name}", lambda name=name: intervals.mean_interval(each[name], case))
             elif name.startswith("median_rank"):
                 ranks = each[name.replace("median_rank", "rank")]
-                yield f"retrieval/{query}_to_{gallery}/{name}", intervals.bootstrap(
-                    lambda r: float(np.median(r)), (ranks,), case)
+                yield tried(f"{way}/{name}", lambda ranks=ranks: intervals.bootstrap(
+                    lambda r: float(np.median(r)), (ranks,), case))

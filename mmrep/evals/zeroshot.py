@@ -4,44 +4,62 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from mmrep.core.names import nearest
+from mmrep.evals.named import Found, cases, column, known, labels, mask, tried, variant
 from mmrep.metrics import classification, intervals
 from mmrep.metrics.geometry import normalize
-from mmrep.metrics.intervals import Interval
 
 
 def prompts_of(spec: dict, label: str, names: list[str] | None) -> tuple[list[list[str]], list[list[str]] | None]:
-    """Prompts a class, and negative ones for a multi-label task.
+    """Prompts a class, in the order of the label's numbers, and negative ones for a multi-label task.
 
     spec: {"prompts": "phantom"} or {"templates": ("a picture of {}", ...), "classes": (...), "negative": ("no {}",)}.
+    names: what the source calls the classes. `classes` must be these, in any order, or {name: wording}; where the source
+    names none, they are taken in the order of the numbers. Raises ValueError.
     """
     if spec.get("prompts") == "phantom":
         from mmrep.data import phantom
         found = phantom.prompts(label)
         return found[1], (found[2] if len(found) > 2 else None)
-    classes = list(spec.get("classes") or names or ())
-    if not classes or not spec.get("templates"):
-        raise ValueError(f"config.evals: zero-shot of {label!r} needs templates and, unless the source names them, classes")
-    fill = lambda templates: [[t.format(c) for t in templates] for c in classes]  # noqa: E731
+    if spec.get("prompts"):
+        raise ValueError(f"prompts: unknown {spec['prompts']!r}; valid: phantom, or give templates")
+    given = spec.get("classes") or names or ()
+    words = dict(given) if isinstance(given, dict) else {c: c for c in given}
+    if not words or not spec.get("templates"):
+        raise ValueError(f"zero-shot of {label!r} needs templates and, unless the source names them, classes")
+    for name in words if names else ():
+        if name not in names:
+            raise ValueError(f"classes: label {label!r} has no class {name!r}; {nearest(name, names)}")
+    if names and len(words) < len(names):
+        raise ValueError(f"classes: label {label!r} also has the class {next(n for n in names if n not in words)!r}")
+    order = names or list(words)
+    fill = lambda templates: [[t.format(words[c]) for t in templates] for c in order]  # noqa: E731
     return fill(spec["templates"]), fill(spec["negative"]) if spec.get("negative") else None
 
 
 def zeroshot(split: Callable[[str], dict], texts: Callable[[list[str]], np.ndarray], *, label: str = "class",
-             modality: str = "image", prompts: str | None = None, templates: tuple = (), classes: tuple = (),
-             negative: tuple = (), names: dict | None = None, on: str = "test") -> Iterator[tuple[str, Interval]]:
-    """`zeroshot/LABEL/top1`, `.../macro_f1` (one class), or `.../auroc` (findings), with case intervals.
+             modality: str = "image", prompts: str | None = None, templates: tuple = (), classes: tuple | dict = (),
+             negative: tuple = (), names: dict | None = None, on: str = "test") -> Iterator[tuple[str, Found]]:
+    """`zeroshot/LABEL/top1` and `.../balanced_accuracy` (one class), or `.../auroc` (findings), with case intervals.
 
     A class's vector is the normalized mean of its prompts' embeddings (CLIP). Findings: softmax over the cosines with
-    positive and negative prompts (CheXzero, Tiu 2022). prompts: "phantom" takes the phantom's own wording.
+    positive and negative prompts (CheXzero, Tiu 2022). prompts: "phantom" takes the phantom's own wording. Of another
+    modality than the image the names are `zeroshot/LABEL:modality/...`. Raises ValueError without a text encoder, the
+    label, the modality, or prompts for every class.
     """
+    if texts is None:
+        raise ValueError("zero-shot needs a text encoder; set config.encoders.text")
     spec = {"prompts": prompts, "templates": templates, "classes": classes, "negative": negative}
     data = split(on)
-    key = f"label/{label}"
-    if key not in data:
-        raise ValueError(f"zeroshot: the data has no {key!r}; it has {[k for k in data if k.startswith('label/')]}")
-    y = data[key]
-    known = data[f"present/{modality}"] & ((y >= 0).all(-1) if y.ndim == 2 else y >= 0)
-    z, y, case = data[f"{modality}/embedding"][known], y[known], data.get("case", data["index"])[known]
+    y = labels(data, label)
     positive, minus = prompts_of(spec, label, (names or {}).get(label))
+    if y.ndim == 2 and minus is None:
+        raise ValueError(f"zero-shot of {label!r}: several labels an example need `negative` prompts")
+    here = known(data, modality, y)
+    z, y, case = column(data, f"{modality}/embedding")[here], y[here], cases(data)[here]
+    top = y.shape[1] if y.ndim == 2 else int(y.max(initial=-1)) + 1
+    if top > len(positive) or y.ndim == 2 and top < len(positive):
+        raise ValueError(f"zero-shot of {label!r}: prompts of {len(positive)} classes for {top}")
 
     def vectors(groups: list[list[str]]) -> np.ndarray:
         flat = texts([p for g in groups for p in g])
@@ -49,16 +67,13 @@ def zeroshot(split: Callable[[str], dict], texts: Callable[[list[str]], np.ndarr
         return normalize(np.stack([normalize(part).mean(0) for part in np.split(flat, ends[:-1])]))
 
     scores = z @ vectors(positive).T
-    name = f"zeroshot/{label}"
+    name = f"zeroshot/{variant(label, modality=(modality, 'image'))}"
     if y.ndim == 2:
-        if minus is None:
-            raise ValueError(f"zeroshot of {label!r}: several labels an example need `negative` prompts")
         # cosines are scaled as in CheXzero's softmax over the pair; the order of examples does not depend on the scale
         scores = scores - z @ vectors(minus).T
-        yield f"{name}/auroc", intervals.auroc_interval(y, scores, case)
+        yield tried(f"{name}/auroc", lambda: intervals.auroc_interval(y, scores, case, mask(y)))
         return
-    hit = (scores.argmax(1) == y).astype(float)
-    yield f"{name}/top1", intervals.mean_interval(hit, case)
     predicted = scores.argmax(1)
-    yield f"{name}/balanced_accuracy", intervals.bootstrap(
-        lambda a, b: float(classification.balanced_accuracy(a, b)), (y, predicted), case, n_boot=200, bounds=(0.0, 1.0))
+    yield tried(f"{name}/top1", lambda: intervals.mean_interval((predicted == y).astype(float), case))
+    yield tried(f"{name}/balanced_accuracy", lambda: intervals.bootstrap(
+        lambda a, b: float(classification.balanced_accuracy(a, b)), (y, predicted), case, n_boot=200, bounds=(0.0, 1.0)))

@@ -29,7 +29,7 @@ class Interval(NamedTuple):
 
 
 class Null(NamedTuple):
-    """A statistic, its mean and upper quantile when the pairing is permuted, the p-value, rows and permutations."""
+    """A statistic, its mean, upper and lower quantile when the pairing is permuted, the p-value, rows, permutations."""
 
     value: float
     mean: float
@@ -37,6 +37,7 @@ class Null(NamedTuple):
     p: float
     n: int
     permutations: int
+    lower: float
 
 
 def wilson(successes: float, n: float, level: float = 0.95, degrees: float | None = None) -> Interval:
@@ -247,7 +248,8 @@ def jackknife(
 def permutation_null(
     statistic: Callable[[np.ndarray], float], n: int, n_perm: int = 200, seed: int = 0, level: float = 0.95
 ) -> Null:
-    """What a similarity of x and y reads when their rows are paired at random: mean, `level` quantile, p-value.
+    """What a similarity of x and y reads when their rows are paired at random: mean, `level` and
+    1 - `level` quantiles, p-value.
 
     statistic: permutation i[n] of y's rows -> float, at the same n and k as the value reported, e.g.
     `lambda p: knn_overlap(table_x, knn_permuted(table_y, p)).mean()` or
@@ -259,7 +261,8 @@ def permutation_null(
     value = float(statistic(np.arange(n)))
     null = np.array([statistic(rng.permutation(n)) for _ in range(n_perm)], np.float64)
     p = (1 + (null >= value - 1e-12).sum()) / (1 + n_perm)
-    return Null(value, float(null.mean()), float(np.quantile(null, level)), float(p), n, n_perm)
+    low, high = (float(q) for q in np.quantile(null, [1 - level, level]))
+    return Null(value, float(null.mean()), high, float(p), n, n_perm, low)
 
 
 def _cases(cases: np.ndarray | None, n: int, least: int = 2) -> tuple[np.ndarray, int]:
