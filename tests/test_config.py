@@ -11,7 +11,7 @@ QUICK = str(ROOT / "configs" / "quickstart.py")
 @pytest.mark.parametrize("override,message", [
     ("optim.lrr=1", "config.optim.lrr: unknown key; did you mean 'lr'"),
     ("optm.lr=1", "config.optm: unknown key; did you mean 'optim'"),
-    ("optim.lr=abc", "config.optim.lr: 'abc' is no float, such as 0.0007"),
+    ("optim.lr=abc", "config.optim.lr: 'abc' is no float, such as 0.002"),
     ("seed=1.5", "config.seed: 1.5 is no int"),
     ("log.tensorboard=1", "config.log.tensorboard: 1 is no bool"),
     ("encoders.image.width=a", "config.encoders.image.width: 'a' is no int"),

@@ -89,7 +89,7 @@ def columns(y: np.ndarray | jax.Array) -> dict:
     return dict(zip(FACTORS, np.split(y, ends[:-1], axis=1)))
 
 
-def supervised(body: nn.Module, inputs: list[np.ndarray], labels: list[dict], steps: int, seed: int, rate: float = 2e-3
+def supervised(body: nn.Module, inputs: list[np.ndarray], labels: list[dict], steps: int, seed: int, rate: float = 3e-3
                ) -> Scores:
     """All factors at once, binary cross-entropy, batch 128, warm-up and cosine decay."""
     y = np.concatenate([labels[0][name] for name in FACTORS], 1)
@@ -232,9 +232,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for headroom.csv and headroom.json")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--n", type=int, default=16_384, help="training subjects of the supervised networks")
+    parser.add_argument("--n", type=int, default=49_152, help="training subjects of the supervised networks")
     parser.add_argument("--labeled", type=int, default=4096, help="training subjects of the logistic regressions")
-    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--steps", type=int, default=1000)
     args = parser.parse_args()
     warnings.filterwarnings("ignore", message=".*[Cc]onverge")
     start = time.time()

@@ -280,7 +280,7 @@ def test_a_supervised_network_reads_every_factor():
     spec = importlib.util.spec_from_file_location("headroom", path)
     study = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(study)
-    batches = [phantom(split, n=n, modalities=("image",)).block(np.arange(n)) for split, n in (("train", 16_384), ("val", 2),
+    batches = [phantom(split, n=n, modalities=("image",)).block(np.arange(n)) for split, n in (("train", 49_152), ("val", 2),
                                                                                                ("test", 1024))]
-    scores = study.supervised(study.Cnn(), [b["image"] for b in batches], [study.targets(b) for b in batches], 800, 0)
+    scores = study.supervised(study.Cnn(), [b["image"] for b in batches], [study.targets(b) for b in batches], 1000, 0)
     assert min(scores.values()) >= 0.95, scores
