@@ -19,11 +19,11 @@ demo: $(STAMP)
 test: $(STAMP)
 	@echo "== tests (units, references, end to end, an eighth of the slower arms)"
 	@$(BIN)/ruff check .
-	@$(BIN)/python -m pytest -q --durations=10
+	@$(BIN)/python -m pytest -q -n 2 --durations=10
 
 check: $(STAMP)
 	@echo "== everything else: all slower arms"
-	@$(BIN)/python -m pytest -q --durations=10 --all-slow
+	@$(BIN)/python -m pytest -q --durations=10 -n 2 --all-slow
 
 clean:
 	rm -rf $(VENV) runs

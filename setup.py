@@ -19,7 +19,7 @@ setup(
         "trackers": ["tensorboardX>=2.6"],
         "medical": ["pydicom>=3", "nibabel>=5.3", "wfdb>=4.1"],
         "convert": ["safetensors>=0.5"],
-        "dev": ["pytest>=8", "ruff>=0.9"],
+        "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
     },
     entry_points={"console_scripts": ["mmrep = mmrep.cli:main"]},
 )

@@ -13,6 +13,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.seed = 0
     c.total = "600 steps"
     c.micro = 1                # micro-batches of a step; the result does not depend on it
+    # devices along each axis (-1: all that are left); leaves with fewer than min_shard entries are not split over fsdp
     c.mesh = {"data": -1, "fsdp": 1, "tensor": 1, "min_shard": 2**20}
     c.dtype = "float32"        # compute; params are always float32
 
@@ -20,15 +21,19 @@ def get_config() -> ml_collections.ConfigDict:
     c.head = {"kind": "linear", "dim": 128}    # projection to the embedding: linear | mlp | none
     c.inputs = {"mean": 0.5, "std": 0.5}       # pixels, after scaling to [0, 1]
     c.nets = {}                # modules that several terms share: name -> {name, **kwargs}
-    c.objectives = {}          # term -> {name, weight, stream, from, until, **kwargs}
+    c.objectives = {}          # term -> {name, weight, stream, from, until, ramp, **kwargs}
 
-    c.data = {}                # stream -> {source | sources, batch, prepare, augment, cache_mib, on_error}
+    # stream -> {source | sources (a mixture by weight), batch, prepare (transforms of every row), augment (of training rows),
+    # cache_mib (prepared rows kept in memory), fraction (share of the training cases, in (0, 1]), on_error ("raise" | "skip")}
+    c.data = {}
     c.tokenizer = {"name": "byte", "length": 64}
-    c.loader = {"threads": 2, "prefetch": 2}
+    c.loader = {"threads": 2, "prefetch": 2}   # reader threads; batches ready ahead
 
+    # name: of an optax optimizer, which takes kwargs; lr, wd: of kernels; warmup, then schedule (cosine | linear | rsqrt |
+    # constant) down to end x lr, the last `cooldown` of rsqrt along a line; clip: largest norm of all gradients (0: none)
     c.optim = {"name": "adamw", "kwargs": {}, "lr": 1e-3, "wd": 1e-4, "warmup": "5%", "schedule": "cosine",
                "end": 0.0, "cooldown": "0 steps", "clip": 1.0}
-    c.ema = {}                 # name -> {decay, final}
+    c.ema = {}                 # name -> {decay, final}; "eval" is what is judged, any other name a teacher
     c.rules = (                # regex table over leaf paths: freeze, lr, wd, layer_decay, shard; see mmrep/core/optim.py
         {"match": r".*/(qkv|q|kv|up)/kernel", "shard": (None, "tensor")},
         {"match": r".*/(out|down)/kernel", "shard": ("tensor", None)},
@@ -36,7 +41,9 @@ def get_config() -> ml_collections.ConfigDict:
     c.init = {"path": "", "only": ".*", "rename": {}}   # start from another run's params
 
     c.evals = {}               # name -> {name, **kwargs}
+    # every: 0 = after training only; batch; limit: training rows that probes read (0: all); controls beside the results
     c.eval = {"every": "0 steps", "batch": 256, "limit": 4096, "controls": ("untrained", "raw_pca")}
+    # every; keep: how many checkpoints, the best by metric (e.g. "val/probe/findings/auroc"; "": the newest)
     c.save = {"every": "25%", "metric": "", "mode": "max", "keep": 2}
     c.log = {"every": "10 steps", "tensorboard": False}
     c.stages = ()              # dicts of overrides, run in sequence, each from the last one's params

@@ -5,7 +5,22 @@ Written for MedPix 2.0 (Siragusa 2025; CT and MR slices with captions), and for 
   mmrep train configs/clip_manifest.py --workdir runs/medpix2 --config.data.main.source.path=.../medpix2/metadata.jsonl
 
 Several images of a case share a caption, so captions are the groups of positives, and cases the units of resampling.
+`:no_modality_words` trains on captions without the words for CT and MR. `:smoke` writes a small table of synthetic subjects
+to the temporary folder and trains on that. Chest radiographs and fundus pictures by flags only:
+
+  S=--config.data.main.source
+  mmrep train configs/clip_manifest.py --workdir runs/covid $S.path=.../covid_cxr/metadata.jsonl $S.splits="{}" $S.filter="{}" \
+    $S.columns="{'image': 'image', 'text': 'clinical_notes', 'case': 'patient_id', 'split': 'split', 'label': {'finding': 'finding'}}" \
+    --config.evals="{'retrieval': {'name': 'retrieval'}, 'finding': {'name': 'probe', 'label': 'finding'}}"
+  mmrep train configs/clip_manifest.py --workdir runs/odir $S.path=.../odir_96/metadata.jsonl $S.images=images.zip $S.channels=3 \
+    $S.splits="{}" $S.filter="{}" --config.total="20 epochs" $S.columns="{'image': 'image', 'text': 'diagnostic_keywords', \
+    'group': 'diagnostic_keywords', 'case': 'patient_id', 'split': 'split', 'label': {'eye': 'eye_label'}}" \
+    --config.evals="{'retrieval': {'name': 'retrieval'}, 'eye': {'name': 'probe', 'label': 'eye'}}"
 """
+
+import getpass
+import tempfile
+from pathlib import Path
 
 import base
 
@@ -37,6 +52,10 @@ def get_config(arg: str = ""):
         "augment": ({"name": "random_crop", "size": a.size, "scale": (0.5, 1.0)}, {"name": "rotate", "degrees": 10.0},
                     {"name": "intensity"}),
         "batch": 32 if a.smoke else 128, "cache_mib": 1024}}
+    if a.smoke:
+        from mmrep.data.phantom.export import write_table
+
+        c.data.main.source.path = str(write_table(Path(tempfile.gettempdir()) / f"mmrep-smoke-{getpass.getuser()}"))
     c.optim.lr = 7e-4
     c.optim.wd = 0.05
     c.optim.warmup = "10%"

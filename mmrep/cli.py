@@ -74,6 +74,18 @@ def tune_allocator() -> str:
     return "allocator: glibc keeps freed memory" if all(done) else "allocator: glibc refused the setting"
 
 
+def prepare_process() -> str:
+    """What every command sets before numpy and jax are imported: allocator, BLAS threads, compilation cache; what to log."""
+    said = tune_allocator()
+    # BLAS threads that spin beside XLA's cost the evaluators' small matrices x6 (25 s -> 1.4 s for a probe on a busy
+    # machine), and their number changes the last digits.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "mmrep" / "jax"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    return said
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run a subcommand. Bad input ends with one line on standard error and exit code 2; 1 for a run that failed."""
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -89,13 +101,7 @@ def main(argv: list[str] | None = None) -> int:
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    said = tune_allocator()
-    # Before numpy is imported. BLAS threads that spin beside XLA's cost the evaluators' small matrices x6 (25 s -> 1.4 s
-    # for a probe on a busy machine), and their number changes the last digits.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "mmrep" / "jax"))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    said = prepare_process()
     try:
         return _dispatch(args, overrides, say, said)
     except BrokenPipeError:

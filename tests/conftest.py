@@ -4,7 +4,10 @@
 ones only, all of them.
 """
 
+import atexit
 import os
+import shutil
+import tempfile
 import time
 import zlib
 from pathlib import Path
@@ -18,6 +21,9 @@ FAST_COMPILE = "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters
 os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count=8 {FAST_COMPILE}")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # see mmrep/cli.py
 ROOT = Path(__file__).resolve().parent.parent
+if not os.environ.get("MMREP_TEST_CACHE"):  # one compilation cache for the session, its worker processes and their runs
+    os.environ["MMREP_TEST_CACHE"] = tempfile.mkdtemp(prefix="mmrep-tests-")
+    atexit.register(shutil.rmtree, os.environ["MMREP_TEST_CACHE"], ignore_errors=True)
 
 
 def pytest_addoption(parser):

@@ -1,12 +1,9 @@
 """Whole runs for tests: tiny ones in this process or as `python -m mmrep.cli`, one compilation cache for all of them."""
 
-import atexit
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import jax
@@ -17,10 +14,7 @@ from tests import tiny
 from tests.conftest import FAST_COMPILE
 
 ROOT = tiny.ROOT
-CACHE = os.environ.get("MMREP_TEST_CACHE", "")
-if not CACHE:  # a subprocess shares its parent's
-    CACHE = tempfile.mkdtemp(prefix="mmrep-tests-")
-    atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
+CACHE = os.environ["MMREP_TEST_CACHE"]
 jax.config.update("jax_compilation_cache_dir", CACHE)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 CLIP = {"clip": {"name": "contrastive"}}

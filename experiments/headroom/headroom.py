@@ -212,8 +212,8 @@ def study(seed: int, n: int, labeled: int, steps: int) -> list[dict]:
     flat = [x.reshape(len(x), -1).astype(np.float32) for x in (images[0][:labeled], *images[1:])]
     pca = PCA(128, svd_solver="randomized", random_state=0).fit(flat[0])
     both("image", "raw", [pca.transform(x) for x in flat])
-    scaled = [x.reshape(-1, 32, 32, 1) / 127.5 - 1 for x in flat]
-    vit = PatchTransformer(patch=(4, 4), width=96, depth=4, heads=4, pool="mean")
+    scaled = [(x.reshape(-1, 32, 32, 1) / 255 - 0.42) / 0.15 for x in flat]  # encoder and scale of configs/quickstart.py
+    vit = PatchTransformer(patch=(4, 4), width=96, depth=4, heads=4, pool="mean", positions="sincos")
     both("image", "untrained ViT", untrained(vit, scaled, seed, lambda out: out.pooled))
     both("image", "untrained CNN", untrained(Cnn(), [x.reshape(-1, 32, 32, 1) for x in flat], seed))
     record("image", "supervised", supervised(Cnn(), images, labels, steps, seed))

@@ -1,0 +1,78 @@
+"""The controls of the quickstart at its own number of steps: shuffled pairs, and supervision on what the text reveals.
+
+Command, from the root: python -m experiments.quickstart_controls.controls --out runs/controls [--total "500 steps"]
+
+Trains configs/quickstart.py, its `:shuffled` and its `:supervised` (each kept, and reused when it is finished), reads the test
+split once each on true pairs, prints the table as Markdown and writes it to OUT/controls.json. Exit code 1 where a control
+does not control: pairs shuffled must not be above chance, supervised must read the factors.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from mmrep import config as cfg
+from mmrep import evaluate
+from mmrep.train import train
+
+CONFIG = Path(__file__).resolve().parents[2] / "configs" / "quickstart.py"
+ROWS = ("zeroshot/class/top1", "zeroshot/findings/auroc", "retrieval/image_to_text/R@1/instance", "probe/findings/auroc",
+        "probe/findings@1%/auroc", "probe/class/auroc")
+COLUMNS = ("raw_pca", "untrained", "shuffled", "trained", "supervised")
+
+
+def study(out: Path, total: str) -> dict[str, dict[str, dict]]:
+    """{column: metrics} of the three runs and of the controls beside the first."""
+    overrides = [f"--config.total={total}"] if total else []
+    found = {}
+    for name, arg in (("trained", ""), ("shuffled", ":shuffled"), ("supervised", ":supervised")):
+        results = train(cfg.load(f"{CONFIG}{arg}", overrides), out / name)
+        found[name] = results["metrics"]
+        if name == "trained":
+            found |= results["controls"]
+    # what was trained on strangers' reports is judged on true pairs like the others
+    found["shuffled"] = evaluate.evaluate(out / "shuffled", {"pair_noise": "0.0"}, say=lambda text: None)["metrics"]
+    return found
+
+
+def table(found: dict[str, dict[str, dict]]) -> str:
+    """Markdown: a row a metric, a column a method, value [interval]."""
+    lines = ["| test | " + " | ".join(COLUMNS) + " |", "|---|" + "---|" * len(COLUMNS)]
+    for row in ROWS:
+        cells = [found[c].get(row) for c in COLUMNS]
+        text = ["" if m is None else f"{m['value']:.3f} [{m['low']:.3f}, {m['high']:.3f}]" for m in cells]
+        lines.append(f"| {row} | " + " | ".join(text) + " |")
+    return "\n".join(lines)
+
+
+def failures(found: dict[str, dict[str, dict]]) -> list[str]:
+    """What the controls should show and do not."""
+    shuffled, wrong = found["shuffled"], []
+    if shuffled["zeroshot/class/top1"]["low"] > 0.10:
+        wrong.append("shuffled pairs: zero-shot above chance, 0.10")
+    if shuffled["retrieval/image_to_text/R@1/instance"]["low"] > 1 / 512:
+        wrong.append("shuffled pairs: retrieval above chance, 1/512")
+    for name in ("probe/findings/auroc", "probe/class/auroc"):
+        if found["supervised"][name]["value"] < found["trained"][name]["value"] - 0.05:
+            wrong.append(f"supervised: {name} far below what captions alone gave")
+        if found["shuffled"][name]["low"] > found["untrained"][name]["high"] + 0.05:
+            wrong.append(f"shuffled pairs: {name} above untrained, so something besides the pairs teaches")
+    return wrong
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs and of controls.json")
+    parser.add_argument("--total", default="", help="length of every run, e.g. '500 steps' (default: the config's)")
+    args = parser.parse_args()
+    found = study(args.out, args.total)
+    (args.out / "controls.json").write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+    print(table(found))
+    for line in (wrong := failures(found)):
+        print(f"FAIL {line}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
