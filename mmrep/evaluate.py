@@ -57,6 +57,7 @@ def final(run: Run, suite: Suite, state: TrainState, workdir: Path, seconds: dic
 def judged(run: Run, suite: Suite, params: dict, features: Callable, on: str, init: Callable | None = None) -> dict:
     """{"metrics", "controls", "paired", "left_out", "skipped", "split"}: the evaluators, the controls beside them, the
     probes' differences, and what is missing from them."""
+    suite.skipped.clear()  # of this reading, not of those during training, which a resumed run has not made
     found = suite.evaluate(params, on, features)
     controls, differences = suite.controls(on, tuple(run.config.eval.controls), run.config.seed, features, init)
     missing = reasons(found)

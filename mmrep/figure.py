@@ -103,5 +103,5 @@ def _map(ax, features: dict | None) -> None:
     for part, m, mark in ((xy[:n], pair[0], "o"), (xy[n:], pair[1], "^")):
         label = features.get("label/class")
         color = label[features[f"present/{m}"]] if label is not None and label.ndim == 1 else None
-        ax.scatter(*part.T, c=color, cmap="tab10", s=9, marker=mark, alpha=0.6, lw=0, label=m)
+        ax.scatter(*part.T, c=color, cmap=None if color is None else "tab10", s=9, marker=mark, alpha=0.6, lw=0, label=m)
     ax.legend(frameon=False, fontsize=8, loc="best")

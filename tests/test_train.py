@@ -90,7 +90,7 @@ def test_a_signal_while_judging_saves_at_once_and_the_resume_judges_what_was_not
             if interrupted and len(asked) == interrupted[0]:
                 os.kill(os.getpid(), signal.SIGTERM)
                 pytest.fail("the signal had to wait for the evaluators")
-        score = float(np.abs(np.asarray(params["image"]["head"]["kernel"])).sum())
+        score = float(np.abs(np.asarray(params["encoders"]["image"]["head"]["kernel"])).sum())
         return {"score": Interval(score, score, score, 5)}
 
     monkeypatch.setattr(Suite, "evaluate", evaluate)

@@ -23,10 +23,10 @@ def alignment(split: Callable[[str], dict], texts: Callable, *, pair: tuple[str,
     if len(pair) != 2 or pair[0] == pair[1]:
         raise ValueError(f"pair: needs two modalities, got {pair}")
     data, prefix = split(on), variant("alignment", pair=(pair, PAIR))
-    both = np.flatnonzero(column(data, f"present/{pair[0]}") & column(data, f"present/{pair[1]}"))
-    here = one_a_case(both, cases(data), limit)
-    x, y = (geometry.normalize(column(data, f"{m}/embedding")[here]) for m in pair)
-    n = len(here)
+    rows = np.flatnonzero(column(data, f"present/{pair[0]}") & column(data, f"present/{pair[1]}"))
+    here = one_a_case(rows, cases(data), limit)
+    n, both = len(here), [column(data, f"{m}/embedding")[here] for m in pair]
+    x, y = (geometry.normalize(z) for z in both) if n else both
     few = f"{n} cases hold both modalities; 20 are needed" if n < 20 else ""
     near = few or (f"{n} cases hold both modalities; more than {2 * k} are needed" if n <= 2 * k else "")
     one = {f"{name}/{m}": (lambda i, fn=getattr(geometry, name), z=z: fn(z[i]))

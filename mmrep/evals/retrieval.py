@@ -37,12 +37,12 @@ def retrieval(split: Callable[[str], dict], texts: Callable, *, pair: tuple[str,
             values, each = metric.retrieval(np.eye(2), np.eye(2), np.arange(2), ks=ks)
         else:
             values, each = metric.retrieval(z[query], z[gallery], group, ks=ks)
-        for name in values:
+        for name in (v for v in values if v.startswith(("R@", "MRR", "median_rank"))):
             if n < 2:
                 yield f"{way}/{name}", f"{n} rows hold both modalities"
             elif name.startswith(("R@", "MRR")):
                 yield tried(f"{way}/{name}", lambda name=name: intervals.mean_interval(each[name], case))
-            elif name.startswith("median_rank"):
+            else:
                 ranks = each[name.replace("median_rank", "rank")]
                 yield tried(f"{way}/{name}", lambda ranks=ranks: intervals.bootstrap(
                     lambda r: float(np.median(r)), (ranks,), case))

@@ -19,7 +19,7 @@ from mmrep.evals.named import Found
 from mmrep.evals.probe import paired
 from mmrep.evals.supervised import heads_of
 from mmrep.metrics.intervals import Interval
-from mmrep.run import Run, init_program, train_transform
+from mmrep.run import Run, batch_like, init_program, train_transform
 
 CONTROLS = ("untrained", "raw_pca")
 INPUTS = (*streams.sources.MODALITIES, "mask")
@@ -163,6 +163,8 @@ class Suite:
             known = [k.removeprefix("label/") for k in spec if k.startswith("label/")]
             if isinstance(label, str) and label not in known:
                 raise ValueError(f"{where}.label: the data has no label {label!r}; {nearest(label, known)}")
+        with located(f"config.data.{self.stream}: rows without augmentation"):
+            jax.eval_shape(self.program, self.run.shapes.params["encoders"], batch_like(spec, sharding.row_shards(self.run.mesh)))
         names = self.names(splits[-1])
         metric = config.save.metric
         if metric and "val" in splits and metric not in (valid := [f"val/{n}" for n in names]):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mmrep.evals import EVALS
+from mmrep.evals.alignment import one_a_case
 from mmrep.evals.probe import fitted_scores, knn_scores, paired, task
 from mmrep.evals.suite import pca
 
@@ -137,3 +138,109 @@ def test_raw_pca_control_chooses_its_width_on_validation():
     assert list(of("train")["image/widths"]) == [2, 20]
     got = dict(EVALS["probe"](of, None, label="y", fractions=(1.0,)))
     assert got["probe/y/auroc"].value > 0.9
+
+
+def test_shares_are_of_the_labelled_cases_and_say_how_many_labels_they_hold(split):
+    rows = dict(split("train"))
+    rows["label/class"] = np.where(rows["index"] % 4 == 0, -1, rows["label/class"])
+    got = run("probe", {"train": rows, "val": split("val"), "test": split("test")}.get, label="class", fractions=(1.0, 0.1))
+    assert got["probe/class/n_labels"].value == 180
+    assert 12 <= got["probe/class@10%/n_labels"].value == got["probe/class@10%/n_labels"].n <= 24  # 12 of 120 cases
+    assert got["knn/class@10%/accuracy"].value <= got["knn/class/accuracy"].value
+    with pytest.raises(ValueError, match="write 10 % as 0.1"):
+        run("probe", split, label="class", fractions=(10,))
+
+
+def test_an_unknown_finding_costs_only_itself(split):
+    from sklearn.metrics import roc_auc_score
+
+    parts = {}
+    for name in ("train", "val", "test"):
+        parts[name] = dict(split(name))
+        hidden = np.random.Generator(np.random.Philox(9)).random((240, 2)) < 0.4
+        parts[name]["label/findings"] = np.where(hidden, -1, parts[name]["label/findings"].astype(int))
+    got = run("probe", parts.get, label="findings", fractions=(1.0,))
+    y = parts["test"]["label/findings"]
+    assert got["probe/findings/auroc"].n == (y >= 0).any(1).sum() and got["probe/findings/auroc"].value > 0.9
+    t = task(parts.get, "findings", "image", "pooled", "test")
+    s = fitted_scores(t, "test")
+    areas = [roc_auc_score(t.y["test"][m, k], s[m, k]) for k, m in enumerate((t.y["test"] >= 0).T)]
+    assert np.isclose(got["probe/findings/auroc"].value, np.mean(areas))
+    votes = knn_scores(t.x["train"], t.y["train"], t.x["test"][:4], k=5)
+    assert ((votes >= 0) & (votes <= 1 + 1e-6)).all()
+    assert got["knn/findings/auroc"].value > 0.9
+
+
+def test_a_class_that_the_labels_lack_scores_and_is_not_lost(split):
+    parts = {n: dict(split(n)) for n in ("train", "val", "test")}
+    parts["train"]["label/class"] = np.where(parts["train"]["label/class"] == 2, -1, parts["train"]["label/class"])
+    got = run("probe", parts.get, label="class", fractions=(1.0,))
+    y = parts["test"]["label/class"]
+    assert got["probe/class/auroc"].n == 240 and 0.4 < got["probe/class/accuracy"].value <= (y != 2).mean()
+    assert "probe/class/auroc" in dict(paired(split, parts.get, label="class"))
+
+
+def test_thin_data_gives_reasons_by_the_same_names(split):
+    whole, few = {}, {n: {k: v[:3] for k, v in split(n).items()} for n in ("train", "val", "test")}
+    for data in few.values():
+        data["label/class"], data["label/findings"] = np.zeros(3, int), np.zeros((3, 2), int)
+    none = few | {"val": few["val"] | {"label/class": np.full(3, -1), "label/findings": np.full((3, 2), -1)},
+                  "test": few["test"] | {"present/text": np.zeros(3, bool)}}
+    for name, kwargs in (("probe", {"label": "class"}), ("probe", {"label": "findings"}), ("alignment", {}),
+                         ("retrieval", {}), ("zeroshot", {"classes": ("0", "1", "2"), "templates": ("{}",)})):
+        whole = run(name, split, lambda t: np.eye(3, 8)[: len(t)], **kwargs)
+        for thin in (few, none):
+            got = run(name, thin.get, lambda t: np.eye(3, 8)[: len(t)], **kwargs)
+            assert list(got) == list(whole), name
+            assert all(isinstance(v, str) and v or np.isfinite(v).all() for v in got.values())
+    assert "validation" in run("probe", {**{n: split(n) for n in ("train", "test")}, "val": none["val"]}.get,
+                               label="class", fractions=(1.0,))["probe/class/auroc"]
+
+
+def test_what_differs_from_the_default_is_in_the_name(split):
+    got = run("probe", split, label="class", modality="text", feature="embedding", fractions=(0.1,))
+    assert "probe/class:text:embedding@10%/auroc" in got and "knn/class:text:embedding@10%/accuracy" in got
+    data = dict(split("test"))
+    data |= {k.replace("text", "signal"): v for k, v in data.items() if "text" in k}
+    pair = ("image", "signal")
+    assert "alignment:image-signal/gap" in run("alignment", {"test": data}.get, pair=pair)
+    names = run("retrieval", {"test": data}.get, pair=pair, ks=(1,))
+    assert {"retrieval/ceiling:image-signal/R@1/instance", "retrieval/image_to_signal/R@1/group"} <= set(names)
+    for name, kwargs, message in (("retrieval", {"pair": ("image", "txt")}, "did you mean"),
+                                  ("alignment", {"pair": ("image",)}, "needs two"),
+                                  ("probe", {"label": "class", "modality": "volume"}, "present/volume"),
+                                  ("probe", {"label": "class", "feature": "tokens"}, "valid: pooled, embedding"),
+                                  ("zeroshot", {"classes": ("0", "1", "2"), "templates": ("{}",)}, "needs a text encoder")):
+        with pytest.raises(ValueError, match=message):
+            run(name, split, None, **kwargs)
+    data["label/class"] = data["label/class"] + 0.5
+    with pytest.raises(ValueError, match="holds real numbers"):
+        run("probe", lambda _: data, label="class")
+
+
+def test_zeroshot_classes_are_those_of_the_source_in_any_order(split):
+    def texts(prompts):
+        return np.eye(8, dtype=np.float32)[[("CT", "MR", "US").index(p[-2:]) for p in prompts]]
+
+    def accuracy(**kwargs):
+        return run("zeroshot", split, texts, templates=("a {}",), names={"class": ["CT", "MR", "US"]}, **kwargs)[
+            "zeroshot/class/top1"].value
+
+    assert accuracy() == accuracy(classes=("US", "MR", "CT")) > 0.9
+    assert accuracy(classes={"MR": "scan MR", "US": "an US", "CT": "x CT"}) == accuracy()
+    for classes, message in ((("CT", "MRI", "US"), "no class 'MRI'; did you mean 'MR'"), (("CT", "MR"), "also has .*'US'")):
+        with pytest.raises(ValueError, match=message):
+            accuracy(classes=classes)
+
+
+def test_alignment_reads_one_row_a_case_spread_over_sorted_data(split):
+    data = {k: np.repeat(v, 3, 0) for k, v in split("test").items()}
+    data["index"] = np.arange(720)
+    data["case"] = np.arange(720) // 3
+    assert run("alignment", {"test": data}.get)["alignment/gap"].n == 240
+    rows = one_a_case(np.arange(720), data["case"], 24)
+    assert len(rows) == len(set(rows // 3)) == 24 and rows[0] == 0 and rows[-1] > 700
+    got = run("alignment", {"test": data}.get, limit=100)
+    null = got["alignment/mutual_knn@10/null"]
+    assert got["alignment/gap"].n == null.n == 100 and null.low < null.value < null.high
+    assert null.low < 10 / 99 < null.high and got["alignment/mutual_knn@10"].value > null.high
