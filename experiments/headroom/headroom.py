@@ -19,9 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from mmrep import config as cfg
 from mmrep.data.phantom import CARDINALITIES, FINDINGS, latents, parse, phantom, render_image
 from mmrep.data.phantom.tabular import BATCH, CODE_ERROR, LABS
-from mmrep.encoders.vit import PatchTransformer
+from mmrep.encoders import ENCODERS
 
 FACTORS = {"findings": len(FINDINGS), "class": 10, "severity_bin": 3, "laterality": 2, "zone": 3}
 STRENGTHS = (1e-4, 1e-2, 1.0)
@@ -212,8 +213,9 @@ def study(seed: int, n: int, labeled: int, steps: int) -> list[dict]:
     flat = [x.reshape(len(x), -1).astype(np.float32) for x in (images[0][:labeled], *images[1:])]
     pca = PCA(128, svd_solver="randomized", random_state=0).fit(flat[0])
     both("image", "raw", [pca.transform(x) for x in flat])
-    scaled = [(x.reshape(-1, 32, 32, 1) / 255 - 0.42) / 0.15 for x in flat]  # encoder and scale of configs/quickstart.py
-    vit = PatchTransformer(patch=(4, 4), width=96, depth=4, heads=4, pool="mean", positions="sincos")
+    config = cfg.load(str(Path(__file__).resolve().parents[2] / "configs" / "quickstart.py"))
+    scaled = [(x.reshape(-1, 32, 32, 1) / 255 - config.inputs.mean) / config.inputs.std for x in flat]
+    vit = cfg.build(ENCODERS, config.encoders.image, "config.encoders.image")
     both("image", "untrained ViT", untrained(vit, scaled, seed, lambda out: out.pooled))
     both("image", "untrained CNN", untrained(Cnn(), [x.reshape(-1, 32, 32, 1) for x in flat], seed))
     record("image", "supervised", supervised(Cnn(), images, labels, steps, seed))

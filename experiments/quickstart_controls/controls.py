@@ -2,9 +2,10 @@
 
 Command, from the root: python -m experiments.quickstart_controls.controls --out runs/controls [--total "500 steps"]
 
-Trains configs/quickstart.py, its `:shuffled` and its `:supervised` (each kept, and reused when it is finished), judges each on
-the true pairs of the test split (the shuffled run a second time: its own reading is of strangers' reports), prints the table as Markdown and writes it to OUT/controls.json. Exit code 1 where a control
-does not control: pairs shuffled must not be above chance, supervised must read the factors.
+Trains configs/quickstart.py, its `:shuffled` and its `:supervised` (each kept, and reused when it is finished) and judges each
+on the true pairs of the test split (the shuffled run a second time: its own reading is of strangers' reports). Prints the table
+as Markdown and writes it to OUT/controls.json. Exit code 1 where a control does not control: pairs shuffled must not be above
+chance, supervised must read the factors.
 """
 
 import argparse
