@@ -1,7 +1,7 @@
 """Shared set-up: a compilation cache for the session, and which slow tests run.
 
-`pytest` runs the fast tests and a rotating eighth of the slow ones (another one each day); `--all-slow` runs the slow
-ones only, all of them.
+`pytest` runs the fast tests and a rotating eighth of the slow ones (another one each day), `--rest` what that left out,
+`--all-slow` the slow ones only, all of them.
 """
 
 import atexit
@@ -27,6 +27,7 @@ if not os.environ.get("MMREP_TEST_CACHE"):  # one compilation cache for the sess
 
 
 def pytest_addoption(parser):
+    parser.addoption("--rest", action="store_true", help="run the slow tests that a plain run leaves out today")
     parser.addoption("--all-slow", action="store_true", help="run all the slow tests, and only them")
 
 
@@ -36,7 +37,10 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         slow = item.get_closest_marker("slow") is not None
         turn = zlib.crc32(item.nodeid.encode()) % 8 == today
-        wanted = slow if config.getoption("--all-slow") else (not slow or turn)
+        if config.getoption("--all-slow"):
+            wanted = slow
+        else:
+            wanted = (slow and not turn) if config.getoption("--rest") else (not slow or turn)
         named = any("::" in arg for arg in config.args)  # a test asked for by name always runs
         (kept if wanted or named else left).append(item)
     items[:] = kept

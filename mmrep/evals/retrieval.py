@@ -28,8 +28,10 @@ def retrieval(split: Callable[[str], dict], texts: Callable, *, pair: tuple[str,
     group = np.where(group >= 0, group, -1 - data["index"][here])  # no group: alone
     case, n = cases(data)[here], int(here.sum())
     for k in ks:
-        for kind, value in (("ceiling", lambda k=k: metric.ceiling(group, k)), ("chance", lambda k=k: min(k / n, 1.0))):
-            name = f"retrieval/{variant(kind, pair=(pair, PAIR))}/R@{k}/instance"
+        for kind, of, value in (("ceiling", "instance", lambda k=k: metric.ceiling(group, k)),
+                                ("chance", "instance", lambda k=k: min(k / n, 1.0)),
+                                ("chance", "group", lambda k=k: metric.chance(group, k))):
+            name = f"retrieval/{variant(kind, pair=(pair, PAIR))}/R@{k}/{of}"
             yield name, constant(value(), n) if n else "no row holds both modalities"
     for query, gallery in (pair, pair[::-1]):
         way = f"retrieval/{query}_to_{gallery}"

@@ -1,10 +1,10 @@
 """Intervals and nulls: case bootstrap, mean of per-query values, delete-group jackknife, permutation null, Wilson.
 
 Which one (coverage of the 95 % interval by simulation stands in tests/metrics/test_intervals.py):
-  per-example metric (accuracy, AUROC, F1, ECE)      `mean_interval` for means, `auroc_interval`, else
-  `bootstrap(_weighted)` retrieval, gallery held fixed                      `mean_interval` of the per-query values
+  per-example metric (accuracy, AUROC, F1, ECE)      `mean_interval` for means, `auroc_interval`, else `bootstrap(_weighted)`
+  retrieval, gallery held fixed                      `mean_interval` of the per-query values
   pairwise metric (CKA, kNN, uniformity, rank, gap)  `jackknife`, beside a `permutation_null` at the same n and k
-  difference of two methods on the same examples     `paired_bootstrap`, or `mean_interval(a - b, bounds=None)`
+  difference of two methods on the same examples     `mean_interval(a - b, bounds=None)`, or `bootstrap_weighted` of the difference
 `cases` [n] names the patient or case of every row: cases, not rows, are resampled. Everything is a function of the
 seed.
 """
@@ -177,31 +177,6 @@ def auroc_interval(
     support = min(float(support), len(np.unique(codes)))
     return bootstrap_weighted(lambda w: classification.macro_auroc(labels, scores, w, mask), len(labels), cases,
                               n_boot, seed, level, (0.0, 1.0), support)
-
-
-def paired_bootstrap(
-    statistic: Callable[..., float],
-    a: Arrays,
-    b: Arrays,
-    cases: np.ndarray | None = None,
-    n_boot: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Interval:
-    """Interval of statistic(*a) - statistic(*b) on the same resampled cases; a, b: arrays [n, ...], rows paired.
-
-    No remedy at a bound: where both sides agree on every case the width is 0, and says only that they never differed.
-    """
-    a, b = (x if isinstance(x, tuple) else (x,) for x in (a, b))
-    codes, count = _cases(cases, len(a[0]))
-    if any(len(x) != len(codes) for x in (*a, *b)):
-        raise ValueError(f"arrays must have one length; got {[len(x) for x in (*a, *b)]}")
-
-    def difference(rows: np.ndarray) -> float:
-        return statistic(*(x[rows] for x in a)) - statistic(*(x[rows] for x in b))
-
-    replicates = _replicates(difference, codes, count, n_boot, seed)
-    return _percentile(difference(np.arange(len(codes))), replicates, level, count, len(codes), None)
 
 
 def jackknife(

@@ -92,6 +92,16 @@ def ceiling(group: np.ndarray, k: int, gallery_group: np.ndarray | None = None) 
     return float((np.minimum(k, multiplicity) / multiplicity).mean())
 
 
+def chance(group: np.ndarray, k: int) -> float:
+    """R@k/group of an encoder that tells nothing apart, the gallery being the n queries' own partners.
+
+    Mean over queries of 1 - C(n - m, k) / C(n, k), m = the multiplicity of the query's group [n]; k / n without duplicates.
+    """
+    codes = _codes(group, group)[0]
+    n, multiplicity = len(codes), np.bincount(codes)[codes]
+    return float(hits(Ranks(np.zeros(n, int), np.full(n, n), multiplicity), k).mean())
+
+
 def retrieval(
     query: np.ndarray,
     gallery: np.ndarray,

@@ -1,5 +1,7 @@
 """The step: the same loss and gradients on every mesh and for every number of micro-batches."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -47,15 +49,18 @@ MIXED = {"clip": {"name": "contrastive"}, "moco": {"name": "moco", "key": "image
 EMA = {"teacher": {"decay": 0.9, "final": 1.0}}
 
 
+@functools.cache  # the reference is that of every layout
+def mixed_steps(shape, micro, optimizer, steps, lr):
+    c = tiny.config(MIXED, **{"optim.name": optimizer, "optim.lr": lr, "ema": EMA, "total": f"{steps} steps"})
+    return run_steps(c, shape, micro, steps)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer, steps, lr", [("sgd", 10, 0.05), ("adamw", 20, 1e-3)])
 @pytest.mark.parametrize("shape, micro", LAYOUTS)
 def test_training_does_not_depend_on_the_layout(shape, micro, optimizer, steps, lr):
-    def c():
-        return tiny.config(MIXED, **{"optim.name": optimizer, "optim.lr": lr, "ema": EMA, "total": f"{steps} steps"})
-
-    losses, params, aux = run_steps(c(), (1, 1, 1), 1, steps)
-    other, other_params, other_aux = run_steps(c(), shape, micro, steps)
+    losses, params, aux = mixed_steps((1, 1, 1), 1, optimizer, steps, lr)
+    other, other_params, other_aux = mixed_steps(shape, micro, optimizer, steps, lr)
     assert np.abs(losses - other).max() <= 1e-4 * np.abs(losses).max()
     if optimizer == "sgd":  # AdamW normalizes rounding noise where a true gradient is 0, so its params may differ
         for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(other_params)):

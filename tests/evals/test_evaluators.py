@@ -72,6 +72,8 @@ def test_retrieval_counts_duplicates_and_leaves_absent_rows_out(split):
     data["image/embedding"] = np.ones_like(data["image/embedding"])  # a constant encoder scores exactly chance
     got = run("retrieval", {"test": data}.get, ks=(1,))
     assert np.isclose(got["retrieval/image_to_text/R@1/instance"].value, 1 / 200)
+    assert got["retrieval/chance/R@1/group"].value == pytest.approx(got["retrieval/image_to_text/R@1/group"].value)
+    assert got["retrieval/chance/R@1/group"].value == pytest.approx(2 / 200)
 
 
 def test_probe_equals_sklearn_and_is_nested_and_knn_is_a_weighted_vote(split):

@@ -107,8 +107,21 @@ def _paired_difference():
         hard = rng.random(50)[cases]
         right = [p * (1 - hard) + 0.5 * hard for p in (0.95, 0.75)]
         a, b = (np.where(rng.random(len(cases)) < p, labels, 1 - labels) for p in right)
-        return iv.paired_bootstrap(lambda y, p: float((y == p).mean()), (labels, a), (labels, b), cases, n_boot=300)
+        return iv.mean_interval((a == labels) - (b == labels).astype(float), cases, bounds=None, n_boot=300)
     return draw, 0.1
+
+
+def _paired_difference_of_auroc():
+    from scipy.stats import norm
+
+    def draw(rng):
+        cases = _clusters(rng, 60, 3)
+        labels = (rng.random(60) < 0.4)[cases].astype(int)
+        shared = 0.7 * rng.normal(size=60)[cases] + 0.5 * rng.normal(size=len(cases))
+        own = np.sqrt(1 - 0.49 - 0.25)
+        a, b = (gap * labels + shared + own * rng.normal(size=len(cases)) for gap in (1.5, 0.8))
+        return iv.bootstrap_weighted(lambda w: cls.auroc(labels, a, w) - cls.auroc(labels, b, w), len(cases), cases, 300)
+    return draw, norm.cdf(1.5 / np.sqrt(2)) - norm.cdf(0.8 / np.sqrt(2))
 
 
 def _pairwise(metric: Callable, truth: float, views: Callable = _views, **options):
@@ -183,7 +196,7 @@ def _effective_rank_of_the_population():
 SCENARIOS = [
     (_accuracy_near_one, False), (_accuracy_clustered, False), (_mean_unbounded, False), (_auroc_clustered, False),
     (_macro_auroc, False), (_macro_auroc_with_rare_classes, False), (_retrieval, False),
-    (_paired_difference, False), (_cka, False), (_cka_independent, True),
+    (_paired_difference, False), (_paired_difference_of_auroc, False), (_cka, False), (_cka_independent, True),
     (_mutual_knn, True), (_mutual_knn_independent, True), (_gap, False), (_small_gap_debiased, False), (_rmg, False),
     (_uniformity, False), (_uniformity_of_the_uniform_law, True), (_effective_rank_at_n, False),
     (_effective_rank_of_the_population, False),
@@ -255,10 +268,10 @@ def test_the_paired_interval_is_shorter_than_the_unpaired():
     rng = np.random.default_rng(0)
     a = rng.normal(size=200)
     b = a + 0.1 * rng.normal(size=200)
-    paired = iv.paired_bootstrap(np.mean, a, b, n_boot=300)
+    paired = iv.mean_interval(a - b, bounds=None, n_boot=300)
     single = iv.bootstrap(np.mean, a, n_boot=300)
     assert paired.high - paired.low < 0.2 * (single.high - single.low)
-    assert iv.paired_bootstrap(np.mean, a, a, n_boot=20)[:3] == (0, 0, 0)
+    assert iv.mean_interval(a - a, bounds=None, n_boot=20)[:3] == (0, 0, 0)
 
 
 def test_jackknife_of_the_mean_is_the_t_interval():

@@ -48,6 +48,7 @@ def test_a_constant_encoder_scores_exactly_chance():
         assert values[f"R@{k}/instance"] == pytest.approx(k / n, abs=1e-15)
         miss = np.prod([(n - multiplicity - i) / (n - i) for i in range(k)], axis=0)
         assert values[f"R@{k}/group"] == pytest.approx((1 - miss).mean(), rel=1e-9)
+        assert ret.chance(group, k) == pytest.approx((1 - miss).mean(), rel=1e-9)
     assert values["median_rank/instance"] == (n + 1) / 2
     assert values["MRR/instance"] == pytest.approx((1 / np.arange(1, n + 1)).mean())
     assert np.allclose(per_query["rank/group"], (n + 1) / (multiplicity + 1))

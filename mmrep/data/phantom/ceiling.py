@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from mmrep.metrics import retrieval
+
 
 def ceiling(groups: object, k: int = 1) -> dict[str, float]:
     """Ceilings of image -> text (or text -> image) retrieval within the gallery given.
@@ -14,7 +16,6 @@ def ceiling(groups: object, k: int = 1) -> dict[str, float]:
     values = np.asarray(getattr(groups, "group", groups))
     if values.ndim != 1 or not len(values) or k < 1:
         raise ValueError(f"ceiling needs a non-empty list of group ids and k >= 1, got shape {values.shape} and k={k}")
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    multiplicity = counts[inverse]
-    return {f"R@{k}/instance": float(np.mean(np.minimum(k, multiplicity) / multiplicity)), f"R@{k}/group": 1.0,
-            "multiplicity": float(multiplicity.mean())}
+    counts = np.unique(values, return_counts=True)[1]
+    return {f"R@{k}/instance": retrieval.ceiling(values, k), f"R@{k}/group": 1.0,
+            "multiplicity": float((counts * counts).sum() / len(values))}
