@@ -33,10 +33,12 @@ def get_config(arg: str = ""):
     c.total = "2 steps" if a.smoke else "60 epochs"
     width, depth = (32, 1) if a.smoke else (128, 6)
     c.encoders = {
-        "image": {"name": "vit", "patch": (8, 8), "width": width, "depth": depth, "heads": 4, "pool": "mean"},
+        "image": {"name": "vit", "patch": (8, 8), "width": width, "depth": depth, "heads": 4, "pool": "mean",
+                  "positions": "sincos"},
         "text": {"name": "text", "width": width, "depth": max(depth // 2, 1), "heads": 4, "pool": "mean"},
     }
     c.head.dim = 128
+    c.inputs = {"mean": 0.26, "std": 0.29}  # MedPix's pixels
     c.tokenizer = {"name": "wordpiece", "vocab_size": 4096, "length": 48}
     c.objectives = {"clip": {"name": "contrastive", "temperature": 0.1}}
     words = ("ct", "cts", "mr", "mri", "mra", "mrs", "computed tomography", "tomography", "tomographic", "cat scan",
@@ -56,7 +58,9 @@ def get_config(arg: str = ""):
         from mmrep.data.phantom.export import write_table
 
         c.data.main.source.path = str(write_table(Path(tempfile.gettempdir()) / f"mmrep-smoke-{getpass.getuser()}"))
-    c.optim.lr = 7e-4
+    c.optim.name = "muon"
+    c.optim.kwargs = {"consistent_rms": 0.2}
+    c.optim.lr = 1e-3
     c.optim.wd = 0.05
     c.optim.warmup = "10%"
     c.evals = {

@@ -68,7 +68,7 @@ def tune_allocator() -> str:
 
     try:
         libc = ctypes.CDLL("libc.so.6")
-        done = [libc.mallopt(option, value) for option, value in ((-4, 0), (-1, 2**31 - 1), (-8, 1))]
+        done = [libc.mallopt(option, value) for option, value in ((-4, 0), (-1, -1), (-8, 1))]  # the -1: never trim
     except (OSError, AttributeError):
         return "allocator: as it comes (no glibc)"
     return "allocator: glibc keeps freed memory" if all(done) else "allocator: glibc refused the setting"
