@@ -102,6 +102,9 @@ def main(argv: list[str] | None = None) -> int:
         print(text, file=sys.stderr, flush=True)
 
     said = prepare_process()
+    usual = sys.unraisablehook
+    # after a failed write, the checkpoint's writer threads report that nobody waits for them any more; the line below says it
+    sys.unraisablehook = lambda gone: None if str(gone.exc_value) == "Event loop is closed" else usual(gone)
     try:
         return _dispatch(args, overrides, say, said)
     except BrokenPipeError:
