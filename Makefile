@@ -24,6 +24,9 @@ test: $(STAMP)
 check: $(STAMP)
 	@echo "== everything else: the slower arms that make test leaves out today"
 	@$(BIN)/python -m pytest -q --durations=10 -n 2 --rest
+	@echo "== controls of the quickstart, shortened: shuffled pairs stay at chance, labels teach"
+	@rm -rf runs/check_controls
+	@$(BIN)/python -m experiments.quickstart_controls.controls --out runs/check_controls --total "100 steps"
 
 clean:
 	rm -rf $(VENV) runs
