@@ -1,7 +1,7 @@
 """What finished runs read beside their controls, as Markdown: `python -m experiments.real_tables.table RUN...`.
 
-One table a run: every probe and R@10 by group, its interval, chance, the controls, and the paired differences of the probes
-(case bootstrap on the same resamples). Everything is read from the run's results.json.
+One table a run: the probes with all labels and R@10 by group, intervals, chance, the controls, and the paired differences of the
+probes (case bootstrap on the same resamples). Everything is read from the run's results.json.
 """
 
 import argparse
@@ -22,7 +22,7 @@ def table(results: dict) -> str:
     head = ["| test | n | this run | chance |"] + [f" {c} | this run - {c} |" for c in CONTROLS]
     lines = ["".join(head), "|---|---|---|---|" + "---|---|" * len(CONTROLS)]
     for name in sorted(metrics):
-        probe = name.startswith(("probe/", "knn/")) and name.endswith(("/auroc", "/accuracy"))
+        probe = name.startswith("probe/") and "%" not in name and name.endswith(("/auroc", "/accuracy"))
         recall = name.startswith("retrieval/") and "_to_" in name and name.endswith("R@10/group")
         if not (probe or recall):
             continue
