@@ -10,7 +10,8 @@ to the temporary folder and trains on that. Chest radiographs and fundus picture
 
   S=--config.data.main.source
   mmrep train configs/clip_manifest.py --workdir runs/covid $S.path=.../covid_cxr/metadata.jsonl $S.splits="{}" $S.filter="{}" \
-    $S.columns="{'image': 'image', 'text': 'clinical_notes', 'case': 'patient_id', 'split': 'split', 'label': {'finding': 'finding'}}" \
+    $S.columns="{'image': 'image', 'text': 'clinical_notes', 'group': 'clinical_notes', 'case': 'patient_id', 'split': 'split', \
+    'label': {'finding': 'finding'}}" \
     --config.evals="{'retrieval': {'name': 'retrieval'}, 'finding': {'name': 'probe', 'label': 'finding'}}"
   mmrep train configs/clip_manifest.py --workdir runs/odir $S.path=.../odir_96/metadata.jsonl $S.images=images.zip $S.channels=3 \
     $S.splits="{}" $S.filter="{}" --config.total="20 epochs" $S.columns="{'image': 'image', 'text': 'diagnostic_keywords', \

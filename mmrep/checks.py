@@ -33,6 +33,19 @@ def check_sizes(config: Any, sources: dict) -> None:
             pipeline.source_plan(sources[name], stream.batch, config.seed)
 
 
+def check_heads(config: Any, sources: dict) -> None:
+    """Raise ValueError for a supervised head with fewer classes than its label has names in the data."""
+    for name, term in cfg.plain(config.objectives).items():
+        heads = term.get("heads") if term.get("name") == "supervised" else None
+        stream = term.get("stream", "main")
+        known = getattr(sources.get(stream), "label_names", {})
+        for label, head in (heads if isinstance(heads, dict) else {}).items():
+            names = known.get(label, ())
+            if isinstance(head, dict) and head.get("kind") == "ce" and len(names) > head.get("classes", len(names)):
+                raise ValueError(f"config.objectives.{name}.heads.{label}.classes: {head['classes']}, but config.data.{stream} "
+                                 f"has {len(names)}: {', '.join(map(str, names))}")
+
+
 def check_batches(config: Any, mesh: Any) -> None:
     """Raise ValueError where a batch does not divide over mesh x micro-batches, or the mesh's rows over the hosts."""
     shards, hosts = sharding.row_shards(mesh), jax.process_count()

@@ -88,6 +88,10 @@ def prepare_process() -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run a subcommand. Bad input ends with one line on standard error and exit code 2; 1 for a run that failed."""
+    if argv is None:  # the command itself: the process is ours
+        usual = sys.unraisablehook
+        # after a failed write the checkpoint's writer threads report that nobody waits for them: the one line below says it
+        sys.unraisablehook = lambda gone: None if str(gone.exc_value) == "Event loop is closed" else usual(gone)
     argv = list(sys.argv[1:] if argv is None else argv)
     overrides, rest = [], []
     while argv:
@@ -102,9 +106,6 @@ def main(argv: list[str] | None = None) -> int:
         print(text, file=sys.stderr, flush=True)
 
     said = prepare_process()
-    usual = sys.unraisablehook
-    # after a failed write, the checkpoint's writer threads report that nobody waits for them any more; the line below says it
-    sys.unraisablehook = lambda gone: None if str(gone.exc_value) == "Event loop is closed" else usual(gone)
     try:
         return _dispatch(args, overrides, say, said)
     except BrokenPipeError:

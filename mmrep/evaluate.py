@@ -46,8 +46,8 @@ def final(run: Run, suite: Suite, state: TrainState, workdir: Path, seconds: dic
     if hosts.first():
         from mmrep.figure import run_figure
 
+        write_json(workdir / "results.json", results)  # first: a figure that fails must not cost a reading of test
         run_figure(workdir, results, features(on) if config.evals else None)
-        write_json(workdir / "results.json", results)
         if config.evals:
             say(table(results))
         say(f"wrote {workdir / 'results.json'} and {workdir / 'figure.png'}")
@@ -78,6 +78,11 @@ def count_read(workdir: Path, more: int = 1) -> int:
     if hosts.first() and more:
         write_json(file, {"reads": mine + more})
     return before + more
+
+
+def may_be_test(split: str, data: dict[str, Any] | None) -> bool:
+    """Whether a reading counts as one of test: any split but the run's own train and val, which --data may rename."""
+    return split not in ("train", "val") or any(k.split(".")[0] == "splits" for k in data or {})
 
 
 def place(run: Run, params: dict, ema: dict) -> dict:
@@ -167,7 +172,7 @@ def evaluate(workdir: str | Path, data: dict[str, Any] | None = None, split: str
     o = open_run(workdir, data)
     with jax.set_mesh(o.run.mesh):
         o.suite.check((split,))
-        reads = count_read(o.folder, int(split == "test"))
+        reads = count_read(o.folder, int(may_be_test(split, data)))
         results = judged(o.run, o.suite, o.params, o.suite.features(o.params, o.run.config.eval.limit), split)
     say(table(results))
     return results | {"test_reads": reads, "data": data or {}, "config_hash": cfg.digest(o.config)}
@@ -218,7 +223,7 @@ def export(workdir: str | Path, out: str | Path, data: dict[str, Any] | None = N
         raise ValueError(f"--out {out}: write to a .npz or a .parquet file")
     o = open_run(workdir, data)
     source = o.suite.source(split)
-    if split == "test":
+    if may_be_test(split, data):
         count_read(o.folder)
     with jax.set_mesh(o.run.mesh):
         rows = o.suite.features(o.params)(split)

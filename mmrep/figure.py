@@ -59,9 +59,10 @@ def _retrieval(ax, results: dict) -> None:
         y = np.array([f["value"] for f in found])
         err = np.abs(np.array([[f["value"] - f["low"], f["high"] - f["value"]] for f in found]).T)
         ax.errorbar(x, y, err, color=color, marker=mark, ms=4, lw=1.2, capsize=2, label=kind)
-    ax.plot(x, [m[f"retrieval/ceiling/R@{k}/instance"]["value"] for k in ks], color="black", ls="--", lw=1,
-            label="ceiling (instance)")
-    ax.plot(x, [m[f"retrieval/chance/R@{k}/instance"]["value"] for k in ks], color=GREY, ls=":", lw=1, label="chance")
+    for kind, color, line, label in (("ceiling", "black", "--", "ceiling (instance)"), ("chance", GREY, ":", "chance")):
+        found = [m.get(f"retrieval/{kind}/R@{k}/instance") for k in ks]
+        if all(found):
+            ax.plot(x, [f["value"] for f in found], color=color, ls=line, lw=1, label=label)
     ax.set_xticks(list(x), [str(k) for k in ks])
     ax.set_ylim(0, 1.35)  # room for the legend above the curves
     ax.set_yticks([0, 0.25, 0.5, 0.75, 1])
@@ -97,6 +98,9 @@ def _map(ax, features: dict | None) -> None:
     few = np.linspace(0, len(features["index"]) - 1, min(600, len(features["index"]))).astype(int)
     features = {k: v[few] for k, v in features.items() if len(v) == len(features["index"])}
     both = np.concatenate([features[f"{m}/embedding"][features[f"present/{m}"]] for m in pair])
+    if min(both.shape) < 2:
+        ax.text(0.5, 0.5, "fewer than two embeddings", ha="center", transform=ax.transAxes, color=GREY)
+        return
     centered = both - both.mean(0)
     xy = centered @ np.linalg.svd(centered, full_matrices=False)[2][:2].T
     n = int(features[f"present/{pair[0]}"].sum())

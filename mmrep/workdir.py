@@ -28,9 +28,10 @@ def open_workdir(config: Any, workdir: Path) -> None:
     file = workdir / "config.json"
     changed = cfg.diff(cfg.from_json(file.read_text()), config) if file.is_file() else {}
     changed = {k: v for k, v in changed.items() if not k.startswith(MAY_CHANGE)}
-    if not changed:
+    trained = bool(checkpoint.steps_of(workdir)) or any(checkpoint.steps_of(p) for p in workdir.glob("stage*"))
+    if not changed and (file.is_file() or trained):
         return
-    if checkpoint.steps_of(workdir) or any(checkpoint.steps_of(p) for p in workdir.glob("stage*")):
+    if trained:
         key, (old, new) = next(iter(changed.items()))
         raise ValueError(f"--workdir {workdir}: holds a run of another config: config.{key} was {old!r}, is {new!r}"
                          f"{f' (and {len(changed) - 1} more)' if len(changed) > 1 else ''}; use another --workdir")

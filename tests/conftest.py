@@ -20,6 +20,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 FAST_COMPILE = "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count=8 {FAST_COMPILE}")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # see mmrep/cli.py
+# one day for the session and its workers, and for `make test` and `make check` of one .ci/run, midnight or not
+os.environ.setdefault("MMREP_TEST_DAY", str(int(time.time() // 86400)))
 ROOT = Path(__file__).resolve().parent.parent
 if not os.environ.get("MMREP_TEST_CACHE"):  # one compilation cache for the session, its worker processes and their runs
     os.environ["MMREP_TEST_CACHE"] = tempfile.mkdtemp(prefix="mmrep-tests-")
@@ -32,7 +34,7 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    today = int(time.time() // 86400) % 8
+    today = int(os.environ["MMREP_TEST_DAY"]) % 8
     kept, left = [], []
     for item in items:
         slow = item.get_closest_marker("slow") is not None

@@ -212,6 +212,21 @@ def test_hyperparameters_are_traced(tmp_path, monkeypatch, whole):
     assert "finished" in log[0] and again["seconds"] == json.loads((tmp_path / "other/results.json").read_text())["seconds"]
 
 
+def test_a_start_that_failed_leaves_no_tokenizer_behind(tmp_path):
+    change = {"total": "1 steps", "evals": {"r": {"name": "probe", "label": "clas"}}}
+    with pytest.raises(ValueError, match="no label 'clas'"):
+        go(runs.config(tokenizer={"name": "wordpiece", "vocab_size": 100, "length": 24}, **change), tmp_path / "a")
+    wanted = {"tokenizer": {"name": "wordpiece", "vocab_size": 150, "length": 24}, "total": "1 steps"}
+    go(runs.config(**wanted), tmp_path / "a")
+    go(runs.config(**wanted), tmp_path / "b")
+    assert (tmp_path / "a" / "tokenizer.json").read_bytes() == (tmp_path / "b" / "tokenizer.json").read_bytes()
+
+
+def test_a_pair_of_any_order_is_drawn_and_judged(tmp_path):
+    results = go(runs.config(total="1 steps", evals={"r": {"name": "retrieval", "pair": ("text", "image")}}), tmp_path)
+    assert (tmp_path / "figure.png").is_file() and "retrieval/ceiling:text-image/R@1/instance" in results["metrics"]
+
+
 def test_stages_start_from_the_last_and_resume(tmp_path, monkeypatch):
     config = runs.config(objectives={"mim": {"name": "masked", "width": 16, "depth": 1, "heads": 2}},
                          stages=({"total": "3 steps"},

@@ -79,12 +79,25 @@ def transform(name: str, **kwargs: Any) -> Any:
                          + nearest(name, ("adamw", "adam", "lion", "adafactor", "muon", "sgd", "lamb", "radam")))
     if "weight_decay" in kwargs:
         raise ValueError("config.optim.kwargs.weight_decay: decay is applied by config.optim.wd, once")
+    if name == "muon" and "muon_weight_dimension_numbers" not in kwargs:
+        kwargs = kwargs | {"muon_weight_dimension_numbers": _matrices}
     try:
         if "weight_decay" in inspect.signature(make).parameters:
             kwargs = kwargs | {"weight_decay": 0.0}
         return make(learning_rate=1.0, **kwargs)
     except TypeError as error:
         raise ValueError(f"config.optim: optax.{name} refuses {sorted(kwargs)}: {error}") from None
+
+
+def _matrices(params: dict) -> dict:
+    """Which leaves Muon takes, and along which axes: matrices, those of scanned layers one by one, as unrolled ones are."""
+    from optax.contrib import MuonDimensionNumbers
+
+    def of(path: str, leaf: jax.Array) -> Any:
+        stacked = int("/blocks/" in path)
+        return MuonDimensionNumbers(stacked, stacked + 1) if leaf.ndim - stacked == 2 else None
+
+    return tree.map_named(of, params)
 
 
 # ---- schedules: pure functions of (step, hp), so that their lengths can be traced ----------------------------------

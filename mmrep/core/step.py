@@ -143,9 +143,7 @@ def _pass(terms: dict[str, Term], batch: Batch, params: Params, ema: dict, aux: 
                     aux.get(name, {}), {v: encoded(view) for v, view in objective.views.items()}, part, keys,
                     hp["terms"][name])
             share = weight / totals[name]
-            # where: a row of weight 0 may hold anything, NaN included
-            sums[name] = {m: jnp.where(weight > 0, x, 0.0).astype(jnp.float32) @ share
-                          for m, x in ({"loss": value} | metrics).items()}
+            sums[name] = {m: _mean_parts(x, weight, share) for m, x in ({"loss": value} | metrics).items()}
         return sums, [getattr(encoded(view), field) for view, field in wanted]
 
     if micro == 1:
@@ -153,6 +151,8 @@ def _pass(terms: dict[str, Term], batch: Batch, params: Params, ema: dict, aux: 
     else:
         sums, kept = jax.lax.map(jax.checkpoint(body, prevent_cse=False), split_rows((batch, weights), micro))
         sums, kept = jax.tree.map(lambda x: x.sum(0), sums), merge_rows(kept)
+    sums = {n: {m: x[0] / jnp.maximum(x[1], jnp.finfo(jnp.float32).tiny) if isinstance(x, tuple) else x for m, x in of.items()}
+            for n, of in sums.items()}
     table = dict(zip(wanted, constrain(kept, ROWS)))
 
     def needed(name: str) -> dict[str, Encoded]:
@@ -161,6 +161,15 @@ def _pass(terms: dict[str, Term], batch: Batch, params: Params, ema: dict, aux: 
                 for v, fields in objective.needs.items()}
 
     return sums, needed
+
+
+def _mean_parts(x: Array | tuple[Array, Array], weight: Array, share: Array) -> Array | tuple[Array, Array]:
+    """A micro-batch's part of a mean f[B] over rows; of a pair (values, known bool[B]) the sum over known rows and their
+    number."""
+    if isinstance(x, tuple):
+        known = (weight > 0) & x[1]
+        return jnp.where(known, x[0], 0.0).astype(jnp.float32).sum(), known.astype(jnp.float32).sum()
+    return jnp.where(weight > 0, x, 0.0).astype(jnp.float32) @ share  # where: a row of weight 0 may hold anything, NaN too
 
 
 def make_loss(encode: Callable, nets: dict[str, Net], terms: dict[str, Term], micro: int = 1) -> Callable:
@@ -198,7 +207,7 @@ def make_loss(encode: Callable, nets: dict[str, Net], terms: dict[str, Term], mi
                     o = term.objective
                     with located(f"config.objectives.{name}"):
                         chosen |= jax.lax.stop_gradient(o.select(
-                            params["objectives"].get(o.after, {}), needed(o.after), batch, keys, hp["terms"][name]))
+                            params["objectives"].get(o.after, {}), needed(o.after), batch, keys, hp["terms"][o.after]))
                 sums |= _pass(second, _rows(batch, second, chosen), *rest)[0]
             for name, term in first.items():
                 if term.objective.update:

@@ -58,15 +58,16 @@ class Objective(NamedTuple):
     views: {name: View} of what it encodes.  needs: {name: fields of Encoded} that must outlive the micro-batches
         (what a coupled loss, `select` or `update` reads); a separable loss reads whole encodings inside.
     loss(params, state, encodings, batch, keys, hp, nets) -> (value, metrics)
-        separable: value f32[B], metrics {name: f32[B]}, both averaged with `weight` over the global batch.
+        separable: value f32[B], metrics {name: f32[B]}, both averaged with `weight` over the global batch; a metric may be
+        a pair (values f32[B], known bool[B]), averaged over the known rows.
         coupled: value f32[] over all pairs of the global batch, metrics {name: f32[]}.
         keys: [B] typed random keys, one an example.  nets: {name: pure function} from `config.nets`.
     weight(batch, keys) -> f32[B], a separable term's weights, evaluated on the global batch before any split.
     init(rng, shapes, hp) -> (params, state); shapes = {view: Encoded of ShapeDtypeStruct, "batch": the batch's,
         "nets": {name: Net}}.
     update(state, encodings, batch, hp) -> state, once a step from the global batch (queues, centers).
-    select(params, encodings, batch, keys, hp) -> {row name: i32[B]}, from the needs of the term `after`, whose views
-        it takes; rows are then read by `View.row`, in a second forward pass.
+    select(params, encodings, batch, keys, hp) -> {row name: i32[B]}, from the needs, params and hp of the term `after`,
+        whose views it takes; rows are then read by `View.row`, in a second forward pass.
     hp: the scalars that may change without a new program, with their values.
     """
 

@@ -179,7 +179,8 @@ def _split_rows(table: Table, split: str, columns: Mapping, splits: Mapping) -> 
     if column not in table.names and "split" not in columns:
         near = get_close_matches("split", table.names, 1, 0.5)
         raise ValueError(f"manifest {table.path}: no column 'split'" + (f" (is it {near[0]!r}?)" if near else "")
-                         + "; name it with columns={'split': ...}, or take all rows with split='all'")
+                         + "; name one with columns={'split': ...}, which says train, val or test of every row (of a patient's "
+                         "rows alike)")
     wanted = splits.get(split, split)
     rows = np.flatnonzero([matches(cell, wanted) for cell in table[column]])
     if not len(rows):

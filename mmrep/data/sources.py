@@ -211,6 +211,16 @@ class Cached:
             self.bytes += size
         return example
 
+    def texts(self, rows: np.ndarray) -> list[Any]:
+        """Texts of rows as they are trained on, without their pictures where the source can give them alone."""
+        if not hasattr(self.source, "texts"):
+            return [None if isinstance(one, BadRow) else one.get("text") for one in self.read(rows)]
+        found = self.source.texts(rows)
+        if self.prepare is None:
+            return found
+        return [None if text is None else self.prepare({"text": text}, np.random.Generator(np.random.Philox(int(row)))).get("text")
+                for row, text in zip(rows, found)]
+
     def __getattr__(self, name: str) -> Any:
         # `block` is not passed on: it would bypass the cache.
         if name in ("source", "has", "block", "read") or name.startswith("__"):
@@ -234,9 +244,19 @@ class Tfds:
         self.label_names = label_names
         self._records, self._columns, self._where = records, dict(columns), where
         self.fields = tuple(key for key in MODALITIES if key in columns)
+        self._cases: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self._records)
+
+    @property
+    def cases(self) -> np.ndarray | None:
+        """The case of every row, i32[n], for which all records are read once; None where no column names it."""
+        if "case" not in self._columns:
+            return None
+        if self._cases is None:
+            self._cases = np.array([self[row]["case"] for row in range(len(self))], np.int32)
+        return self._cases
 
     def where(self, row: int) -> str:
         """What an error message calls a row."""

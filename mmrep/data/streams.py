@@ -66,6 +66,9 @@ def open_source(stream: Any, split: str, where: str = "config.data.main") -> Any
 
     def one(spec: dict, path: str) -> Any:
         spec = {k: v for k, v in spec.items() if k != "weight"}
+        if "split" in spec:
+            raise ValueError(f"{path}.split: {spec['split']!r} would be train, val and test alike; rename splits with "
+                             f"{path}.splits, e.g. {{'val': 'dev'}}")
         source = cfg.build(SOURCES, {"split": split} | spec, path, **given)
         if split == "train" and share < 1:
             source = sources.fraction(source, share)

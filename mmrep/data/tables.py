@@ -186,11 +186,11 @@ def numbers(cells: Sequence[Any], typed: bool) -> np.ndarray | None:
     if typed and any(isinstance(cell, str) for cell in known) or not known:
         return None
     try:
-        values = [int(cell) if not isinstance(cell, float) else _whole(cell) for cell in known]
+        values = [_whole(cell) for cell in known]
         kind, null = np.int32, -1
     except ValueError:
         try:
-            values = [float(cell) for cell in known]
+            values = [_real(cell) for cell in known]
         except ValueError:
             return None
         kind, null = np.float32, np.nan
@@ -198,8 +198,17 @@ def numbers(cells: Sequence[Any], typed: bool) -> np.ndarray | None:
     return np.array([null if cell is None else next(supply) for cell in cells], kind)
 
 
-def _whole(cell: float) -> int:
-    raise ValueError(f"{cell} is a float")  # 1.0 stays a float label: a regression target may be whole by chance
+def _whole(cell: Any) -> int:
+    """An int as it is written by people: 010 and 1_0, which Python reads as ints too, are names."""
+    if isinstance(cell, float) or isinstance(cell, str) and not re.fullmatch(r"\s*[+-]?(0|[1-9]\d*)\s*", cell):
+        raise ValueError(f"{cell} is no whole number")  # 1.0 stays a float label: a regression target may be whole by chance
+    return int(cell)
+
+
+def _real(cell: Any) -> float:
+    if isinstance(cell, str) and re.search(r"_|^\s*[+-]?0\d", cell):
+        raise ValueError(f"{cell} is a name")
+    return float(cell)
 
 
 def vocabulary(cells: Sequence[Any]) -> list[str]:

@@ -129,7 +129,8 @@ class Stack(nn.Module):
     """`depth` blocks and a last norm.
 
     remat: recompute each block in the backward pass. scan: one compiled block over stacked params (compiles faster,
-    x1.3 a step on CPU; with remat it is the low-memory mode).
+    x1.3 a step on CPU; with remat it is the low-memory mode; optimizers that measure whole leaves, adafactor and lamb, then
+    measure all layers as one).
     """
 
     depth: int

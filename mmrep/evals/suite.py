@@ -181,13 +181,18 @@ class Suite:
         if not wanted or not self.run.config.evals:
             return {}, {}
         params = (init or init_program(self.run))(np.int32(seed), self.run.hp).params
-        raw = "raw_pca" in wanted and "image" in self.modalities and jax.process_count() == 1
+        raw, why = "raw_pca" in wanted and any(map(probes_image, cfg.plain(self.run.config.evals).values())), ""
+        raw = raw and "image" in self.modalities
+        if raw and jax.process_count() > 1:
+            raw, why = False, "pixels of several hosts are not gathered; run `mmrep evaluate` on one host"
         untrained = self.features(params, self.run.config.eval.limit, keep_inputs=raw)
         found, differences = {}, {}
+        if why:
+            found["raw_pca"] = differences["raw_pca"] = {"raw_pca": why}
         if "untrained" in wanted:
             found["untrained"] = self.evaluate(params, on, untrained)
             differences["untrained"] = self.paired(features, untrained, on)
-        if raw and any(probes_image(spec) for spec in cfg.plain(self.run.config.evals).values()):
+        if raw:
             try:
                 pixels = pca(untrained)
             except (ValueError, OSError) as error:  # e.g. other data without a training split

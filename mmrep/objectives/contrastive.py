@@ -9,11 +9,24 @@ from mmrep.objectives.allpairs import infonce
 from mmrep.objectives.views import as_view, need
 
 
+@jax.custom_vjp
+def at_most(x: Array, limit: Array) -> Array:
+    """min(x, limit), whose gradient still leads back below the limit; a plain minimum would hold x there for good."""
+    return jnp.minimum(x, limit)
+
+
+def _at_most_back(over: Array, g: Array) -> tuple[Array, Array]:
+    return jnp.where(over & (g < 0), 0.0, g), jnp.zeros_like(g)  # descent along g < 0 would raise x further
+
+
+at_most.defvjp(lambda x, limit: (jnp.minimum(x, limit), x > limit), _at_most_back)
+
+
 def logit_scale(params: dict, hp: dict) -> Array:
     """exp of the learned log scale, clamped to `max_scale`; 1 / temperature where it is not learned."""
     if "logit_scale" not in params:
         return 1.0 / hp["temperature"]
-    return jnp.minimum(jnp.exp(params["logit_scale"]), hp["max_scale"])
+    return jnp.exp(at_most(params["logit_scale"], jnp.log(hp["max_scale"])))
 
 
 def contrastive(a: str | dict = "image", b: str | dict = "text", *, direction: float = 0.5, smoothing: float = 0.0,

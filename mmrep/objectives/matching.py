@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from mmrep.core.step import presence
 from mmrep.core.types import Array, Batch, Encoded, Objective
+from mmrep.objectives.contrastive import logit_scale
 from mmrep.objectives.views import as_view, shared_net
 
 HARD_A, HARD_B = "hard_a", "hard_b"
@@ -45,7 +46,7 @@ def matching(a: str | dict = "image", b: str | dict = "text", *, after: str, net
 
     def select(params: dict, encodings: dict[str, Encoded], batch: Batch, keys: Array, hp: dict) -> dict[str, Array]:
         u, v = encodings["a"].embedding, encodings["b"].embedding
-        scale = jnp.exp(params["logit_scale"]) if "logit_scale" in params else hp["scale"]
+        scale = logit_scale(params, hp)
         here, group = presence(batch, (va, vb)), groups(batch)
         tagged = [jax.vmap(lambda k, t=t: jax.random.fold_in(k, t))(keys) for t in (1, 2)]
         return {HARD_B: _hard(u, v, scale, group, here, tagged[0]),
@@ -72,4 +73,4 @@ def matching(a: str | dict = "image", b: str | dict = "text", *, after: str, net
             right = right + (p.argmax(1) == label) * ok
         return value / count, {"accuracy": right / count}
 
-    return Objective(views, loss, coupled=False, init=init, select=select, after=after, hp={"scale": 10.0})
+    return Objective(views, loss, coupled=False, init=init, select=select, after=after, hp={})

@@ -26,7 +26,8 @@ def supervised(view: str | dict = "image", *, heads: dict[str, dict], feature: s
     """Mean over the heads of CE (one class) or BCE (several findings) on `batch["label/NAME"]`.
 
     heads: {label name: {"kind": "ce" | "bce", "classes": K, "weight": 1.0}}. Labels are i32[B] classes for ce and
-    [B, K] in {0, 1} for bce; negative labels are unknown and do not count. feature: pooled | embedding. Full or
+    [B, K] in {0, 1} for bce; negative labels are unknown and add 0 to the sum over heads, which is averaged over the rows
+    that know a label of any head (the metrics over the rows that know this one's). feature: pooled | embedding. Full or
     partial fine-tuning is a matter of `config.init` and of freezing in `config.rules`.
     """
     views, heads = {"x": as_view(view)}, {n: dict(h) for n, h in heads.items()}
@@ -61,7 +62,7 @@ def supervised(view: str | dict = "image", *, heads: dict[str, dict], feature: s
                 value, known = each.sum(1) / count, mark.any(1)
                 right = (((logits > 0) == (label > 0)) & mark).sum(1) / count
             total = total + head.get("weight", 1.0) * jnp.where(known, value, 0.0)
-            metrics |= {f"{name}/loss": jnp.where(known, value, 0.0), f"{name}/accuracy": jnp.where(known, right, 0.0)}
+            metrics |= {f"{name}/loss": (value, known), f"{name}/accuracy": (right, known)}
         return total, metrics
 
     def weight(batch: Batch, keys: Array) -> Array:

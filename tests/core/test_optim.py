@@ -57,6 +57,20 @@ def test_freeze_false_lets_its_leaves_learn():
     assert float(lr) == 10.0
 
 
+@pytest.mark.parametrize("name, kwargs", [("muon", {}), ("muon", {"consistent_rms": 0.2}), ("adamw", {}), ("lion", {})])
+def test_scanned_layers_are_updated_like_unrolled_ones(name, kwargs):
+    rng = np.random.default_rng(0)
+    layers = [{"kernel": jnp.asarray(rng.normal(size=(8, 24)), jnp.float32), "bias": jnp.asarray(rng.normal(size=24), jnp.float32)}
+              for _ in range(3)]
+    flat = {"encoders": {f"block{i:02d}": {"up": layer} for i, layer in enumerate(layers)}}
+    stacked = {"encoders": {"blocks": {"up": jax.tree.map(lambda *a: jnp.stack(a), *layers)}}}
+    tx = optim.transform(name, **kwargs)
+    one, many = (tx.update(p, tx.init(p), p)[0]["encoders"] for p in (stacked, flat))
+    for leaf in ("kernel", "bias"):
+        unrolled = np.stack([many[f"block{i:02d}"]["up"][leaf] for i in range(3)])
+        np.testing.assert_allclose(one["blocks"]["up"][leaf], unrolled, rtol=1e-5, atol=1e-6 * np.abs(unrolled).max())
+
+
 def test_optimizers_that_decay_by_themselves_are_told_not_to():
     params, grads = {"a": jnp.full(3, 5.0)}, {"a": jnp.zeros(3)}
     for name in ("adamaxw", "nadamw", "lion", "lamb", "adan", "ademamix", "lars"):

@@ -51,6 +51,20 @@ BAD = [(separable, lambda p, x: jnp.sqrt(p["w"] * x[:, 0] ** 2)), (coupled, lamb
 
 @pytest.mark.parametrize("micro", [1, 2])
 @pytest.mark.parametrize("kind, fn", BAD)
+@pytest.mark.parametrize("micro", [1, 4])
+def test_a_metric_of_known_rows_is_averaged_over_them(micro):
+    known = np.arange(B) % 5 == 1
+
+    def loss(p, s, e, batch, k, hp, nets):
+        return e["x"].embedding.sum(1), {"part": (batch["index"].astype(float), batch["known"]), "all": batch["index"] * 1.0}
+
+    terms = {"t": Term(Objective({"x": View("tabular")}, loss, False))}
+    hp = {"terms": {"t": {"weight": jnp.float32(1)}}}
+    _, (metrics, _) = jax.jit(lambda p: step.make_loss(encode, {}, terms, micro)(
+        p, {}, {}, {"main": data(known=jnp.asarray(known))}, jax.random.key(0), 0, hp))(params())
+    assert np.isclose(metrics["t/part"], np.arange(B)[known].mean()) and np.isclose(metrics["t/all"], np.arange(B).mean())
+
+
 def test_a_term_outside_its_window_is_not_there_whatever_it_gives(kind, fn, micro):
     terms = {"good": GOOD, "bad": Term(kind(fn))}
     alone = value_and_grad({"good": GOOD}, 3, micro=micro)

@@ -7,6 +7,7 @@ import pytest
 
 from mmrep.data.manifest import manifest
 from mmrep.data.pipeline import eval_batches
+from mmrep.data.tables import numbers
 
 FINDINGS = [(1, 0), (None, 1), (-1, 0), (1.0, -1.0), (0, None), (True, False)]
 KNOWN = [[1, 0], [-1, 1], [-1, 0], [1, -1], [0, -1], [1, 0]]
@@ -29,6 +30,12 @@ def as_rows(form, pairs):
 
 def column(form):
     return ["a", "b"] if form == "columns" else "v"
+
+
+def test_numbers_are_those_people_write(tmp_path):
+    for cells, want in ((["1_0", "1_1", "10", "010"], None), (["10", " 7", "-1", "0"], np.int32), (["1.5", "2", "1e-3", ""], np.float32)):
+        got = numbers([cell or None for cell in cells], typed=False)
+        assert (got is None) if want is None else got.dtype == want, cells
 
 
 @pytest.mark.parametrize("form,suffix", [("columns", "csv"), ("columns", "jsonl"), ("list", "jsonl"), ("dict", "jsonl")])

@@ -50,6 +50,16 @@ def test_texts_are_spread_over_rows_and_components():
     assert [*streams.texts(several)] == ["x", "y"]
 
 
+def test_texts_are_those_that_are_trained_on():
+    source = arrays(text=["CT of the chest", "no word", "a CT"])
+    stream = {"source": {"name": "arrays"}, "prepare": ({"name": "remove_words", "words": ("ct",)},)}
+    prepared = cached(source, 0, streams.transforms(stream["prepare"], "prepare"))
+    want = [example["text"] for example in prepared.read(np.arange(3))]
+    assert [*streams.texts(prepared)] == want and "CT" not in " ".join(want)
+    source.texts = lambda rows: [["CT of the chest", "no word", "a CT"][row] for row in rows]
+    assert [*streams.texts(prepared)] == want
+
+
 def same(a, b):
     for x, y in zip(a, b, strict=True):
         assert x.keys() == y.keys()

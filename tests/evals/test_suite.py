@@ -143,6 +143,10 @@ def test_a_run_opens_without_its_data_and_reads_other_data_with_a_test_split_onl
     assert "no split 'train'" in again["left_out"]["evals.p"] and "evals.p: left out" in said[0]
     evaluate.export(tmp_path / "w", tmp_path / "other.parquet", other, say=said.append)
     assert "wrote 6 rows" in said[1]
+    assert [evaluate.may_be_test(*args) for args in (("test", {}), ("all", {}), ("val", {"splits": "{'val': 'test'}"}),
+                                                     ("train", None), ("val", {"path": "x"}))] == [True, True, True, False, False]
+    with pytest.raises(ValueError, match="source.split: 'test' would be train, val and test alike"):
+        evaluate.evaluate(tmp_path / "w", other | {"split": "test"}, "val", say=said.append)
 
 
 def test_only_the_last_stage_reads_test(tmp_path):

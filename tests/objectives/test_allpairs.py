@@ -139,6 +139,17 @@ def test_invariances(loss, scalars):
             assert all(not np.any(x) for x in map(np.asarray, jax.tree.leaves(nothing)))
 
 
+def test_a_scale_above_its_limit_finds_the_way_back():
+    from mmrep.objectives.contrastive import logit_scale
+
+    hp = {"max_scale": jnp.float32(100.0)}
+    slope = jax.grad(lambda p, sign: sign * logit_scale({"logit_scale": p}, hp))
+    over, below = jnp.log(jnp.float32(150.0)), jnp.log(jnp.float32(50.0))
+    assert np.isclose(logit_scale({"logit_scale": over}, hp), 100) and np.isclose(logit_scale({"logit_scale": below}, hp), 50)
+    assert np.isclose(slope(over, 1.0), 100, rtol=1e-5) and slope(over, -1.0) == 0  # down it may go, further up not
+    assert np.isclose(slope(below, 1.0), 50, rtol=1e-5) and np.isclose(slope(below, -1.0), -50, rtol=1e-5)
+
+
 def test_closed_forms():
     n = 32
     same, axes = np.ones((n, D), np.float32) / np.sqrt(D), np.eye(n, 2 * n, dtype=np.float32)

@@ -118,6 +118,11 @@ def test_supervised_sums_heads_and_ignores_unknown_labels(rng):
         want += 0.5 * np.mean([np.log1p(np.exp(z)) - y * z for z, y in known]) if known else 0
         assert np.isclose(value[i], want, rtol=1e-5, atol=1e-6)
     assert np.array_equal(o.weight(batch(**labels), keys()), [1, 1, 1, 1, 1, 0])
+    _, metrics = o.loss(params, {}, {"x": encoded}, batch(**labels), keys(), {}, {})
+    known = np.asarray(labels["label/class"]) >= 0
+    assert np.array_equal(metrics["class/accuracy"][1], known)  # averaged over the rows that know this label
+    right = (x @ p["class"]["kernel"] + p["class"]["bias"]).argmax(1) == np.asarray(labels["label/class"])
+    assert np.array_equal(np.asarray(metrics["class/accuracy"][0])[known], right[known])
     with pytest.raises(ValueError, match="heads.class"):
         OBJECTIVES["supervised"](heads={"class": {"kind": "softmax", "classes": 3}})
 
