@@ -48,7 +48,7 @@ def get_config(arg: str = ""):
         c.data.main.source.modalities = ("image",)
         del c.encoders["text"]
         c.objectives = {"labels": {"name": "supervised", "heads": {
-            "findings": {"kind": "bce", "classes": 6}, "class": {"kind": "ce", "classes": 10},
+            "findings": {"kind": "bce", "classes": 6, "weight": 6.0}, "class": {"kind": "ce", "classes": 10},
             "severity_bin": {"kind": "ce", "classes": 3}, "laterality": {"kind": "ce", "classes": 2},
             "zone": {"kind": "ce", "classes": 3}}}}
         c.evals = {k: v for k, v in c.evals.items() if v["name"] == "probe"}

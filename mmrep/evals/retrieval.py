@@ -15,6 +15,7 @@ def retrieval(split: Callable[[str], dict], texts: Callable, *, pair: tuple[str,
               ks: tuple[int, ...] = (1, 5, 10), on: str = "test") -> Iterator[tuple[str, Found]]:
     """`retrieval/image_to_text/R@1/instance`, `.../group`, MRR and median rank, both ways, and the ceilings.
 
+    The ceiling is that of duplicates alone: a query cannot tell its own partner from the others of its `group`.
     Intervals resample the queries by case against the fixed gallery. Rows that lack a modality are left out. Of another
     pair the ceilings and chances are called `retrieval/ceiling:a-b/...`. Raises ValueError for a pair that is not there.
     """

@@ -82,6 +82,8 @@ def reciprocal_rank(found: Ranks) -> np.ndarray:
 def ceiling(group: np.ndarray, k: int, gallery_group: np.ndarray | None = None) -> float:
     """The best possible R@k/instance: mean over queries of min(k, m) / m, m = the multiplicity of the query's group.
 
+    An upper bound where the query does not determine the group, as an image that its caption says only part of.
+
     group [n] labels of the queries; gallery_group [m] labels of the gallery, the same as `group` by default.
     """
     gallery_group = group if gallery_group is None else gallery_group

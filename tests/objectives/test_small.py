@@ -164,7 +164,7 @@ def test_matching_draws_by_similarity_never_from_the_own_group(rng):
     draws = {"hard_a": [], "hard_b": []}
     e = {"a": Encoded(embedding=jnp.asarray(u)), "b": Encoded(embedding=jnp.asarray(v))}
     data = batch(group=group, present={"text": jnp.array([1, 1, 1, 0, 1, 1], bool)})
-    select = jax.jit(lambda k: o.select({"logit_scale": jnp.log(2.0)}, e, data, k, {}))
+    select = jax.jit(lambda k: o.select({"logit_scale": jnp.log(2.0)}, e, data, k, {"max_scale": 100.0}))
     for seed in range(400):
         k = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(B))
         for name, rows in select(k).items():

@@ -1,4 +1,4 @@
-"""Exact retrieval ceilings: what a perfect encoder reaches where several subjects have the same report."""
+"""Retrieval ceilings: what a perfect encoder reaches where several subjects have the same report."""
 
 import numpy as np
 
@@ -10,7 +10,9 @@ def ceiling(groups: object, k: int = 1) -> dict[str, float]:
 
     groups: i32[N], equal where two reports say the same, or a Source with a `group` array of all its rows; k >= 1.
     Returns {"R@k/instance": mean over queries of min(k, m) / m, with m the number of rows of the query's group, "R@k/group":
-    1.0, "multiplicity": mean m}. A perfect encoder cannot tell the m rows of a group apart, and ties are averaged.
+    1.0, "multiplicity": mean m}. A perfect encoder cannot tell the m rows of a group apart, and ties are averaged. Exact
+    where an image determines its report: all findings mentioned (`n_mentioned` 6), pairs true (`pair_noise` 0), no text missing;
+    otherwise an upper bound that is not reached (an oracle has 0.34 of the 0.92 at `n_mentioned` 3).
     Raises ValueError for an empty gallery or k < 1.
     """
     values = np.asarray(getattr(groups, "group", groups))
