@@ -73,7 +73,7 @@ def assemble(config: Any, workdir: Path | None = None, devices: list | None = No
         rng = jax.random.key(seed)
         params, aux = init_params(jax.random.fold_in(rng, 0), _zeros(example), hp)
         trained = tree.prune(params, lambda p: p not in frozen)
-        ema = {n: jax.tree.map(jnp.copy, trained.get("encoders", {})) for n in ema_names}
+        ema = {n: jax.tree.map(jnp.copy, trained) for n in ema_names}
         return TrainState(jnp.zeros((), jnp.int32), params, tx.init(trained), ema, aux, jax.random.fold_in(rng, 1))
 
     shapes = jax.eval_shape(init, 0, hp)

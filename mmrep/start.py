@@ -90,7 +90,7 @@ def start(run: Run, init: Callable, fitted: tuple[dict, dict] | None, say: Calla
         if len(report[kind]) > 20:
             say(f"  {kind}: and {len(report[kind]) - 20} more")
     params = checkpoint.put(state.params, loaded)
-    ema = {n: jax.tree.map(jnp.copy, _like(params["encoders"], e)) for n, e in state.ema.items()}
+    ema = {n: jax.tree.map(jnp.copy, _like(params, e)) for n, e in state.ema.items()}
     return state._replace(params=params, ema=ema)
 
 

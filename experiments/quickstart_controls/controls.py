@@ -5,7 +5,7 @@ Command, from the root: python -m experiments.quickstart_controls.controls --out
 Trains configs/quickstart.py, its `:shuffled` and its `:supervised` (each kept, and reused when it is finished) and judges each
 on the true pairs of the test split (the shuffled run a second time: its own reading is of strangers' reports). Prints the table
 as Markdown and writes it to OUT/controls.json. Exit code 1 where a control does not control: pairs shuffled must not be above
-chance, supervised must read the factors.
+chance, supervised must read the factors better than untrained encoders and no worse than captions let it.
 """
 
 import argparse
@@ -55,6 +55,8 @@ def failures(found: dict[str, dict[str, dict]]) -> list[str]:
     if shuffled["retrieval/image_to_text/R@1/instance"]["low"] > 1 / 512:
         wrong.append("shuffled pairs: retrieval above chance, 1/512")
     for name in ("probe/findings/auroc", "probe/class/auroc"):
+        if found["supervised"][name]["low"] <= found["untrained"][name]["high"]:
+            wrong.append(f"supervised: {name} not above untrained, so this length teaches nothing and the controls show nothing")
         if found["supervised"][name]["value"] < found["trained"][name]["value"] - 0.05:
             wrong.append(f"supervised: {name} far below what captions alone gave")
         if found["shuffled"][name]["low"] > found["untrained"][name]["high"] + 0.05:

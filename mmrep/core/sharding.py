@@ -86,8 +86,7 @@ def state_shardings(mesh: Mesh, state: Any, wanted: dict[str, tuple], min_size: 
     def place(path: str, leaf: Any) -> NamedSharding:
         parts = path.split("/")
         tails = ("/".join(parts[i:]) for i in range(len(parts)))
-        encoder_tails = ("encoders/" + "/".join(parts[i:]) for i in range(len(parts)))
-        owner = next((t for t in (*tails, *encoder_tails) if known.get(t) == leaf.shape), None)
+        owner = next((t for t in tails if known.get(t) == leaf.shape), None)
         if owner is None:
             return NamedSharding(mesh, PartitionSpec())
         return NamedSharding(mesh, leaf_spec(leaf.shape, mesh, wanted.get(owner), min_size))

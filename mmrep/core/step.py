@@ -66,7 +66,7 @@ def _encoder(encode: Callable, params: Params, ema: dict, batch: Batch, rng: Arr
                 keys = example_keys(jax.random.fold_in(rng, tag), index)
             weights = params["encoders"]
             if view.net != "student":
-                weights = jax.lax.stop_gradient(tree.overlay(weights, ema[view.net]))
+                weights = jax.lax.stop_gradient(tree.overlay(weights, ema[view.net].get("encoders", {})))
             result = encode(weights, view, read(batch, view), keys)
             cache[view] = jax.lax.stop_gradient(result) if view.net != "student" else result
         return cache[view]
@@ -254,7 +254,7 @@ def make_step(loss: Callable, tx: Any, schedule: Callable, planned: optim.Plan, 
             grads = jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
         directions, opt = tx.update(grads, state.opt, trained)
         new = optim.apply(trained, directions, lr, hp["optim"]["wd"], planned, hp["rules"], state.step)
-        ema = {n: optim.ema_update(state.ema[n], new["encoders"],
+        ema = {n: optim.ema_update(state.ema[n], new,
                                    optim.ema_decay(state.step, hp["ema"][n], hp["optim"]["total"]))
                for n in ema_names}
         after = TrainState(state.step + 1, tree.overlay(state.params, new), opt, ema, aux, state.rng)

@@ -105,7 +105,7 @@ class TrainState(NamedTuple):
     """Everything a run is besides its config and data.
 
     step: i32[]; params: {"encoders", "objectives", "nets"}; opt: optimizer state of the trained leaves;
-    ema: {name: trained leaves of params["encoders"]}; aux: {term: state}; rng: typed key.
+    ema: {name: a copy of the trained leaves}; aux: {term: state}; rng: typed key.
     """
 
     step: Any

@@ -27,8 +27,8 @@ CONTEXT = ("split", "texts", "names", "trained", "heads", "on")  # what an evalu
 
 
 def averaged(params: Params, ema: dict) -> Params:
-    """The params that are judged, loaded and embedded with: the encoders are the EMA "eval" where the run keeps one."""
-    return params | {"encoders": tree.overlay(params["encoders"], ema["eval"])} if ema.get("eval") else params
+    """The params that are judged, loaded and embedded with: the EMA "eval", heads too, where the run keeps one."""
+    return tree.overlay(params, ema["eval"]) if ema.get("eval") else params
 
 
 def meta_spec(source: Any) -> dict:

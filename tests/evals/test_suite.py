@@ -83,7 +83,9 @@ def test_the_average_is_what_is_judged_loaded_and_embedded(tmp_path):
     opened = evaluate.open_run(tmp_path / "w")
     _, params, _ = mmrep.load(tmp_path / "w")
     kernel = np.asarray(params["encoders"]["image"]["head"]["kernel"])
-    np.testing.assert_array_equal(kernel, saved["ema"]["eval"]["image"]["head"]["kernel"])
+    np.testing.assert_array_equal(kernel, saved["ema"]["eval"]["encoders"]["image"]["head"]["kernel"])
+    scale = np.asarray(params["objectives"]["clip"]["logit_scale"])
+    assert scale == saved["ema"]["eval"]["objectives"]["clip"]["logit_scale"] != saved["params"]["objectives"]["clip"]["logit_scale"]
     assert not np.allclose(kernel, saved["params"]["encoders"]["image"]["head"]["kernel"])
     with jax.set_mesh(opened.run.mesh):
         average = as_json(opened.suite.evaluate(opened.params, "test"))

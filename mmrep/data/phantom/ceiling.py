@@ -12,7 +12,7 @@ def ceiling(groups: object, k: int = 1) -> dict[str, float]:
     Returns {"R@k/instance": mean over queries of min(k, m) / m, with m the number of rows of the query's group, "R@k/group":
     1.0, "multiplicity": mean m}. A perfect encoder cannot tell the m rows of a group apart, and ties are averaged. Exact
     where an image determines its report: all findings mentioned (`n_mentioned` 6), pairs true (`pair_noise` 0), no text missing;
-    otherwise an upper bound that is not reached (an oracle has 0.34 of the 0.92 at `n_mentioned` 3).
+    otherwise an upper bound that is not reached.
     Raises ValueError for an empty gallery or k < 1.
     """
     values = np.asarray(getattr(groups, "group", groups))
