@@ -1,4 +1,4 @@
-"""The embedded default: CLIP on the phantom, in under three minutes on two CPU cores.
+"""The embedded default: CLIP on the phantom, in about three minutes on two CPU cores.
 
 Command: mmrep train configs/quickstart.py --workdir runs/quickstart     (`make demo`)
 Its controls, at the same number of steps (experiments/quickstart_controls): `:shuffled` trains on the reports of strangers,

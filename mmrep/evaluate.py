@@ -86,7 +86,7 @@ def may_be_test(split: str, data: dict[str, Any] | None) -> bool:
 
 
 def place(run: Run, params: dict, ema: dict) -> dict:
-    """A checkpoint's numpy params onto the run's mesh, the encoders as they are judged."""
+    """A checkpoint's numpy params onto the run's mesh, as they are judged."""
     params = averaged(params, ema)
     return jax.tree.map(lambda x, s: jax.device_put(np.asarray(x), s), params, run.placed.params)
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mmrep import config as cfg
-from mmrep.checks import check_batches, check_names, check_views
+from mmrep.checks import check_batches, check_heads, check_names, check_views
 from mmrep.core import optim, sharding, step, tree
 from mmrep.core.types import TrainState
 from mmrep.data import pipeline, streams
@@ -59,6 +59,7 @@ def assemble(config: Any, workdir: Path | None = None, devices: list | None = No
     terms, nets = make_terms(config, tokenizer.vocab_size), make_nets(config)
     total, hp = hyperparameters(config, terms, facts["examples"] if facts else {n: len(s) for n, s in sources.items()})
     check_views(terms, built, specs)
+    check_heads(config, sources)
     tx = optim.transform(config.optim.name, **cfg.plain(config.optim.kwargs))
     rules = {str(i): dict(r) for i, r in enumerate(cfg.plain(config.rules))}
 

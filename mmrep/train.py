@@ -13,7 +13,7 @@ import numpy as np
 
 from mmrep import config as cfg
 from mmrep import facts, hosts, start
-from mmrep.checks import check_heads, check_sizes
+from mmrep.checks import check_sizes
 from mmrep.core import checkpoint, sharding
 from mmrep.core.types import TrainState
 from mmrep.data import pipeline, streams
@@ -80,7 +80,6 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
         start.inherit_tokenizer(source, config, workdir)
         run = assemble(config, workdir)  # host 0 trains the tokenizer, the others read it
         check_sizes(config, run.sources)
-        check_heads(config, run.sources)
         start.check_tokenizer(source, run)
         suite = Suite(run)
         suite.check()

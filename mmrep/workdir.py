@@ -14,7 +14,10 @@ MAY_CHANGE = ("mesh.", "micro", "loader.", "log.tensorboard")  # on a resume: th
 
 
 def open_workdir(config: Any, workdir: Path) -> None:
-    """Make the folder; raise where it cannot be written or holds a run of another config."""
+    """Make the folder and write config.json, once; raise where it cannot be written or holds a run of another config.
+
+    The config comes first, so that what a start leaves that fails later is known for that config's.
+    """
     if hosts.first():
         try:
             workdir.mkdir(parents=True, exist_ok=True)
@@ -28,30 +31,27 @@ def open_workdir(config: Any, workdir: Path) -> None:
     file = workdir / "config.json"
     changed = cfg.diff(cfg.from_json(file.read_text()), config) if file.is_file() else {}
     changed = {k: v for k, v in changed.items() if not k.startswith(MAY_CHANGE)}
-    trained = bool(checkpoint.steps_of(workdir)) or any(checkpoint.steps_of(p) for p in workdir.glob("stage*"))
-    if not changed and (file.is_file() or trained):
-        return
-    if trained:
+    if changed and (checkpoint.steps_of(workdir) or any(checkpoint.steps_of(p) for p in workdir.glob("stage*"))):
         key, (old, new) = next(iter(changed.items()))
         raise ValueError(f"--workdir {workdir}: holds a run of another config: config.{key} was {old!r}, is {new!r}"
                          f"{f' (and {len(changed) - 1} more)' if len(changed) > 1 else ''}; use another --workdir")
-    if hosts.first():  # nothing was trained: what the other config left here must not leak into this one
+    if changed and hosts.first():  # nothing was trained: what the other config left here must not leak into this one
         for name in ("config.json", "run.json", "tokenizer.json", "results.json"):
             (workdir / name).unlink(missing_ok=True)
+    if hosts.first() and not file.is_file():
+        part = workdir / "config.part"
+        part.write_text(cfg.to_json(config) + "\n")
+        part.replace(file)
 
 
 def record(config: Any, workdir: Path) -> None:
-    """Write config.json, once, and run.json: commit, versions and devices of the first start, and `starts`, of every one.
+    """Write run.json: commit, versions and devices of the first start, and `starts`, of every one.
 
     What a later start changed of the config (see MAY_CHANGE) stands with that start.
     """
     if not hosts.first():
         return
     file, log = workdir / "config.json", workdir / "run.json"
-    if not file.is_file():
-        part = workdir / "config.part"
-        part.write_text(cfg.to_json(config) + "\n")
-        part.replace(file)
     now = describe(config) | {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                               "step": max(checkpoint.steps_of(workdir), default=0)}
     if changed := cfg.diff(cfg.from_json(file.read_text()), config):

@@ -1,5 +1,7 @@
 """What a config can get wrong is one ValueError that begins with its config path, before anything compiles."""
 
+from types import SimpleNamespace
+
 import jax
 import pytest
 
@@ -97,6 +99,15 @@ def test_hosts_must_divide_the_row_shards(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 8)
     with pytest.raises(ValueError, match="^config.mesh: the rows are split 4 ways .* 8 hosts do not divide"):
         checks.check_batches(tiny.config(CLIP), mesh)
+
+
+def test_a_head_with_fewer_classes_than_the_label_has_names():
+    heads = {"organ": {"kind": "ce", "classes": 2}, "finding": {"kind": "bce", "classes": 1}}
+    c = tiny.config({"labels": {"name": "supervised", "heads": heads}})
+    source = SimpleNamespace(label_names={"organ": ["brain", "chest", "knee"], "finding": ["a", "b"]})
+    with pytest.raises(ValueError, match=r"config.objectives.labels.heads.organ.classes: 2, .* has 3: brain, chest, knee"):
+        checks.check_heads(c, {"main": source})
+    checks.check_heads(c, {"main": SimpleNamespace(label_names={"organ": ["brain", "chest"]})})
 
 
 def test_a_config_that_is_not_from_base_names_what_it_lacks():

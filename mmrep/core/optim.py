@@ -79,6 +79,7 @@ def transform(name: str, **kwargs: Any) -> Any:
                          + nearest(name, ("adamw", "adam", "lion", "adafactor", "muon", "sgd", "lamb", "radam")))
     if "weight_decay" in kwargs:
         raise ValueError("config.optim.kwargs.weight_decay: decay is applied by config.optim.wd, once")
+    given = sorted(kwargs)
     if name == "muon" and "muon_weight_dimension_numbers" not in kwargs:
         kwargs = kwargs | {"muon_weight_dimension_numbers": _matrices}
     try:
@@ -86,7 +87,12 @@ def transform(name: str, **kwargs: Any) -> Any:
             kwargs = kwargs | {"weight_decay": 0.0}
         return make(learning_rate=1.0, **kwargs)
     except TypeError as error:
-        raise ValueError(f"config.optim: optax.{name} refuses {sorted(kwargs)}: {error}") from None
+        raise ValueError(f"config.optim: optax.{name} refuses {given}: {error}") from None
+
+
+def _scanned(path: str) -> bool:
+    """Whether a leaf stacks the layers of a scan on its leading axis."""
+    return "/blocks/" in path
 
 
 def _matrices(params: dict) -> dict:
@@ -94,7 +100,7 @@ def _matrices(params: dict) -> dict:
     from optax.contrib import MuonDimensionNumbers
 
     def of(path: str, leaf: jax.Array) -> Any:
-        stacked = int("/blocks/" in path)
+        stacked = int(_scanned(path))
         return MuonDimensionNumbers(stacked, stacked + 1) if leaf.ndim - stacked == 2 else None
 
     return tree.map_named(of, params)
@@ -170,7 +176,7 @@ def multipliers(path: str, leaf: jax.Array, by: dict[str, str], hp_rules: dict, 
     if "layer_decay" in by:
         rule = hp_rules[by["layer_decay"]]
         away = _layer(path, depth)
-        if "/blocks/" in path:  # scanned layers are stacked on the leading axis
+        if _scanned(path):
             away = (leaf.shape[0] - jnp.arange(leaf.shape[0])).reshape(-1, *[1] * (leaf.ndim - 1))
         lr = lr * jnp.where(active(step, rule), rule["layer_decay"] ** away, 1.0)
     if "freeze" in by:  # within its window; leaves frozen for the whole run do not come here
@@ -186,7 +192,7 @@ def apply(params: dict, directions: dict, lr: jax.Array, wd: jax.Array, planned:
         if found := re.search(r"(.*?)block(\d+)/", path):
             depths[_root(path)] = max(depths.get(_root(path), 0), int(found[2]) + 1)
     stacked = {_root(p): leaf.shape[0] for p, leaf in zip(tree.paths(params), jax.tree.leaves(params))
-               if "/blocks/" in p}
+               if _scanned(p)}
 
     def one(path: str, p: jax.Array, d: jax.Array) -> jax.Array:
         depth = depths.get(_root(path), stacked.get(_root(path), 0))

@@ -170,6 +170,8 @@ class Cached:
         self._kept: dict[int, Example] = {}
         if hasattr(source, "has"):
             self.has = source.has
+        if hasattr(source, "texts"):
+            self.texts = self._texts
 
     def __len__(self) -> int:
         return len(self.source)
@@ -193,12 +195,25 @@ class Cached:
         found = [new[row] if row in new else self._kept[row] for row in rows]
         return [example if isinstance(example, BadRow) else dict(example) for example in found]
 
+    def _prepared(self, row: int, example: Example) -> Example | BadRow:
+        if self.prepare is None:
+            return example
+        try:
+            return self.prepare(example, np.random.Generator(np.random.Philox(row)))
+        except (ValueError, OSError) as error:
+            return bad_row(self.source, row, error)
+
+    def _texts(self, rows: np.ndarray | None = None) -> list[Any]:
+        """Texts as they are trained on; None where absent, or where `prepare` refuses them."""
+        rows = np.arange(len(self)) if rows is None else rows
+        found = [text if text is None else self._prepared(int(row), {"text": text})
+                 for row, text in zip(rows, self.source.texts(rows))]
+        return [one["text"] if isinstance(one, dict) else None for one in found]
+
     def _keep(self, row: int, example: Example) -> Example | BadRow:
-        if self.prepare is not None:
-            try:
-                example = self.prepare(example, np.random.Generator(np.random.Philox(row)))
-            except (ValueError, OSError) as error:
-                return bad_row(self.source, row, error)
+        example = self._prepared(row, example)
+        if isinstance(example, BadRow):
+            return example
         size = sum(v.nbytes if isinstance(v, np.ndarray) else 64 for v in example.values())
         # Two reader threads may both store a row: the value is the same, and only the byte count is a little high.
         if self.bytes + size <= self.limit_bytes:
@@ -211,19 +226,9 @@ class Cached:
             self.bytes += size
         return example
 
-    def texts(self, rows: np.ndarray) -> list[Any]:
-        """Texts of rows as they are trained on, without their pictures where the source can give them alone."""
-        if not hasattr(self.source, "texts"):
-            return [None if isinstance(one, BadRow) else one.get("text") for one in self.read(rows)]
-        found = self.source.texts(rows)
-        if self.prepare is None:
-            return found
-        return [None if text is None else self.prepare({"text": text}, np.random.Generator(np.random.Philox(int(row)))).get("text")
-                for row, text in zip(rows, found)]
-
     def __getattr__(self, name: str) -> Any:
-        # `block` is not passed on: it would bypass the cache.
-        if name in ("source", "has", "block", "read") or name.startswith("__"):
+        # `block` is not passed on: it would bypass the cache, nor is `texts`, which would bypass `prepare`.
+        if name in ("source", "has", "block", "read", "texts") or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.source, name)
 

@@ -13,7 +13,7 @@ PAIR = ("image", "text")
 
 def retrieval(split: Callable[[str], dict], texts: Callable, *, pair: tuple[str, str] = PAIR,
               ks: tuple[int, ...] = (1, 5, 10), on: str = "test") -> Iterator[tuple[str, Found]]:
-    """`retrieval/image_to_text/R@1/instance`, `.../group`, MRR and median rank, both ways, and the ceilings.
+    """`retrieval/image_to_text/R@1/instance`, `.../group`, MRR and median rank, both ways, the ceilings and chances.
 
     The ceiling is that of duplicates alone: a query cannot tell its own partner from the others of its `group`.
     Intervals resample the queries by case against the fixed gallery. Rows that lack a modality are left out. Of another

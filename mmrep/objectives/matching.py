@@ -73,4 +73,4 @@ def matching(a: str | dict = "image", b: str | dict = "text", *, after: str, net
             right = right + (p.argmax(1) == label) * ok
         return value / count, {"accuracy": right / count}
 
-    return Objective(views, loss, coupled=False, init=init, select=select, after=after, hp={})
+    return Objective(views, loss, coupled=False, init=init, select=select, after=after)

@@ -23,7 +23,7 @@ def _check_label(batch: dict, name: str, head: dict) -> None:
 
 
 def supervised(view: str | dict = "image", *, heads: dict[str, dict], feature: str = "pooled") -> Objective:
-    """Mean over the heads of CE (one class) or BCE (several findings) on `batch["label/NAME"]`.
+    """Weighted sum over the heads of CE (one class) or BCE (several findings) on `batch["label/NAME"]`.
 
     heads: {label name: {"kind": "ce" | "bce", "classes": K, "weight": 1.0}}. Labels are i32[B] classes for ce and
     [B, K] in {0, 1} for bce; negative labels are unknown and add 0 to the sum over heads, which is averaged over the rows

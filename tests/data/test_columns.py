@@ -32,7 +32,7 @@ def column(form):
     return ["a", "b"] if form == "columns" else "v"
 
 
-def test_numbers_are_those_people_write(tmp_path):
+def test_numbers_are_those_people_write():
     for cells, want in ((["1_0", "1_1", "10", "010"], None), (["10", " 7", "-1", "0"], np.int32), (["1.5", "2", "1e-3", ""], np.float32)):
         got = numbers([cell or None for cell in cells], typed=False)
         assert (got is None) if want is None else got.dtype == want, cells

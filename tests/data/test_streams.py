@@ -52,12 +52,11 @@ def test_texts_are_spread_over_rows_and_components():
 
 def test_texts_are_those_that_are_trained_on():
     source = arrays(text=["CT of the chest", "no word", "a CT"])
-    stream = {"source": {"name": "arrays"}, "prepare": ({"name": "remove_words", "words": ("ct",)},)}
-    prepared = cached(source, 0, streams.transforms(stream["prepare"], "prepare"))
-    want = [example["text"] for example in prepared.read(np.arange(3))]
-    assert [*streams.texts(prepared)] == want and "CT" not in " ".join(want)
-    source.texts = lambda rows: [["CT of the chest", "no word", "a CT"][row] for row in rows]
-    assert [*streams.texts(prepared)] == want
+    prepare = streams.transforms(({"name": "resize", "size": 8}, {"name": "remove_words", "words": ("ct",)}), "prepare")
+    want = [example["text"] for example in cached(source, 0, prepare).read(np.arange(3))]
+    assert [*streams.texts(cached(source, 0, prepare))] == want and "CT" not in " ".join(want)
+    source.texts = lambda rows: [["CT of the chest", "no word", "a CT"][row] for row in rows]  # as a table gives them alone
+    assert [*streams.texts(cached(source, 0, prepare))] == want == cached(source, 0, prepare).texts()
 
 
 def same(a, b):
