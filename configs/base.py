@@ -19,7 +19,7 @@ def get_config() -> ml_collections.ConfigDict:
 
     c.encoders = {}            # modality -> {name, **kwargs}
     c.head = {"kind": "linear", "dim": 128}    # projection to the embedding: linear | mlp | none
-    c.inputs = {"mean": 0.5, "std": 0.5}       # pixels, after scaling to [0, 1]
+    c.inputs = {}              # modality -> {mean, std} of its pixels after scaling to [0, 1] (0.5 and 0.5): numbers, or one a channel
     c.nets = {}                # modules that several terms share: name -> {name, **kwargs}
     c.objectives = {}          # term -> {name, weight, stream, from, until, ramp, **kwargs}
 

@@ -39,7 +39,7 @@ def get_config(arg: str = ""):
         "text": {"name": "text", "width": width, "depth": max(depth // 2, 1), "heads": 4, "pool": "mean"},
     }
     c.head.dim = 128
-    c.inputs = {"mean": 0.26, "std": 0.29}  # MedPix's pixels
+    c.inputs = {"image": {"mean": 0.26, "std": 0.29}}  # MedPix's pixels
     c.tokenizer = {"name": "wordpiece", "vocab_size": 4096, "length": 48}
     # half of the patches in every step (FLIP, Li 2023), chosen on validation with the 120 epochs it pays for (experiments/real_tables)
     c.objectives = {"clip": {"name": "contrastive", "temperature": 0.1, "a": {"modality": "image", "mask": 0.5}}}

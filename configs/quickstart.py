@@ -21,7 +21,7 @@ def get_config(arg: str = ""):
         "text": {"name": "text", "width": width, "depth": depth // 2, "heads": 4, "pool": "mean"},
     }
     c.head.dim = 96
-    c.inputs = {"mean": 0.42, "std": 0.15}  # about the training images': 0.5 and 0.5 learn far slower
+    c.inputs = {"image": {"mean": 0.42, "std": 0.15}}  # about the training images': 0.5 and 0.5 learn far slower
     c.tokenizer = {"name": "wordpiece", "vocab_size": 256, "length": 32}
     c.objectives = {"clip": {"name": "contrastive"}}
     # 65,536 training, 512 validation and 512 test subjects

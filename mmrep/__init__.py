@@ -4,7 +4,7 @@ __version__ = "0.1.0"
 
 
 def load(workdir, step=None):
-    """(model, params, config) of a run; see `mmrep.evaluate.load`."""
-    from mmrep.evaluate import load
+    """(model, params, config) of a run; see `mmrep.opened.load`."""
+    from mmrep.opened import load
 
     return load(workdir, step)

@@ -7,8 +7,8 @@ import jax
 from mmrep import config as cfg
 from mmrep.core import optim, sharding
 from mmrep.core.names import located, nearest
-from mmrep.core.step import input_name
 from mmrep.data import pipeline
+from mmrep.encoders.inputs import fields_of, keys_of
 
 
 def check_views(terms: dict, towers: dict, specs: dict) -> None:
@@ -16,9 +16,10 @@ def check_views(terms: dict, towers: dict, specs: dict) -> None:
     for name, term in terms.items():
         fields = {k for k, (shape, _) in specs[term.stream].items() if shape is not None}
         for view in term.objective.views.values():
-            if input_name(view) not in fields:
-                raise ValueError(f"config.objectives.{name}: reads {input_name(view)!r}, which config.data.{term.stream} does "
-                                 f"not give; {nearest(input_name(view), fields)}")
+            for key in keys_of(view, fields_of(towers[view.modality].trunk, view.modality)):
+                if key not in fields:
+                    raise ValueError(f"config.objectives.{name}: reads {key!r}, which config.data.{term.stream} does not give; "
+                                     f"{nearest(key, fields)}")
     given = {k.partition("/")[0] for spec in specs.values() for k in spec}
     for modality in towers:
         if modality not in given:
@@ -63,12 +64,21 @@ def check_batches(config: Any, mesh: Any) -> None:
 
 
 def check_names(config: Any) -> None:
-    """Raise ValueError for a seed, schedule, dtype, rule, term or EMA entry that cannot be."""
-    for key in ("rules", "objectives", "nets", "encoders"):
+    """Raise ValueError for a seed, schedule, dtype, rule, term, pixel scale or EMA entry that cannot be."""
+    for key in ("rules", "objectives", "nets", "encoders", "inputs"):
         entries = cfg.plain(config[key])
         for name, entry in entries.items() if isinstance(entries, dict) else enumerate(entries):
             if not isinstance(entry, dict):
                 raise ValueError(f"config.{key}.{name}: {entry!r} is no dict")
+    for name, scale in cfg.plain(config.inputs).items():
+        if name not in config.encoders:
+            raise ValueError(f"config.inputs.{name}: there is no such encoder; {nearest(name, config.encoders)}")
+        for key, values in scale.items():
+            if key not in ("mean", "std"):
+                raise ValueError(f"config.inputs.{name}.{key}: unknown key; {nearest(key, ('mean', 'std'))}")
+            for value in values if isinstance(values, tuple) else (values,):
+                if cfg.number(value, f"config.inputs.{name}.{key}") <= 0 and key == "std":
+                    raise ValueError(f"config.inputs.{name}.std: {value} is not above 0")
     if not 0 <= config.seed < 2**31:
         raise ValueError(f"config.seed: {config.seed} is not in 0 .. 2**31 - 1")
     if config.optim.schedule not in optim.SCHEDULES:

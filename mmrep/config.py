@@ -76,7 +76,7 @@ def _one_line(file: Path) -> Iterator[None]:
 
 
 # Under these the keys are the user's (names of encoders, terms, ...) or the kwargs of what is built: checked there.
-FREE = ("encoders", "nets", "objectives", "data", "evals", "ema", "tokenizer", "optim.kwargs", "init.rename")
+FREE = ("encoders", "inputs", "nets", "objectives", "data", "evals", "ema", "tokenizer", "optim.kwargs", "init.rename")
 
 
 def _free(path: str) -> bool:
@@ -122,8 +122,8 @@ def _typed(value: Any, old: Any, where: str) -> Any:
 
 
 # what a config must hold; the values are in configs/base.py
-NEEDED = """seed total micro mesh.data mesh.fsdp mesh.tensor mesh.min_shard dtype encoders head.kind head.dim inputs.mean
-inputs.std nets objectives data tokenizer.name tokenizer.length loader.threads loader.prefetch optim.name optim.kwargs optim.lr
+NEEDED = """seed total micro mesh.data mesh.fsdp mesh.tensor mesh.min_shard dtype encoders head.kind head.dim inputs
+nets objectives data tokenizer.name tokenizer.length loader.threads loader.prefetch optim.name optim.kwargs optim.lr
 optim.wd optim.warmup optim.schedule optim.end optim.cooldown optim.clip ema rules init.path init.only init.rename evals
 eval.every eval.batch eval.limit eval.controls save.every save.metric save.mode save.keep log.every log.tensorboard
 stages""".split()

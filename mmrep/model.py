@@ -9,10 +9,9 @@ import jax.numpy as jnp
 
 from mmrep import config as cfg
 from mmrep.core.names import located, nearest
-from mmrep.core.step import input_name, read
-from mmrep.core.types import Array, Encoded, Net, Objective, Params, Term, View
+from mmrep.core.types import Array, Batch, Encoded, Net, Objective, Params, Term, View
 from mmrep.encoders import ENCODERS
-from mmrep.encoders.inputs import to_float
+from mmrep.encoders.inputs import fields_of, keys_of, read, to_float
 from mmrep.encoders.layers import Dense
 from mmrep.fusion import NETS
 from mmrep.objectives import OBJECTIVES
@@ -54,16 +53,25 @@ def towers(config: Any, vocab: int, length: int) -> dict[str, Tower]:
                      dtype) for m, spec in config.encoders.items()}
 
 
-def make_encode(towers: dict[str, Tower], mean: float = 0.5, std: float = 0.5) -> Callable:
-    """encode(params["encoders"], view, x, keys | None) -> Encoded; x: the raw field, u8 pixels or i32 tokens."""
+def make_encode(towers: dict[str, Tower], inputs: dict[str, dict]) -> Callable:
+    """encode(params["encoders"], view, batch, keys | None) -> Encoded; batch: raw fields, u8 pixels or i32 tokens.
 
-    def encode(params: Params, view: View, x: Array, keys: Array | None = None) -> Encoded:
+    inputs: modality -> {"mean", "std"} of its pixels.
+    """
+
+    def encode(params: Params, view: View, batch: Batch, keys: Array | None = None) -> Encoded:
         if view.modality not in towers:
             raise ValueError(f"no encoder for {view.modality!r}; {nearest(view.modality, towers)}")
-        return towers[view.modality].apply({"params": params[view.modality]}, to_float(x, mean, std), keys, view.mask,
-                                           view.causal)
+        tower = towers[view.modality]
+        x = floats(read(batch, view, fields_of(tower.trunk, view.modality)), view.modality, inputs)
+        return tower.apply({"params": params[view.modality]}, x, keys, view.mask, view.causal)
 
     return encode
+
+
+def floats(x: Any, modality: str, inputs: dict[str, dict]) -> Any:
+    """Raw fields as an encoder takes them: pixels scaled as `config.inputs` says of the modality."""
+    return jax.tree.map(lambda one: to_float(one, **inputs.get(modality, {})), x)
 
 
 def make_terms(config: Any, vocab: int) -> dict[str, Term]:
@@ -109,45 +117,31 @@ def make_nets(config: Any) -> dict[str, Net]:
     return {n: cfg.build(NETS, spec, f"config.nets.{n}", dtype=jnp.dtype(config.dtype)) for n, spec in config.nets.items()}
 
 
-def make_init(towers: dict[str, Tower], encode: Callable, nets: dict[str, Net], terms: dict[str, Term]) -> Callable:
+def make_init(towers: dict[str, Tower], encode: Callable, nets: dict[str, Net], terms: dict[str, Term],
+              inputs: dict[str, dict]) -> Callable:
     """init(rng, batches, hp) -> (params, aux), to be jitted whole; batches: {stream: Batch}, of which only shapes count."""
 
-    def init(rng: Array, batches: dict[str, dict], hp: dict) -> tuple[Params, dict]:
+    def init(rng: Array, batches: dict[str, Batch], hp: dict) -> tuple[Params, dict]:
         def key(*path: str) -> Array:
             out = rng
             for part in path:  # by name, so that a new term changes no other's start
                 out = jax.random.fold_in(out, sum(ord(c) * 257**i for i, c in enumerate(part)) % 2**31)
             return out
 
-        sample = {}  # modality -> one example of its input
-        for name, term in terms.items():
-            for view in term.objective.views.values():
-                with located(f"config.objectives.{name}"):
-                    sample.setdefault(view.modality, read(batches[term.stream], view._replace(row=None))[:1])
-        for stream in batches.values():
-            for m in towers:
-                if m not in sample and m in stream:
-                    sample[m] = read(stream, View(m))[:1]
         encoders, by_modality, keys = {}, {}, jax.random.split(rng, 1)
         for m, tower in towers.items():
-            if m not in sample:
-                raise ValueError(f"config.encoders.{m}: no stream of config.data gives {m!r}; leave the encoder out, or add "
-                                 f"{m!r} to a source")
+            view, batch = _first_view(m, terms, batches, tower)
             with located(f"config.encoders.{m}"):
-                encoders[m] = tower.init(key("encoders", m), to_float(sample[m]))["params"]
-                by_modality[m] = jax.eval_shape(lambda p, x, m=m: encode(p, View(m), x), encoders, sample[m])
-
-        def shape(view: View, batch: dict) -> Encoded:
-            def one(p: Params, x: Array) -> Encoded:
-                return encode(p, view, read(batch | {input_name(view): x}, view._replace(row=None))[:1], keys)
-
-            return jax.eval_shape(one, encoders, batch[input_name(view)])
-
+                one = _one(batch)
+                x = floats(read(one, view, fields_of(tower.trunk, m)), m, inputs)
+                encoders[m] = tower.init(key("encoders", m), x)["params"]
+                by_modality[m] = jax.eval_shape(lambda p, b, v=view: encode(p, View(m, v.sample, v.crop), b), encoders, one)
         objectives, aux = {}, {}
         for name, term in terms.items():
             with located(f"config.objectives.{name}"):
                 o, batch = term.objective, batches[term.stream]
-                shapes = {v: shape(view, batch) for v, view in o.views.items()} | {"batch": batch, "nets": nets}
+                shapes = {v: jax.eval_shape(lambda p, b, view=view: encode(p, view, b, keys), encoders, _one(batch))
+                          for v, view in o.views.items()} | {"batch": batch, "nets": nets}
                 params, state = o.init(key("objectives", name), shapes, hp["terms"][name])
             objectives |= {name: params} if params else {}
             aux |= {name: state} if state else {}
@@ -158,3 +152,22 @@ def make_init(towers: dict[str, Tower], encode: Callable, nets: dict[str, Net], 
         return {"encoders": encoders, "objectives": objectives, "nets": shared}, aux
 
     return init
+
+
+def _first_view(modality: str, terms: dict[str, Term], batches: dict[str, Batch], tower: Tower) -> tuple[View, Batch]:
+    """A view of the modality and a batch that has it: the first that a term asks for, else of any stream."""
+    for term in terms.values():
+        for view in term.objective.views.values():
+            if view.modality == modality:
+                return view, batches[term.stream]
+    wanted = keys_of(View(modality), fields_of(tower.trunk, modality))
+    batch = next((b for b in batches.values() if all(key in b for key in wanted)), None)
+    if batch is None:
+        raise ValueError(f"config.encoders.{modality}: no stream of config.data gives {modality!r}; leave the encoder out, or "
+                         f"add {modality!r} to a source")
+    return View(modality), batch
+
+
+def _one(batch: Batch) -> Batch:
+    """The first row of a batch."""
+    return jax.tree.map(lambda x: x[:1], batch)

@@ -55,7 +55,8 @@ def assemble(config: Any, workdir: Path | None = None, devices: list | None = No
         n: pipeline.probe(sources[n], train_transform(config, n, tokenizer), config.seed, config.data[n].get("on_error"))
         for n in sources}
     built = towers(config, tokenizer.vocab_size, config.tokenizer.length)
-    encode = make_encode(built, config.inputs.mean, config.inputs.std)
+    inputs = cfg.plain(config.inputs)
+    encode = make_encode(built, inputs)
     terms, nets = make_terms(config, tokenizer.vocab_size), make_nets(config)
     total, hp = hyperparameters(config, terms, facts["examples"] if facts else {n: len(s) for n, s in sources.items()})
     check_views(terms, built, specs)
@@ -63,7 +64,7 @@ def assemble(config: Any, workdir: Path | None = None, devices: list | None = No
     tx = optim.transform(config.optim.name, **cfg.plain(config.optim.kwargs))
     rules = {str(i): dict(r) for i, r in enumerate(cfg.plain(config.rules))}
 
-    init_params = make_init(built, encode, nets, terms)
+    init_params = make_init(built, encode, nets, terms, inputs)
     example = {n: batch_like(spec, config.data[n].batch) for n, spec in specs.items()}
     shape_of = jax.eval_shape(lambda: init_params(jax.random.key(0), _zeros(example), hp))[0]
     planned = optim.plan(rules, tree.paths(shape_of))

@@ -14,7 +14,7 @@ from mmrep import config as cfg
 from mmrep.core import checkpoint, tree
 from mmrep.core.types import TrainState
 from mmrep.data import tokenizers
-from mmrep.evaluate import folder_of
+from mmrep.opened import folder_of
 from mmrep.run import Run
 
 

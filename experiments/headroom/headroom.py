@@ -215,7 +215,7 @@ def study(seed: int, n: int, labeled: int, steps: int) -> list[dict]:
     pca = PCA(128, svd_solver="randomized", random_state=0).fit(flat[0])
     both("image", "raw", [pca.transform(x) for x in flat])
     config = cfg.load(str(Path(__file__).resolve().parents[2] / "configs" / "quickstart.py"))
-    scaled = [(x.reshape(-1, 32, 32, 1) / 255 - config.inputs.mean) / config.inputs.std for x in flat]
+    scaled = [(x.reshape(-1, 32, 32, 1) / 255 - config.inputs.image.mean) / config.inputs.image.std for x in flat]
     vit = cfg.build(ENCODERS, config.encoders.image, "config.encoders.image")
     both("image", "untrained ViT", untrained(vit, scaled, seed, lambda out: out.pooled))
     both("image", "untrained CNN", untrained(Cnn(), [x.reshape(-1, 32, 32, 1) for x in flat], seed))

@@ -43,7 +43,7 @@ def main() -> None:
                 kept["state"], metrics = program(kept["state"], batches, hp)
                 return float(jax.device_get(metrics)["loss"])  # finite flags and all other metrics included
         else:
-            embed = jax.jit(lambda params, x: run.encode(params, View("image"), x, None).embedding)
+            embed = jax.jit(lambda params, x: run.encode(params, View("image"), {"image": x}, None).embedding)
 
             def step() -> float:
                 return float(embed(state.params["encoders"], batches["main"]["image"])[0, 0])

@@ -9,11 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmrep.core import optim, tree
-from mmrep.core.names import located, nearest
+from mmrep.core.names import located
 from mmrep.core.sharding import ROWS, constrain, merge_rows, split_rows
 from mmrep.core.types import Array, Batch, Encoded, Net, Objective, Params, Term, TrainState, View
-
-RANKS = {"image": 4, "volume": 5, "signal": 3, "text": 2, "tabular": 2, "category": 2, "features": 2}
 
 
 def example_keys(rng: Array, index: Array) -> Array:
@@ -31,27 +29,6 @@ def presence(batch: Batch, views: Any) -> Array:
     return here
 
 
-def input_name(view: View) -> str:
-    """The batch key that a view reads."""
-    return f"{view.modality}/{view.crop}" if view.crop else view.modality
-
-
-def read(batch: Batch, view: View) -> Array:
-    """The raw input of a view: the crop's key, the wanted sample of [B, S, ...].
-
-    Raises ValueError where the batch has no such field or sample.
-    """
-    name, fields = input_name(view), batch["rows"][view.row] if view.row else batch
-    if name not in fields:
-        raise ValueError(f"the data have no {name!r}; {nearest(name, set(fields) - {'index', 'present', 'valid', 'rows'})}")
-    x = fields[name]
-    several = x.ndim == RANKS.get(view.modality, x.ndim) + 1
-    if view.sample >= (x.shape[1] if several else 1):
-        raise ValueError(f"reads sample {view.sample} of {name!r}, of which an example has {x.shape[1] if several else 1}; "
-                         "give several, e.g. by the transform `views`, or name another view")
-    return x[:, view.sample] if several else x
-
-
 def _encoder(encode: Callable, params: Params, ema: dict, batch: Batch, rng: Array | None) -> Callable[[View], Encoded]:
     """view -> Encoded, each view computed once."""
     cache: dict[View, Encoded] = {}
@@ -67,7 +44,7 @@ def _encoder(encode: Callable, params: Params, ema: dict, batch: Batch, rng: Arr
             weights = params["encoders"]
             if view.net != "student":
                 weights = jax.lax.stop_gradient(tree.overlay(weights, ema[view.net].get("encoders", {})))
-            result = encode(weights, view, read(batch, view), keys)
+            result = encode(weights, view, batch["rows"][view.row] if view.row else batch, keys)
             cache[view] = jax.lax.stop_gradient(result) if view.net != "student" else result
         return cache[view]
 
@@ -82,15 +59,9 @@ def _wanted(terms: dict[str, Term]) -> list[tuple[View, str]]:
 
 
 def _rows(batch: Batch, terms: dict[str, Term], chosen: dict[str, Array]) -> Batch:
-    """The batch with the raw inputs of other rows that `after` terms read, under "rows"."""
-    rows: dict[str, dict] = {}
-    for term in terms.values():
-        for view in term.objective.views.values():
-            if view.row:
-                name, at = input_name(view), chosen[view.row]
-                about = {k: batch[k] for k in ("index", "group", "valid", "present") if k in batch}
-                rows.setdefault(view.row, jax.tree.map(lambda x: x[at], about))[name] = batch[name][at]
-    return batch | {"rows": rows}
+    """The batch with other rows of it, which `after` terms read, under "rows"."""
+    wanted = {view.row for term in terms.values() for view in term.objective.views.values() if view.row}
+    return batch | {"rows": {row: jax.tree.map(lambda x: x[chosen[row]], batch) for row in sorted(wanted)}}
 
 
 def _own_rows(name: str, objective: Objective) -> Objective:
@@ -175,7 +146,7 @@ def _mean_parts(x: Array | tuple[Array, Array], weight: Array, share: Array) -> 
 def make_loss(encode: Callable, nets: dict[str, Net], terms: dict[str, Term], micro: int = 1) -> Callable:
     """loss(params, ema, aux, streams, rng, step, hp) -> (f32[], (metrics, aux)), over {stream: global Batch}.
 
-    encode(params["encoders"], view, x, keys | None) -> Encoded. micro: number of micro-batches; the result does not
+    encode(params["encoders"], view, batch, keys | None) -> Encoded. micro: number of micro-batches; the result does not
     depend on it. A coupled loss is exact, because only its inputs are computed in parts (cached encode; Gao 2021).
     """
 

@@ -31,6 +31,7 @@ class TextTransformer(nn.Module):
     remat: bool = False
     scan: bool = False
     dtype: Any = jnp.float32
+    reads = 1  # axes of one example: its tokens
 
     @nn.compact
     def __call__(self, x: Array, keys: Array | None = None, mask: float | None = None, causal: bool = False) -> Encoded:

@@ -61,6 +61,11 @@ class PatchTransformer(nn.Module):
     scan: bool = False
     dtype: Any = jnp.float32
 
+    @property
+    def reads(self) -> int:
+        """Axes of one example: the patch's and channels."""
+        return len(self.patch) + 1
+
     @nn.compact
     def __call__(self, x: Array, keys: Array | None = None, mask: float | None = None, causal: bool = False) -> Encoded:
         """x: f[B, *spatial, C]; keys: [B] in training, None otherwise; mask: share of tokens to drop, in [0, 1)."""

@@ -7,7 +7,6 @@ import jax
 import numpy as np
 
 from mmrep.core import sharding
-from mmrep.core.step import RANKS
 from mmrep.core.types import Params, View
 from mmrep.data import pipeline, streams
 
@@ -23,8 +22,7 @@ def embedder(encode: Callable, modalities: tuple[str, ...], mesh: Any) -> Callab
         rows |= {f"present/{m}": mark[:, 0] if mark.ndim == 2 else mark for m, mark in batch["present"].items()}
         for m in modalities:
             if m in batch and m in params:
-                x = batch[m][:, 0] if batch[m].ndim == RANKS.get(m, batch[m].ndim) + 1 else batch[m]
-                encoded = encode(params, View(m), x, None)
+                encoded = encode(params, View(m), batch, None)
                 rows |= {f"{m}/embedding": encoded.embedding, f"{m}/pooled": encoded.pooled.astype(np.float32)}
         return rows
 
@@ -79,7 +77,7 @@ def pretend(spec: dict, modalities: tuple[str, ...], n: int = 8) -> Features:
 
 def text_encoder(encode: Callable, tokenizer: Any, length: int) -> Callable[[Params, list[str]], np.ndarray]:
     """(params["encoders"], texts) -> f32[n, E], for prompts."""
-    program = jax.jit(lambda params, x: encode(params, View("text"), x, None).embedding)
+    program = jax.jit(lambda params, x: encode(params, View("text"), {"text": x}, None).embedding)
 
     def run(params: Params, texts: list[str]) -> np.ndarray:
         tokens = np.zeros((-(-len(texts) // 64) * 64, length), np.int32)

@@ -1,4 +1,4 @@
-"""How the step composes terms, on hand-written encoders and objectives: windows, rows, samples, the leaf it names."""
+"""How the step composes terms, on hand-written encoders and objectives: windows, rows, the leaf it names."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,8 @@ from mmrep.objectives import OBJECTIVES
 B = 16
 
 
-def encode(params, view, x, keys):
+def encode(params, view, batch, keys):
+    x = batch[view.modality]
     return Encoded(embedding=x.reshape(len(x), -1) @ params[view.modality])
 
 
@@ -106,17 +107,6 @@ def test_two_terms_of_one_kind_read_their_own_rows():
 
     terms = {"first": Term(coupled(lambda p, x: 0.0 * x.sum())), "one": after(1), "two": after(5)}
     assert np.abs(value_and_grad(terms, 0)[0]) < 1e-4  # every row meets the one that its own term chose
-
-
-def test_a_sample_that_is_not_there_is_an_error():
-    one, two = jnp.zeros((B, 8, 8, 1)), jnp.arange(B * 2 * 64.0).reshape(B, 2, 8, 8, 1)
-    assert step.read({"image": one}, View("image")).shape == one.shape
-    assert np.array_equal(step.read({"image": two}, View("image", 1)), two[:, 1])
-    for image, sample in ((one, 1), (two, 2)):
-        with pytest.raises(ValueError, match=f"reads sample {sample} of 'image', of which an example has {sample}"):
-            step.read({"image": image}, View("image", sample))
-    with pytest.raises(ValueError, match="no 'imagee'; did you mean 'image'"):
-        step.read({"image": one}, View("imagee"))
 
 
 @pytest.mark.parametrize("bad, name", [("b", "encoders/b"), ("a", "encoders/a"), ("", None)])

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import mmrep
-from mmrep import evaluate
+from mmrep import evaluate, opened
 from mmrep.core import checkpoint
 from mmrep.evals.suite import Suite, as_json, averaged, probes_image
 from mmrep.run import assemble
@@ -80,20 +80,20 @@ def test_rows_are_judged_without_augmentation_whatever_it_does_to_their_shape(tm
 def test_the_average_is_what_is_judged_loaded_and_embedded(tmp_path):
     results = go(runs.config(evals=RETRIEVAL, **{"ema": {"eval": {"decay": 0.5}}, "optim.lr": 0.1}), tmp_path / "w")
     saved = checkpoint.read_params(tmp_path / "w")
-    opened = evaluate.open_run(tmp_path / "w")
+    again = opened.open_run(tmp_path / "w")
     _, params, _ = mmrep.load(tmp_path / "w")
     kernel = np.asarray(params["encoders"]["image"]["head"]["kernel"])
     np.testing.assert_array_equal(kernel, saved["ema"]["eval"]["encoders"]["image"]["head"]["kernel"])
     scale = np.asarray(params["objectives"]["clip"]["logit_scale"])
     assert scale == saved["ema"]["eval"]["objectives"]["clip"]["logit_scale"] != saved["params"]["objectives"]["clip"]["logit_scale"]
     assert not np.allclose(kernel, saved["params"]["encoders"]["image"]["head"]["kernel"])
-    with jax.set_mesh(opened.run.mesh):
-        average = as_json(opened.suite.evaluate(opened.params, "test"))
-        raw = as_json(opened.suite.evaluate(evaluate.place(opened.run, saved["params"], {}), "test"))
+    with jax.set_mesh(again.run.mesh):
+        average = as_json(again.suite.evaluate(again.params, "test"))
+        raw = as_json(again.suite.evaluate(opened.place(again.run, saved["params"], {}), "test"))
     assert average == results["metrics"] != raw
     evaluate.export(tmp_path / "w", tmp_path / "x.npz", say=lambda text: None)
-    with jax.set_mesh(opened.run.mesh):
-        rows = opened.suite.features(opened.params)("test")
+    with jax.set_mesh(again.run.mesh):
+        rows = again.suite.features(again.params)("test")
     np.testing.assert_array_equal(np.load(tmp_path / "x.npz")["image/embedding"], rows["image/embedding"])
     assert averaged(saved["params"], {}) is saved["params"]
 
@@ -142,7 +142,7 @@ def test_a_run_opens_without_its_data_and_reads_other_data_with_a_test_split_onl
     again = evaluate.evaluate(tmp_path / "w", other, say=said.append)
     assert again["test_reads"] == 3 and again["config_hash"] == results["config_hash"] and again["data"] == other
     assert again["metrics"]["retrieval/image_to_text/R@1/instance"]["n"] == 6
-    assert "no split 'train'" in again["left_out"]["evals.p"] and "evals.p: left out" in said[0]
+    assert "no split 'train'" in again["left_out"]["evals.p"] and "left out: evals.p: " in said[0]
     evaluate.export(tmp_path / "w", tmp_path / "other.parquet", other, say=said.append)
     assert "wrote 6 rows" in said[1]
     assert [evaluate.may_be_test(*args) for args in (("test", {}), ("all", {}), ("val", {"splits": "{'val': 'test'}"}),

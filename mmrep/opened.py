@@ -1,0 +1,145 @@
+"""A run opened again: a notebook's way to a trained model, and what evaluation and embedding start from."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mmrep import config as cfg
+from mmrep import facts
+from mmrep.core import checkpoint, tree
+from mmrep.core.names import nearest
+from mmrep.evals.suite import Suite, averaged
+from mmrep.run import Run, assemble
+
+
+class Opened(NamedTuple):
+    """A run opened again: parts, params as they are judged, evaluators, folder, and the config it was trained with."""
+
+    run: Run
+    params: dict
+    suite: Suite
+    folder: Path
+    config: Any
+
+
+def open_run(workdir: str | Path, data: dict[str, Any] | None = None, step: int | None = None) -> Opened:
+    """A finished or stopped run, on any number of devices. data: overrides of the main stream's source.
+
+    No data are opened: its folder knows their forms. Raises FileNotFoundError where the folder is no run's.
+    """
+    folder = folder_of(workdir)
+    file = folder / "config.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder}: no config.json; is it a run's workdir?")
+    known, trained = facts.read(folder), cfg.from_json(file.read_text())
+    config = cfg.from_json(file.read_text())
+    saved = checkpoint.read_params(folder, step, config.save.metric, config.save.mode)
+    with config.unlocked():
+        config.mesh.update({"data": -1, "fsdp": 1, "tensor": 1})
+        config.micro = 1
+        for stream in config.data.values():
+            shards = jax.device_count()
+            stream.batch = max(stream.batch // shards, 1) * shards
+        if known and (folder / "tokenizer.json").is_file():
+            config.tokenizer = {"name": str(folder / "tokenizer.json"), "length": config.tokenizer.length}
+    other = None
+    if data:
+        changed, main = cfg.from_json(file.read_text()), "main" if "main" in config.data else sorted(config.data)[0]
+        for key, value in data.items():
+            if "source" not in changed.data[main]:
+                raise ValueError(f"--data {key}={value}: config.data.{main} is a mixture; nothing to override")
+            cfg.apply(changed, f"data.{main}.source.{key}={value}")
+        other = changed.data[main]
+    run = assemble(config, folder, facts=known)
+    checkpoint.check_same(_shapes(saved["params"]), _shapes(run.shapes.params), str(folder))
+    return Opened(run, place(run, saved["params"], saved["ema"]), Suite(run, other, known), folder, trained)
+
+
+def folder_of(workdir: str | Path) -> Path:
+    """The run's folder itself, or that of its last stage with a checkpoint."""
+    workdir = Path(workdir)
+    stages = sorted((p for p in workdir.glob("stage*") if checkpoint.steps_of(p)), key=lambda p: int(p.name[5:]))
+    return stages[-1] if stages else workdir
+
+
+def _shapes(tree_: Any) -> dict[str, tuple[int, ...]]:
+    return dict(zip(tree.paths(tree_), map(np.shape, jax.tree.leaves(tree_))))
+
+
+def place(run: Run, params: dict, ema: dict) -> dict:
+    """A checkpoint's numpy params onto the run's mesh, as they are judged."""
+    params = averaged(params, ema)
+    return jax.tree.map(lambda x, s: jax.device_put(np.asarray(x), s), params, run.placed.params)
+
+
+def load(workdir: str | Path, step: int | None = None) -> tuple[dict[str, Callable], dict, Any]:
+    """(model, params, config) of a run, in one line, for notebooks; the data need not be there.
+
+    model: pure functions of params: `encode(params, modality, x) -> Encoded`, with tokens and every intermediate in
+    `out`; x: u8 pixels [B, H, W, C] (floats: standardized already), i32 tokens [B, L] or texts, a dict of arrays for an
+    encoder of several fields; with a text encoder `texts(params, [str]) -> f32[n, E]` and `tokenize([str])`; with a
+    supervised term `score(params, label, x, term="") -> logits f32[B, K]` of its head. They raise ValueError for another
+    form than the run's own.
+    """
+    from mmrep.core.types import View
+    from mmrep.evals.features import text_encoder
+    from mmrep.evals.supervised import heads_of, of_term
+
+    run, params, suite, _, config = open_run(workdir, step=step)
+    length = config.tokenizer.length
+
+    def tokenize(texts: Any) -> np.ndarray:
+        return run.tokenizer.encode(_listed(texts), length)
+
+    def encode(params: dict, modality: str, x: Any) -> Any:
+        if modality == "text" and _is_text(x):
+            x = tokenize(x)
+        if modality in config.encoders and not isinstance(x, dict):
+            _check_input(modality, x, *suite.trained_spec[modality])
+        batch = {k: jax.numpy.asarray(v) for k, v in (x if isinstance(x, dict) else {modality: x}).items()}
+        return run.encode(params["encoders"], View(modality), batch, None)
+
+    def score(params: dict, label: str, x: Any, term: str = "") -> Any:
+        heads = of_term(heads_of(config, params), term)
+        if label not in heads:
+            raise ValueError(f"score: no head {label!r}; {nearest(label, heads)}")
+        encoded = encode(params, heads[label].modality, x)
+        return heads[label].logits(getattr(encoded, heads[label].feature).astype("float32"))
+
+    model: dict[str, Callable] = {"encode": encode}
+    if any(spec.name == "supervised" for spec in config.objectives.values()):
+        model["score"] = score
+    if "text" in config.encoders:
+        program = text_encoder(run.encode, run.tokenizer, length)
+        model["texts"] = lambda params, texts: program(params["encoders"], _listed(texts))
+        model["tokenize"] = tokenize
+    return model, params, config
+
+
+def _is_text(x: Any) -> bool:
+    return isinstance(x, str) or isinstance(x, (list, tuple)) and all(isinstance(one, str) for one in x)
+
+
+def _listed(texts: Any) -> list[str]:
+    """Texts as a list; a lone one must not be taken for a list of letters."""
+    return [texts] if isinstance(texts, str) else list(texts)
+
+
+def _check_input(modality: str, x: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Raise ValueError for an array that an encoder would take without a word, though it means something else."""
+    form, one = np.shape(x), f"{dtype}[B, {', '.join(map(str, shape))}]"
+    kind = np.dtype(getattr(x, "dtype", None) or np.asarray(x).dtype)
+    if len(form) < len(shape) + 1:
+        raise ValueError(f"encode: {modality} of shape {form}; the run reads {one}: add the first axis, e.g. x[None]"
+                         + (", or the last, of channels" if modality in ("image", "volume") else ""))
+    if modality in ("image", "volume") and form[-1] != shape[-1]:
+        raise ValueError(f"encode: {modality} has {form[-1]} channels, the run's {shape[-1]}: it reads {one}")
+    if dtype.kind == "u" and kind.kind in "iub" and kind != dtype:
+        raise ValueError(f"encode: {modality} is {kind}; the run reads {one}: scale it to the range of {dtype} and cast it, or "
+                         "give floats, standardized as config.inputs says")
+    if dtype.kind == "u" and kind.kind == "f" and not isinstance(x, jax.core.Tracer) and np.abs(np.asarray(x)).max(initial=0) > 50:
+        raise ValueError(f"encode: {modality} is {kind} with values up to {np.abs(np.asarray(x)).max():.4g}; floats are taken "
+                         f"as standardized already: cast raw pixels to {dtype}")

@@ -1,0 +1,81 @@
+"""The results of a run as text for a terminal: the headline numbers, what they are compared with, and verdicts."""
+
+GROUPS = (("classification", ("zeroshot/", "supervised/", "probe/", "knn/")), ("retrieval", ("retrieval/",)),
+          ("alignment of the modalities", ("alignment/",)), ("other", ("",)))
+# in results.json only: what stands beside another number, and second readings of the same thing
+ASIDE = ("retrieval/chance/", "retrieval/ceiling/", "alignment/uniformity", "alignment/effective", "alignment/cka_linear")
+ENDS = ("/null", "/n_labels", "/MRR/group", "/MRR/instance", "/median_rank/group", "/balanced_accuracy")
+WIDTH, CELL = 46, 11
+
+
+def summary(results: dict) -> str:
+    """Lines of at most 120 characters: every headline number with its 95 % interval, chance and ceiling where there are
+    such, the controls; the probes' paired differences in words; what is missing and why."""
+    metrics, controls = results["metrics"], results["controls"]
+    beside = [c for c in ("untrained", "raw_pca") if controls.get(c)]
+    shown = [name for name in metrics if not name.startswith(ASIDE) and not name.endswith(ENDS)]
+    bounds = {name: (_chance(name, metrics), _ceiling(name, metrics)) for name in shown}
+    columns = [title for title, at in (("chance", 0), ("ceiling", 1)) if any(b[at] is not None for b in bounds.values())]
+    head = f"{_rows(results):{WIDTH}}{'trained':>7} [95 % interval]"
+    lines = [head.ljust(WIDTH + 23) + "".join(f"{c:>{CELL}}" for c in (*columns, *beside))]
+    left = list(shown)
+    for title, starts in GROUPS:
+        mine = [name for name in left if name.startswith(starts)]
+        left = [name for name in left if name not in mine]
+        lines += [f"{title}:"] * bool(mine)
+        for name in sorted(mine, key=_order):
+            m, (chance, ceiling) = metrics[name], bounds[name]
+            cells = [{"chance": chance, "ceiling": ceiling}[c] for c in columns]
+            cells += [controls[c].get(name, {}).get("value") for c in beside]
+            lines.append(f"  {name:{WIDTH - 2}}{m['value']:7.3f} [{m['low']:.3f}, {m['high']:.3f}]".ljust(WIDTH + 23)
+                         + "".join(f"{'':{CELL}}" if v is None else f"{v:{CELL}.3f}" for v in cells))
+    return "\n".join(lines + _verdicts(results.get("paired", {})) + _missing(results))
+
+
+def _rows(results: dict) -> str:
+    """What was read."""
+    n = max((m["n"] for k, m in results["metrics"].items() if not k.endswith("/n_labels")), default=0)
+    text = f"{results['split']}, {n} rows" if n else results["split"]
+    return text + (f", step {results['step']}" if "step" in results else "")
+
+
+def _order(name: str) -> tuple:
+    """R@1, R@5, R@10 in this order."""
+    return tuple((0, int(p), "") if p.isdigit() else (1, 0, p) for p in name.replace("@", "/@/").replace("%", "/%").split("/"))
+
+
+def _chance(name: str, metrics: dict) -> float | None:
+    """What nobody's knowledge reads: of retrieval, and the mean of a permuted null."""
+    parts = name.split("/")
+    if parts[0] == "retrieval":
+        return metrics.get("/".join(("retrieval", "chance", *parts[2:])), {}).get("value")
+    return 0.5 if parts[-1] == "auroc" else metrics.get(f"{name}/null", {}).get("value")
+
+
+def _ceiling(name: str, metrics: dict) -> float | None:
+    """The best that duplicates allow."""
+    parts = name.split("/")
+    return metrics.get("/".join(("retrieval", "ceiling", *parts[2:])), {}).get("value") if parts[0] == "retrieval" else None
+
+
+def _verdicts(paired: dict[str, dict[str, dict]]) -> list[str]:
+    """Probes against their controls in words: a difference is shown where its interval excludes 0."""
+    lines = []
+    names = {"untrained": "untrained encoders", "raw_pca": "raw pixels (PCA)"}
+    for name in sorted({name for found in paired.values() for name in found}):
+        for control in sorted(c for c in paired if name in paired[c]):
+            d = paired[control][name]
+            word = "above" if d["low"] > 0 else "below" if d["high"] < 0 else "not told apart from"
+            lines.append(f"  {name:{WIDTH - 2}}{d['value']:+7.3f} [{d['low']:+.3f}, {d['high']:+.3f}]  {word} "
+                         f"{names.get(control, control)}")
+    return ["probes less their controls, on the same resampled cases:", *lines] if lines else []
+
+
+def _missing(results: dict) -> list[str]:
+    """What has no number: one line a reason, however many numbers it costs."""
+    why: dict[str, list[str]] = {}
+    for name, reason in results["left_out"].items():
+        if not name.startswith(("controls/", "paired/")):
+            why.setdefault(reason, []).append(name)
+    lines = [f"left out: {', '.join(names)}: {reason}" for reason, names in why.items()]
+    return lines + [f"{n} rows of {split} could not be read" for split, n in results["skipped"].items() if n]
