@@ -1,6 +1,8 @@
 """`mmrep check`: what to know of a config before a long run."""
 
 import math
+import statistics
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -8,11 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmrep import config as cfg
 from mmrep.bench import prepare
 from mmrep.core import profiling, sharding, tree
 from mmrep.core.step import presence
 from mmrep.core.types import Objective
-from mmrep.data import pipeline, streams
+from mmrep.data import pipeline, streams, survey
 from mmrep.run import Run, train_transform
 
 # dense bf16 peak FLOP/s of one chip (vendor data sheets) and the share of it that training usually reaches
@@ -33,6 +36,7 @@ def check(config: Any, steps: int = 60, say: Callable[[str], None] = print) -> b
         say(f"{mark:5}{name:28}{text}")
 
     with jax.set_mesh(run.mesh):
+        _rows(run, line)
         _sizes(run, batches, line)
         _tokens(run, line)
         grads = jax.jit(jax.grad(lambda p: run.loss(p, state.ema, state.aux, batches, state.rng, state.step, hp)[0]))
@@ -44,6 +48,30 @@ def check(config: Any, steps: int = 60, say: Callable[[str], None] = print) -> b
         if any(spec.name == "contrastive" for spec in config.objectives.values()):
             _shuffled(run, program, state, one, steps, line)
     return not failed
+
+
+def _rows(run: Run, line: Callable, most: int = 2000) -> None:
+    """Rows of every split that cannot be read, what their sources say of them, and the scale of the pixels."""
+    for name, stream in run.config.data.items():
+        for split in streams.SPLITS if run.config.evals else ("train",):
+            try:
+                source = run.sources[name] if split == "train" else streams.open_source(stream, split, f"config.data.{name}")
+            except (ValueError, OSError) as error:
+                line("FAIL", f"rows of {split} ({name})", str(error))
+                continue
+            tried, bad = survey.unreadable(source, most)
+            out = getattr(source, "skipped", 0)
+            text = f"{tried:,} of {len(source):,} tried" + (f", {out} left out" if out else "")
+            line("LOOK" if bad or out else "ok", f"rows of {split} ({name})",
+                 text + (f", {len(bad)} cannot be read, e.g. {bad[0]}" if bad else ", all can be read"))
+            for note in getattr(source, "notes", ()):
+                line("LOOK", f"rows of {split} ({name})", note)
+        found = survey.pixels(run.sources[name], train_transform(run.config, name, run.tokenizer), cfg.plain(run.config.inputs),
+                              run.config.encoders)
+        for m, values in found.items():
+            odd = survey.odd_scale(name, {m: values})
+            line("LOOK" if odd else "ok", f"{m} pixels ({name})", odd[0] if odd else
+                 f"mean {values[2]:.2f}, std {values[3]:.2f} as the encoder gets them")
 
 
 def _fixed_rate(hp: dict, steps: int) -> dict:
@@ -86,12 +114,18 @@ def _gradients(run: Run, grads: dict, line: Callable) -> None:
 
 def _overfit(run: Run, program: Callable, state: Any, batches: dict, hp: dict, steps: int, line: Callable) -> dict:
     first: dict = {}
+    seconds = []
     for _ in range(steps):
+        began = time.perf_counter()
         state, metrics = program(state, batches, hp)
         first = first or {k: float(v) for k, v in metrics.items() if k != "finite"}
         if not bool(metrics["finite"].all()):
             line("FAIL", "overfit one batch", f"not finite: {run.names[int(np.argmin(np.asarray(metrics['finite'])))]}")
             return first
+        seconds.append(time.perf_counter() - began)
+    step_s = statistics.median(seconds[1:])
+    line("ok", "time on this machine", f"{step_s:.3g} s a step, {step_s * run.total / 3600:.2g} h for {run.total} steps, without "
+         "reading and evaluation")
     start, end = first["loss"], float(metrics["loss"])
     mark = "ok" if end < 0.5 * start else "LOOK" if end < start else "FAIL"
     line(mark, "overfit one batch", f"loss {start:.4f} -> {end:.4f} in {steps} steps")

@@ -110,6 +110,8 @@ def main(argv: list[str] | None = None) -> int:
         return _dispatch(args, overrides, say, said)
     except BrokenPipeError:
         return 1
+    except KeyboardInterrupt:
+        return 130
     except (ValueError, OSError, FloatingPointError, MemoryError) as error:
         if os.environ.get("MMREP_TRACEBACK"):
             raise
@@ -154,6 +156,7 @@ def _dispatch(args: argparse.Namespace, overrides: list[str], say, said: str) ->
             train(config, args.workdir, say=say)
         except Stopped as stopped:
             say(f"mmrep: {stopped}")
+            return 130 if stopped.name == "SIGINT" else 0  # a shell's loop over runs must end at Ctrl-C
         return 0
     if args.command == "check":
         from mmrep.check import check

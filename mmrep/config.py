@@ -51,14 +51,18 @@ def load(spec: str, overrides: Iterable[str] = ()) -> ConfigDict:
 
 @contextmanager
 def _beside(file: Path) -> Iterator[None]:
-    """A config may import `base` from its own folder or the one above (configs/systems/*.py); forgotten afterwards."""
+    """A config may import `base` and its neighbors from its own folder or the one above (configs/systems/*.py); forgotten
+    afterwards, for another folder's may have the same names."""
     folders = [str(f) for f in (file.resolve().parent, file.resolve().parent.parent) if (f / "base.py").is_file()]
     sys.path[:0] = folders
+    before = set(sys.modules)
     try:
         yield
     finally:
         del sys.path[:len(folders)]
-        sys.modules.pop("base", None)
+        for name in set(sys.modules) - before:
+            if Path(getattr(sys.modules[name], "__file__", None) or ".").parent in map(Path, folders):
+                del sys.modules[name]
 
 
 @contextmanager
@@ -213,9 +217,11 @@ def override_with(config: ConfigDict, changes: dict, where: str) -> ConfigDict:
     return out.lock()
 
 
-def check(table: dict[str, Callable], spec: Any, where: str, context: Iterable[str] = ()) -> dict[str, Any]:
+def check(table: dict[str, Callable], spec: Any, where: str, context: Iterable[str] = (), also: Iterable[str] = ()
+          ) -> dict[str, Any]:
     """The spec {name, **kwargs} as a plain dict. Raises ValueError naming the config path and the nearest valid name
-    for a name that `table` lacks or a kwarg that it does not take. context: kwargs that the program gives."""
+    for a name that `table` lacks or a kwarg that it does not take. context: kwargs that the program gives; also: keys that
+    may stand beside the kwargs."""
     spec = plain(spec)
     if not isinstance(spec, dict) or "name" not in spec:
         raise ValueError(f"{where}: needs a {{name, ...}} dict; got {spec!r}")
@@ -225,7 +231,7 @@ def check(table: dict[str, Callable], spec: Any, where: str, context: Iterable[s
     takes = _takes(table[name])
     for key in spec:
         if key != "name" and key not in takes - {"name"}:
-            raise ValueError(f"{where}.{key}: {name} takes no {key!r}; {nearest(key, takes - set(context) - {'name'})}")
+            raise ValueError(f"{where}.{key}: {name} takes no {key!r}; {nearest(key, takes.union(also) - {*context, 'name'})}")
         annotated = inspect.signature(table[name]).parameters[key].annotation if key != "name" else None
         for kind in (bool, int, float, str):  # of a union, the function itself judges
             if annotated in (kind, kind.__name__):

@@ -105,7 +105,8 @@ def export(workdir: str | Path, out: str | Path, data: dict[str, Any] | None = N
            say: Say = print) -> Path:
     """Write a split's embeddings to OUT.npz or OUT.parquet, with `row` of the file, `case` and `image` as written there.
 
-    What the source cannot say is left out; `index` is the row's place in the split. Counts a reading of test.
+    What the source cannot say is left out; `index` is the row's place in the split, `split` its name; beside a label of
+    named classes, i32 numbers, stand their names as label/NAME/name. Counts a reading of test.
     """
     out = Path(out)
     if out.suffix not in (".npz", ".parquet"):
@@ -119,6 +120,11 @@ def export(workdir: str | Path, out: str | Path, data: dict[str, Any] | None = N
     ids = identify(source, rows["index"])
     rows |= {k: np.array(["" if v is None else v for v in values])
              for k, values in ids.items() if any(v is not None for v in values)}
+    rows["split"] = np.full(len(rows["index"]), split)
+    for label, names in getattr(source, "label_names", {}).items():
+        numbers = rows.get(f"label/{label}")
+        if numbers is not None and numbers.ndim == 1 and numbers.dtype.kind == "i":
+            rows[f"label/{label}/name"] = np.array([str(names[i]) if 0 <= i < len(names) else "" for i in numbers])
     part = out.with_name(out.name + ".part")
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".npz":

@@ -70,9 +70,10 @@ def _retrieval(ax, results: dict) -> None:
 
 
 def _probes(ax, results: dict) -> None:
-    wanted = [k for k in results["metrics"] if k.startswith(("probe/", "zeroshot/", "supervised/")) and
-              k.endswith(("/auroc", "/top1"))]
-    ax.set(title=f"Classification on {results['split']}", xlabel="AUROC or accuracy")
+    wanted = [k for k in results["metrics"] if k.startswith(("probe/", "zeroshot/", "supervised/")) and (
+        k.endswith(("/auroc", "/top1")) or k.startswith("probe/") and k.endswith("/accuracy") and "%" not in k)]
+    ax.set(title=f"Classification on {results['split']}", xlabel="AUROC (chance 0.5, dotted) or accuracy")
+    ax.axvline(0.5, color=GREY, lw=0.8, ls=":")
     for i, name in enumerate(wanted[::-1]):
         found = results["metrics"][name]
         ax.errorbar(found["value"], i, xerr=[[max(found["value"] - found["low"], 0)], [max(found["high"] - found["value"], 0)]],
@@ -86,7 +87,7 @@ def _probes(ax, results: dict) -> None:
     ax.set_yticks(range(len(wanted)), wanted[::-1], fontsize=8)
     ax.set_xlim(0, 1.02)
     if wanted:
-        ax.legend(frameon=False, fontsize=8, loc="lower left")
+        ax.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.4, -0.16), ncols=3)
 
 
 def _map(ax, features: dict | None) -> None:
@@ -104,8 +105,17 @@ def _map(ax, features: dict | None) -> None:
     centered = both - both.mean(0)
     xy = centered @ np.linalg.svd(centered, full_matrices=False)[2][:2].T
     n = int(features[f"present/{pair[0]}"].sum())
-    for part, m, mark in ((xy[:n], pair[0], "o"), (xy[n:], pair[1], "^")):
-        label = features.get("label/class")
-        color = label[features[f"present/{m}"]] if label is not None and label.ndim == 1 else None
-        ax.scatter(*part.T, c=color, cmap=None if color is None else "tab10", s=9, marker=mark, alpha=0.6, lw=0, label=m)
-    ax.legend(frameon=False, fontsize=8, loc="best")
+    key = next((k for k in sorted(features) if k.startswith("label/") and _classes(features[k])), None)
+    ax.set_title("Embeddings (PCA of both)")
+    ax.set_xlabel(f"color: {key[6:]}" if key else "")
+    for part, m, mark, plain in ((xy[:n], pair[0], "o", BLUE), (xy[n:], pair[1], "^", ORANGE)):
+        label = features[key][features[f"present/{m}"]] if key else None
+        color = {"color": plain} if label is None else {"c": label, "cmap": "tab10", "vmin": 0, "vmax": 9}
+        ax.scatter(*part.T, s=11, marker=mark, alpha=0.65, lw=0, **color)
+        ax.plot([], [], mark, color=plain if label is None else GREY, ls="", ms=5, label=m)  # the key: a shape a modality
+    ax.legend(frameon=False, fontsize=8, loc="best", handletextpad=0.2)
+
+
+def _classes(label: np.ndarray) -> bool:
+    """Whether a label is a class of ten or fewer, which ten colors can tell apart."""
+    return label.ndim == 1 and label.dtype.kind == "i" and label.max(initial=-1) < 10 and len(np.unique(label)) > 1

@@ -85,6 +85,7 @@ def make_terms(config: Any, vocab: int) -> dict[str, Term]:
         if stream not in config.data:
             raise ValueError(f"{where}.stream: unknown stream {stream!r}; {nearest(stream, config.data)}")
         kwargs = {k: v for k, v in spec.items() if k not in TERM_KEYS}
+        cfg.check(OBJECTIVES, kwargs, where, ("vocab", "dtype"), TERM_KEYS)
         terms[name] = Term(cfg.build(OBJECTIVES, kwargs, where, vocab=vocab, dtype=jnp.dtype(config.dtype)), stream)
     for name, term in terms.items():
         where, after = f"config.objectives.{name}", term.objective.after

@@ -10,8 +10,12 @@ from typing import Any
 class Stopped(BaseException):
     """A signal asked the run to stop; its state is saved.
 
-    No Exception: it may strike anywhere, and nobody on its way up may take it for an error of his own.
+    No Exception: it may strike anywhere, and nobody on its way up may take it for an error of his own. `name`: the signal's.
     """
+
+    def __init__(self, text: str, name: str = ""):
+        super().__init__(text)
+        self.name = name
 
 
 class Stop:
@@ -46,7 +50,7 @@ class Stop:
         """Inside `later`: a context that a signal ends with Stopped; also one that came before it."""
         with self._mode(False):
             if self.asked:
-                raise Stopped(self._text())
+                raise Stopped(self._text(), self.name)
             yield
 
     @contextmanager
@@ -63,6 +67,6 @@ class Stop:
     def _catch(self, number: int, _: Any) -> None:
         twice, self.asked, self.name = self.asked, True, signal.Signals(number).name
         if not self._later:
-            raise Stopped(self._text())
+            raise Stopped(self._text(), self.name)
         if twice and number == signal.SIGINT:
             raise KeyboardInterrupt  # asked twice

@@ -14,9 +14,9 @@ import numpy as np
 from mmrep import config as cfg
 from mmrep import facts, hosts, start
 from mmrep.checks import check_sizes
-from mmrep.core import checkpoint, sharding
+from mmrep.core import checkpoint, sharding, tree
 from mmrep.core.types import TrainState
-from mmrep.data import pipeline, streams
+from mmrep.data import pipeline, streams, survey
 from mmrep.evals.suite import Suite, as_json, averaged
 from mmrep.evaluate import final
 from mmrep.run import Run, assemble, init_program, train_transform, write_json
@@ -71,7 +71,8 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
     hosts.first_then_others(lambda: open_workdir(config, workdir))
     finished = workdir / "results.json"
     if finished.is_file():
-        say(f"{workdir}: this run is finished; its results stand in {finished}")
+        say(f"{workdir}: this run is finished; its results stand in {finished}. To train on from its params: a new --workdir "
+            f"with --config.init.path={workdir}")
         return json.loads(finished.read_text())
 
     # ---- parts -----------------------------------------------------------------------------------------------------
@@ -99,11 +100,11 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
     record(config, workdir)
     if hosts.first():
         facts.record(workdir, run, suite)
-    for name, s in run.sources.items():
-        if getattr(s, "skipped", 0):
-            say(f"config.data.{name}: left out {s.skipped} bad rows, e.g. {next(iter(s.problems.values()))[1]}")
+    for line in _of_data(run) if hosts.first() else ():
+        say(line)
+    frozen = tree.size(tree.prune(run.shapes.params, lambda p: p in run.frozen))
     say(f"{batch} examples a step, {run.total} steps, {len(run.sources[main]):,} training examples, "
-        f"{sum(int(np.prod(x.shape)) for x in jax.tree.leaves(run.shapes.params)) / 1e6:.2f} M params, "
+        f"{tree.size(run.shapes.params) / 1e6:.2f} M params{f', {frozen / 1e6:.2f} M of them frozen' if frozen else ''}, "
         f"{jax.device_count()} {jax.devices()[0].device_kind} device(s)")
 
     def due(kind: str, step: int) -> bool:
@@ -161,7 +162,7 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
                     found = _judge(suite, state, stop)  # the run was stopped before this step was judged
                     if found is None:
                         raise Stopped(f"{workdir}: stopped by {stop.name} after step {first}, which is saved; the same "
-                                      "command goes on from there")
+                                      "command goes on from there", stop.name)
                     writer.write(first, found)
                     if config.save.metric:
                         checkpoint.replace(manager, state, _save_metrics(config, found))
@@ -192,20 +193,34 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
                     if stopping:
                         checkpoint.wait(manager)
                         raise Stopped(f"{workdir}: stopped by {stop.name or 'another host'} after step {done}, which is "
-                                      "saved; the same command goes on from there")
+                                      "saved; the same command goes on from there", stop.name)
             except FloatingPointError:
                 checkpoint.save(manager, state)  # `go` kept the state as it was before the bad step
                 raise
         if stop.asked:  # too late for the last step to tell
             raise Stopped(f"{workdir}: stopped by {stop.name} after the last step, which is saved; the same command "
-                          "evaluates it")
+                          "evaluates it", stop.name)
         seconds["train"] = round(time.perf_counter() - loop_began, 2)
         bad = {row: why for b in batches.values() for row, why in b.bad.items()}
         if bad:
             say(f"{sum(b.skipped for b in batches.values())} times a row could not be read and was masked "
                 f"({len(bad)} rows), e.g. {next(iter(bad.values()))}")
+    if config.evals:
+        say(f"evaluating on {on}" + (f", with the controls {', '.join(config.eval.controls)}" if config.eval.controls else ""))
     with jax.set_mesh(run.mesh):
         return final(run, suite, state, workdir, seconds, say, init, on)
+
+
+def _of_data(run: Run) -> list[str]:
+    """What a user may not expect of the training data: rows left out, rows that lack something, pixels of an odd scale."""
+    lines = []
+    for name, s in run.sources.items():
+        if getattr(s, "skipped", 0):
+            lines.append(f"config.data.{name}: left out {s.skipped} bad rows, e.g. {next(iter(s.problems.values()))[1]}")
+        lines += [f"config.data.{name}: {note}" for note in getattr(s, "notes", ())]
+        lines += survey.odd_scale(name, survey.pixels(s, train_transform(run.config, name, run.tokenizer),
+                                                      cfg.plain(run.config.inputs), run.config.encoders))
+    return lines
 
 
 def _asked(step: Callable) -> Callable:

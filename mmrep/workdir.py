@@ -34,7 +34,8 @@ def open_workdir(config: Any, workdir: Path) -> None:
     if changed and (checkpoint.steps_of(workdir) or any(checkpoint.steps_of(p) for p in workdir.glob("stage*"))):
         key, (old, new) = next(iter(changed.items()))
         raise ValueError(f"--workdir {workdir}: holds a run of another config: config.{key} was {old!r}, is {new!r}"
-                         f"{f' (and {len(changed) - 1} more)' if len(changed) > 1 else ''}; use another --workdir")
+                         f"{f' (and {len(changed) - 1} more)' if len(changed) > 1 else ''}; use another --workdir (to train on "
+                         f"from these params, with --config.init.path={workdir})")
     if changed and hosts.first():  # nothing was trained: what the other config left here must not leak into this one
         for name in ("config.json", "run.json", "tokenizer.json", "results.json"):
             (workdir / name).unlink(missing_ok=True)

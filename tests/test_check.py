@@ -57,11 +57,12 @@ def test_check_passes_a_sound_config(missing):
     """Also with absent texts, where chance is lower."""
     source = {"name": "phantom", "n": 64, "size": 32, "modalities": ("image", "text"), "missing": {"text": missing}}
     said = []
-    config = runs.config(**{"data": {"main": {"source": source, "batch": 32}}, "optim.lr": 3e-3})
+    config = runs.config(**{"data": {"main": {"source": source, "batch": 32}}, "optim.lr": 3e-3, "evals": {"r": {"name": "retrieval"}}})
     ok = check.check(config, 24, said.append)
     text = "\n".join(said)
     assert ok and "FAIL" not in text, text
-    for line in ("parameters", "bytes a device", "accelerator hours", "truncated tokens (main)", "gradient norms",
+    for line in ("rows of train (main)", "64 of 64 tried, all can be read", "rows of test (main)", "time on this machine",
+                 "mean -0.", "parameters", "bytes a device", "accelerator hours", "truncated tokens (main)", "gradient norms",
                  "overfit one batch", "first loss of clip", "shuffled pairs at chance"):
         assert line in text, text
     with pytest.raises(ValueError, match="--steps 0"):

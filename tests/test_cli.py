@@ -15,6 +15,7 @@ from mmrep import train as loop
 from mmrep.core import checkpoint
 from mmrep.core.types import TrainState
 from mmrep.run import assemble
+from mmrep.stop import Stopped
 from tests import runs
 
 QUICK = "configs/quickstart.py:smoke"
@@ -199,6 +200,30 @@ def test_evaluate_embed_and_load(command, tmp_path):
     image = np.zeros((2, 32, 32, 1), np.uint8)
     assert model["encode"](params, "image", image).tokens.shape[:2] == (2, 16)
     assert config.head.dim == 16 and model["tokenize"](["a"]).shape == (1, 24)
+
+
+def test_the_exit_code_tells_a_stop_by_hand_from_one_by_the_scheduler(command, tmp_path, monkeypatch):
+    for name, want in (("SIGTERM", 0), ("SIGINT", 130)):
+        def stopped(*_, name=name, **__):
+            raise Stopped("stopped", name)
+
+        monkeypatch.setattr(loop, "train", stopped)
+        code, lines = command("train", QUICK, "--workdir", tmp_path / "w")
+        assert code == want and lines[-1] == "mmrep: stopped"
+
+
+def test_a_table_of_ones_own_by_the_argument_of_a_config(command, tmp_path):
+    from mmrep.data.phantom.export import write_table
+
+    table, workdir = write_table(tmp_path / "t"), tmp_path / "w"
+    argument = f"configs/clip_table.py:path={table},label=type,case=case_id,smoke"
+    small = ("--config.data.main.source.splits={'val': 'dev'}", "--config.eval.controls=()", "--config.evals.alignment.limit=0")
+    code, lines = command("train", argument, "--workdir", workdir, *small)
+    assert code == 0 and json.loads((workdir / "results.json").read_text())["metrics"]["probe/type/accuracy"]["n"] == 16, lines
+    assert [line for line in lines if "config.inputs.image" in line] == []
+    refused(command("train", "configs/clip_table.py", "--workdir", tmp_path / "x"), "manifest: no table is named; set path=")
+    refused(command("train", argument.replace("label", "lable"), "--workdir", tmp_path / "x"),
+            "argument 'lable' is unknown; did you mean 'label'?")
 
 
 def test_not_finite_exits_with_one(command, tmp_path):

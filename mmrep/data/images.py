@@ -139,7 +139,8 @@ def _fit(pixels: np.ndarray, channels: int, bits: int) -> np.ndarray:
     elif pixels.shape[-1] != channels:
         raise ValueError(f"has {pixels.shape[-1]} channels, {channels} were asked for")
     if bits == 8 and pixels.dtype == np.uint16:
-        raise ValueError("has 16 bits a pixel; pass bits=16 and add the transform to_uint8 with a window")
+        raise ValueError("has 16 bits a pixel; set bits=16 beside path in the source and put first in prepare "
+                         "{'name': 'to_uint8', 'window': (low, high)}, the range of values to see")
     return pixels.astype(np.uint16) * 257 if bits == 16 and pixels.dtype == np.uint8 else pixels
 
 

@@ -7,7 +7,6 @@ Classes, categories and ids are numbered over the WHOLE file, so that every spli
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ import numpy as np
 from mmrep.data import columns as read
 from mmrep.data.images import decode, decode_errors, decode_mask, describe, open_images
 from mmrep.data.sources import BadRow, Example
-from mmrep.data.tables import Table, find_table, identities, matches, vocabulary
+from mmrep.data.splits import check_cases, filter_rows, of_no_split, split_rows, train_rows
+from mmrep.data.tables import Table, find_table, identities
 
 _KEYS = ("image", "text", "tabular", "category", "label", "soft", "mask", "group", "case", "split")
 
@@ -27,7 +27,7 @@ class Manifest:
 
     Beside the source's attributes: `label_names` {label: class names}, `category_names` {column: values, 0 is null},
     `tabular_names`, `tabular_mean` and `tabular_std` f32[F] (over the training split), `rows` i64[n] (rows of the
-    file), `skipped` (number of rows dropped as bad), `problems` {row: (kind of error, why)}, `on_error`.
+    file), `skipped` (number of rows dropped as bad), `problems` {row: (kind of error, why)}, `on_error`, `notes`.
     """
 
     def __init__(self, table: Table, rows: np.ndarray, store: Any, options: dict[str, Any]):
@@ -39,6 +39,7 @@ class Manifest:
         self.label_names: dict[str, list[str]] = {}
         self.category_names: dict[str, list[str]] = {}
         self.problems: dict[int, tuple[type[Exception], str]] = {}
+        self.notes: list[str] = []
         self._cells: dict[str, Any] = {}  # key -> one value a row of the file
         self._case_ids: list = table[options["case"]] if options["case"] else [None] * table.length
 
@@ -103,7 +104,7 @@ class Manifest:
 def manifest(path: str | Path, split: str, images: str | Path | None = None, columns: Mapping[str, Any] | None = None,
              splits: Mapping[str, Any] | None = None, filter: Mapping[str, Any] | None = None,
              on_error: str = "raise", missing: str | float = "raise", allow_empty: bool = False, channels: int = 1,
-             bits: int = 8, size_hint: int | None = None) -> Manifest:
+             bits: int = 8, size_hint: int | None = None, shared_cases: bool = False) -> Manifest:
     """Source over the rows of one split (train, val, test; "all" for every row) of a table.
 
     path       a .csv, .tsv, .jsonl or .parquet file, or a folder holding exactly one metadata.* of these
@@ -117,6 +118,7 @@ def manifest(path: str | Path, split: str, images: str | Path | None = None, col
                proves corrupt later becomes a masked row of the batch
     missing    for a null or NaN tabular cell: "raise", "absent" (the row lacks the modality), "mean" (of the training
                split), or a number
+    shared_cases   allow a case to have rows in several of train, val and test, which is an error
     channels, bits, size_hint   as `images.decode`: u8 or u16 [H, W, 1 or 3]; size_hint = pixels the transforms need
 
     Raises FileNotFoundError or ValueError, one line naming the file and the row and what to do.
@@ -134,7 +136,10 @@ def manifest(path: str | Path, split: str, images: str | Path | None = None, col
     if not any(key in columns for key in ("image", "text", "tabular", "category")):
         raise ValueError(f"manifest {path}: columns names no modality; give image, text, tabular or category")
     table = Table(find_table(path))
-    rows = _filter_rows(table, _split_rows(table, split, columns, splits or {}), filter or {})
+    splits, filter = dict(splits or {}), dict(filter or {})
+    rows = filter_rows(table, split_rows(table, split, columns, splits), filter)
+    if not shared_cases:
+        check_cases(table, columns, splits, filter)
     store = _open_store(table.path, images) if "image" in columns or "mask" in columns else None
     source = Manifest(table, rows, store, {"on_error": on_error, "channels": channels, "bits": bits,
                                            "size_hint": size_hint, "case": columns.get("case")})
@@ -145,8 +150,7 @@ def manifest(path: str | Path, split: str, images: str | Path | None = None, col
     if "text" in columns:
         source._cells["text"] = read.texts(source, columns["text"], allow_empty)
     if "tabular" in columns:
-        train = _train_rows(table, columns, splits or {}, filter or {})
-        read.tabular(source, read.listed(columns["tabular"]), missing, train)
+        read.tabular(source, read.listed(columns["tabular"]), missing, train_rows(table, columns, splits, filter))
     if "category" in columns:
         source._cells["category"] = read.categories(source, read.listed(columns["category"]))
     for name, column in _named(columns.get("label", {})):
@@ -167,44 +171,11 @@ def manifest(path: str | Path, split: str, images: str | Path | None = None, col
     source.has = {key: np.array([source._cells[key][row] is not None for row in source.rows]) for key in given}
     if "tabular" in source.has:
         source.has["tabular"] &= source._tabular_here[source.rows]
+    if split == "train":  # once is enough: of the table as a whole
+        source.notes += of_no_split(table, columns, splits, filter)
+    source.notes += [f"manifest {table.path}: {len(here) - here.sum():,} of {len(here):,} {split} rows have no {key}"
+                     for key, here in source.has.items() if not here.all()]
     return source
-
-
-# ---- rows
-
-def _split_rows(table: Table, split: str, columns: Mapping, splits: Mapping) -> np.ndarray:
-    if split == "all":
-        return np.arange(table.length)
-    column = columns.get("split", "split")
-    if column not in table.names and "split" not in columns:
-        near = get_close_matches("split", table.names, 1, 0.5)
-        raise ValueError(f"manifest {table.path}: no column 'split'" + (f" (is it {near[0]!r}?)" if near else "")
-                         + "; name one with columns={'split': ...}, which says train, val or test of every row (of a patient's "
-                         "rows alike)")
-    wanted = splits.get(split, split)
-    rows = np.flatnonzero([matches(cell, wanted) for cell in table[column]])
-    if not len(rows):
-        raise ValueError(f"manifest {table.path}: column {column!r} has no split {wanted!r}; it has "
-                         f"{', '.join(vocabulary(table[column])[:12])} (rename with splits={{{split!r}: ...}})")
-    return rows
-
-
-def _filter_rows(table: Table, rows: np.ndarray, filters: Mapping) -> np.ndarray:
-    for column, wanted in filters.items():
-        cells = table[column]
-        kept = np.array([row for row in rows if matches(cells[row], wanted)], np.int64)
-        if not len(kept):
-            has = ", ".join(vocabulary([cells[row] for row in rows])[:8])
-            raise ValueError(f"manifest {table.path}: no row of {len(rows)} has {column!r} = {wanted!r}; it has {has}")
-        rows = kept
-    return rows
-
-
-def _train_rows(table: Table, columns: Mapping, splits: Mapping, filters: Mapping) -> np.ndarray:
-    """Rows that statistics may be taken from: the training split, or all where the file has no splits."""
-    if columns.get("split", "split") not in table.names:
-        return _filter_rows(table, np.arange(table.length), filters)
-    return _filter_rows(table, _split_rows(table, "train", columns, splits), filters)
 
 
 # ---- columns and pictures

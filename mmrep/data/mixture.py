@@ -100,6 +100,11 @@ class Mixture:
         return sum(getattr(source, "skipped", 0) for source in self.components)
 
     @property
+    def notes(self) -> list[str]:
+        """What the components say of their data."""
+        return [f"{name}: {note}" for name, source in zip(self.names, self.components) for note in getattr(source, "notes", ())]
+
+    @property
     def problems(self) -> dict[tuple[str, int], tuple[type[Exception], str]]:
         """(component, row of its file) -> (kind of error, why) of what `skipped` counts."""
         return {(name, row): why for name, source in zip(self.names, self.components)

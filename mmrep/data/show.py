@@ -46,7 +46,10 @@ def _cell(ax: Any, name: str, row: dict, present: dict, tokenizer: Any) -> None:
     if "image" in row and np.all(present["image"]):
         image = row["image"]
         image = np.concatenate(list(image), 1) if image.ndim == 4 else image  # several samples side by side
-        ax.imshow(image.squeeze(), cmap="gray" if image.shape[-1] == 1 else None, interpolation="nearest")
+        # the whole range of the dtype, not each picture's own: what is too dark for the model must look dark
+        low, high = (0, np.iinfo(image.dtype).max) if image.dtype.kind == "u" else (-2, 2)
+        shown = image.squeeze() if image.shape[-1] == 1 else np.clip((image.astype(np.float32) - low) / (high - low), 0, 1)
+        ax.imshow(shown, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
     elif "image" in row:
         ax.text(0.5, 0.5, "no image", ha="center", va="center", transform=ax.transAxes, color="gray")
     labels = []

@@ -8,6 +8,7 @@ modality keys it may give; a modality an example lacks is a missing key. These a
   texts(rows)   texts of some rows (None: all), None where absent, without reading the rest
   cases         i32[len], the patient or case of every row
   on_error, label_names   "raise" or "skip" for rows that prove bad when read; {label: class names}
+  notes         list of lines on what a user may not expect of the data
   skipped, problems       number of rows left out as bad when the source was opened; {row of the file: (error, why)}
   where(row)    what an error message calls a row: file and line
   identify(rows)          where rows come from; `identify` below answers for sources without it

@@ -15,6 +15,8 @@ _NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL"]
 
 def find_table(path: str | Path) -> Path:
     """The file itself, or the one metadata.{csv,tsv,jsonl,parquet} of a folder; FileNotFoundError, ValueError."""
+    if not str(path):
+        raise FileNotFoundError("manifest: no table is named; set path=, e.g. --config.data.main.source.path=table.csv")
     path = Path(path)
     if path.is_dir():
         found = [path / f"metadata{suffix}" for suffix in SUFFIXES if (path / f"metadata{suffix}").is_file()]
@@ -105,6 +107,9 @@ def _read_csv(path: Path) -> Any:
         if len(set(names)) != len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise ValueError(f"manifest {path}: column {twice!r} appears twice; rename one")
+        if len(names) == 1 and (mark := next((m for m in ";\t|" if m in names[0]), None)):
+            raise ValueError(f"manifest {path}: its only column is {names[0]!r}: cells seem to be separated by {mark!r}; "
+                             + ("name the file .tsv" if mark == "\t" else "save it with commas, or as .tsv with tabs"))
         # Every cell as text: types guessed from the first block of a file break on a later one.
         convert = csv.ConvertOptions(column_types={name: pyarrow.string() for name in names}, null_values=_NULLS,
                                      strings_can_be_null=True, quoted_strings_can_be_null=False)

@@ -27,7 +27,7 @@ def picture(row):
 def records():
     return [{"file": f"{i}.png", "report": None if i == 5 else f"Report, no. {i // 2}\nline \"two\"",
              "sex": None if i == 4 else "MF"[i % 2], "stage": None if i == 3 else i % 4, "score": i / 2 + 0.25,
-             "age": 50.5 + i, "patient": f"p{i // 3}", "fold": ("train", "train", "dev", "test")[i % 4]}
+             "age": 50.5 + i, "patient": f"p{i % 4}", "fold": ("train", "train", "dev", "test")[i % 4]}
             for i in range(N)]
 
 
@@ -94,7 +94,7 @@ def test_every_format_and_store_gives_the_same_rows(tmp_path, kind, images):
         assert example["label/stage"] == row % 4 and example["label/score"].dtype == np.float32
         assert example["tabular"].tolist() == [50.5 + row]
         assert example["category"].tolist() == [0 if row == 4 else 2 - row % 2]
-        assert example["case"] == row // 3
+        assert example["case"] == row % 4
     # Ids are of the whole file, so that splits agree; a null group meets no other.
     whole = load(tmp_path, "all", images=name)
     groups = [int(whole[i]["group"]) for i in range(N)]
@@ -211,7 +211,7 @@ def test_pictures_of_every_kind(tmp_path):
         assert decode(encoded(color, form), 1).shape == (9, 7, 1)
         deep = decode(encoded(sixteen, form), 1, bits=16)
         assert deep.dtype == np.uint16 and np.array_equal(deep[..., 0], sixteen)
-        with pytest.raises(ValueError, match="16 bits a pixel; pass bits=16"):
+        with pytest.raises(ValueError, match="16 bits a pixel; set bits=16"):
             decode(encoded(sixteen, form), 1)
     assert np.array_equal(decode(encoded(eight), 1, bits=16)[..., 0], eight.astype(np.uint16) * 257)
     smooth = np.add.outer(np.arange(200), np.arange(160)).astype(np.uint8) // 2
@@ -275,3 +275,27 @@ def test_vector_labels_suffixes_and_masks(tmp_path):
     batch = next(eval_batches(source, 4))
     assert batch["present"]["mask/organ"].tolist() == [False, True, True, True]
     assert batch["mask/organ"].dtype == np.uint8 and not batch["mask/organ"][0].any()
+
+
+def test_a_case_in_two_splits_is_an_error_and_rows_of_no_split_are_told(tmp_path):
+    rows = [r | {"split": "train val test".split()[i % 4 % 3], "patient": f"p{i}"} for i, r in enumerate(records())]
+    options = {"columns": {"text": "report", "case": "patient"}}
+    clean = write(tmp_path, "csv", rows, "clean")
+    assert [manifest(clean, s, **options).notes for s in ("val", "test")] == [[f"manifest {clean}: 1 of 3 val rows have no text"], []]
+    rows[1]["patient"] = rows[3]["patient"] = rows[4]["patient"]
+    shared = write(tmp_path, "csv", rows, "shared")
+    with pytest.raises(ValueError, match=r"shared.csv: 1 of 10 cases \('patient'\) have rows in several splits, e.g. row 2 in val, "
+                                         "row 4 in train: give all rows"):
+        manifest(shared, "test", **options)
+    assert len(manifest(shared, "train", **options, shared_cases=True)) == 6
+    assert len(manifest(shared, "train", **options, filter={"patient": {"not": "p4"}})) == 4  # those rows are not read
+    rows[0]["split"], rows[2]["split"], rows[6]["split"] = "Trian", None, "Trian"
+    lost = write(tmp_path, "jsonl", rows, "lost")
+    (note,) = manifest(lost, "train", **options, shared_cases=True).notes
+    assert note.endswith("3 of 12 rows are in none of train, val and test: column 'split' holds 'Trian' 2, null 1, did you mean 'train'?")
+
+
+def test_a_table_of_another_separator_is_named(tmp_path):
+    (tmp_path / "t.csv").write_text("image;text;split\na.png;hello;train\n")
+    with pytest.raises(ValueError, match="t.csv: its only column is 'image;text;split': cells seem to be separated by ';'; save"):
+        Table(tmp_path / "t.csv")

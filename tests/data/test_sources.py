@@ -50,7 +50,7 @@ def test_rows_are_traced_to_their_file(tmp_path):
             for i in range(12)]
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     Image.new("L", (2, 2)).save(tmp_path / "x.png")
-    table = manifest(tmp_path / "t.jsonl", "test", columns={
+    table = manifest(tmp_path / "t.jsonl", "test", shared_cases=True, columns={
         "image": "file", "text": "text", "case": "case", "label": {"n": "n"}})
     chain = subset(cached(subset(table, [7, 0, 3, 5])), [3, 1, 0])
     want, file = [8, 1, 11], str(tmp_path / "x.png")

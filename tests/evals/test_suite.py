@@ -127,6 +127,7 @@ def test_a_run_opens_without_its_data_and_reads_other_data_with_a_test_split_onl
     assert results["metrics"]["retrieval/image_to_text/R@1/instance"]["n"] == 7
     evaluate.export(tmp_path / "w", tmp_path / "own.npz", say=lambda text: None)
     own = np.load(tmp_path / "own.npz")
+    assert set(own["split"]) == {"test"} and set(own["label/kind/name"]) == {"a", "b"}
     assert own["row"].tolist() == [20, 22, 23, 24, 25, 26, 27]
     assert own["case"].tolist()[:3] == ["patient 10", "patient 11", "patient 11"]
     assert own["image"][0].endswith("20.png")

@@ -1,0 +1,62 @@
+"""What of a source only reading can show: rows that cannot be read, and the scale of its pixels."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from mmrep.data.batches import AUGMENT, read_rows, transformed
+from mmrep.data.sources import BadRow
+from mmrep.data.transforms import Transform, philox
+
+PICTURES = ("image", "volume")
+BLOCK = 64
+
+
+def spread(source: Any, most: int) -> np.ndarray:
+    """At most `most` rows of a source, spread evenly, for files are often sorted."""
+    return np.unique(np.linspace(0, len(source) - 1, min(len(source), most)).astype(np.int64))
+
+
+def unreadable(source: Any, most: int) -> tuple[int, list[BadRow]]:
+    """How many rows were tried, spread evenly, and those that cannot be read."""
+    rows, bad = spread(source, most), []
+    for at in range(0, len(rows), BLOCK):
+        bad += [one for one in read_rows(source, rows[at:at + BLOCK]) if isinstance(one, BadRow)]
+    return len(rows), bad
+
+
+def pixels(source: Any, transform: Transform, inputs: dict[str, dict], modalities: Iterable[str], most: int = 32
+           ) -> dict[str, tuple[float, float, float, float]]:
+    """modality -> (mean, std in [0, 1]; mean, std as the encoder gets them) of some rows after the transform.
+
+    inputs: modality -> {"mean", "std"}, as config.inputs. Bad rows are left out, as are float pixels' first two (NaN).
+    """
+    rows, found = spread(source, most), {}
+    for row, example in zip(rows, read_rows(source, rows)):
+        if not isinstance(example, BadRow):
+            example = transformed(source, int(row), dict(example), transform, philox(0, AUGMENT, int(row)))
+        for m in modalities if isinstance(example, dict) else ():
+            if m in PICTURES and m in example:
+                found.setdefault(m, []).append(example[m])
+    out = {}
+    for m, arrays in found.items():
+        raw = np.concatenate([a.reshape(-1, a.shape[-1]) for a in arrays]).astype(np.float64)
+        kind, scale = arrays[0].dtype, inputs.get(m, {})
+        unit = raw / np.iinfo(kind).max if kind.kind == "u" else np.full(1, np.nan)
+        got = (unit - np.asarray(scale.get("mean", 0.5))) / np.asarray(scale.get("std", 0.5)) if kind.kind == "u" else raw
+        out[m] = tuple(float(v) for v in (unit.mean(), unit.std(), got.mean(), got.std()))
+    return out
+
+
+def odd_scale(name: str, found: dict[str, tuple[float, float, float, float]]) -> list[str]:
+    """A line for pixels far from mean 0 and standard deviation 1, from which an encoder learns slowly or not at all."""
+    lines = []
+    for m, (mean, std, got_mean, got_std) in found.items():
+        if abs(got_mean) > 1.5 or not 0.25 <= got_std <= 4:
+            advice = "put normalize last in prepare" if np.isnan(mean) else "they are constant: look at `mmrep data show`" \
+                if std == 0 else f"set config.inputs.{m} = {{'mean': {mean:.3g}, 'std': {std:.3g}}}" + (
+                    ", or map the values in use to 8 bits with the transform to_uint8" if std < 0.05 else "")
+            lines.append(f"config.data.{name}: the encoder gets {m} pixels of mean {got_mean:.2f} and std {got_std:.2f}, and learns "
+                         f"best from about 0 and 1: {advice}")
+    return lines

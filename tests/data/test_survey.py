@@ -1,0 +1,45 @@
+"""What reading shows of data: rows that cannot be read, pixels that are nearly black to the model."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmrep.data import survey
+from mmrep.data.manifest import manifest
+from mmrep.data.transforms import compose
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Ten 12-bit pictures stored in 16 bits, one of them cut short."""
+    rng = np.random.default_rng(0)
+    for i in range(10):
+        Image.fromarray(rng.integers(0, 4096, (8, 8), dtype=np.uint16)).save(tmp_path / f"{i}.png")
+    whole = (tmp_path / "7.png").read_bytes()
+    (tmp_path / "7.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "t.csv").write_text("image,split\n" + "".join(f"{i}.png,train\n" for i in range(10)))
+    return tmp_path
+
+
+def test_every_unreadable_row_is_found(folder):
+    tried, bad = survey.unreadable(manifest(folder / "t.csv", "train", columns={"image": "image"}, bits=16), 100)
+    assert tried == 10 and len(bad) == 1 and "t.csv row 8 (line 9): image '7.png'" in str(bad[0])
+    tried, bad = survey.unreadable(manifest(folder / "t.csv", "train", columns={"image": "image"}), 4)
+    assert tried == 4 and "16 bits a pixel; set bits=16" in str(bad[0]) and "to_uint8" in str(bad[0])
+
+
+def test_pixels_far_from_standard_are_told_with_what_to_set(folder):
+    source = manifest(folder / "t.csv", "train", columns={"image": "image"}, bits=16)
+    found = survey.pixels(source, compose(None), {}, ("image", "text"))
+    mean, std, got_mean, got_std = found["image"]
+    assert np.isclose(mean, 2047.5 / 65535, rtol=0.05) and np.isclose(got_std, std / 0.5)
+    (line,) = survey.odd_scale("main", found)
+    assert line.startswith("config.data.main: the encoder gets image pixels of mean -0.94 and std 0.04") and "to_uint8" in line
+    scale = {"image": {"mean": mean, "std": std}}
+    assert survey.odd_scale("main", survey.pixels(source, compose(None), scale, ("image",))) == []
+    window = compose([{"name": "to_uint8", "window": (0, 4095)}])
+    assert survey.odd_scale("main", survey.pixels(source, window, {}, ("image",))) == []
+    raw = survey.pixels(source, compose([{"name": "normalize", "mean": 0.5, "std": 0.001}]), {}, ("image",))
+    assert "put normalize last in prepare" in survey.odd_scale("main", raw)[0]
+    flat = {"image": (0.5, 0.0, 0.0, 0.0)}
+    assert "they are constant: look at `mmrep data show`" in survey.odd_scale("main", flat)[0]
