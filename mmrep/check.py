@@ -27,7 +27,7 @@ def check(config: Any, steps: int = 60, say: Callable[[str], None] = print) -> b
     """Print one line a check with ok, LOOK or FAIL; True if none failed. Trains `steps` steps twice."""
     if steps < 2:
         raise ValueError(f"--steps {steps}: take at least two")
-    run, state, batches, hp = prepare(config)
+    run, state, batches, hp = prepare(_skipping(config))  # to tell of all bad rows, not of the first alone
     failed = False
 
     def line(mark: str, name: str, text: str) -> None:
@@ -36,7 +36,7 @@ def check(config: Any, steps: int = 60, say: Callable[[str], None] = print) -> b
         say(f"{mark:5}{name:28}{text}")
 
     with jax.set_mesh(run.mesh):
-        _rows(run, line)
+        _rows(run, config, line)
         _sizes(run, batches, line)
         _tokens(run, line)
         grads = jax.jit(jax.grad(lambda p: run.loss(p, state.ema, state.aux, batches, state.rng, state.step, hp)[0]))
@@ -50,8 +50,16 @@ def check(config: Any, steps: int = 60, say: Callable[[str], None] = print) -> b
     return not failed
 
 
-def _rows(run: Run, line: Callable, most: int = 2000) -> None:
-    """Rows of every split that cannot be read, what their sources say of them, and the scale of the pixels."""
+def _skipping(config: Any) -> Any:
+    """The config with every bad row masked."""
+    return cfg.override_with(config, {"data": {name: {"on_error": "skip"} for name in config.data}}, "check")
+
+
+def _rows(run: Run, asked: Any, line: Callable, most: int = 2000) -> None:
+    """Rows of every split that cannot be read, what their sources say of them, and the scale of the pixels.
+
+    asked: the config as it was given: where it does not skip bad rows, they fail the check.
+    """
     for name, stream in run.config.data.items():
         for split in streams.SPLITS if run.config.evals else ("train",):
             try:
@@ -60,10 +68,10 @@ def _rows(run: Run, line: Callable, most: int = 2000) -> None:
                 line("FAIL", f"rows of {split} ({name})", str(error))
                 continue
             tried, bad = survey.unreadable(source, most)
-            out = getattr(source, "skipped", 0)
-            text = f"{tried:,} of {len(source):,} tried" + (f", {out} left out" if out else "")
-            line("LOOK" if bad or out else "ok", f"rows of {split} ({name})",
-                 text + (f", {len(bad)} cannot be read, e.g. {bad[0]}" if bad else ", all can be read"))
+            problems = [*(str(why) for _, why in getattr(source, "problems", {}).values()), *map(str, bad)]
+            skips = "skip" in (asked.data[name].get("on_error"), asked.data[name].get("source", {}).get("on_error"))
+            line(("LOOK" if skips else "FAIL") if problems else "ok", f"rows of {split} ({name})",
+                 f"{tried:,} of {len(source):,} read, " + (f"{len(problems)} are bad, e.g. {problems[0]}" if problems else "none is bad"))
             for note in getattr(source, "notes", ()):
                 line("LOOK", f"rows of {split} ({name})", note)
         found = survey.pixels(run.sources[name], train_transform(run.config, name, run.tokenizer), cfg.plain(run.config.inputs),

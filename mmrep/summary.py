@@ -77,5 +77,13 @@ def _missing(results: dict) -> list[str]:
     for name, reason in results["left_out"].items():
         if not name.startswith(("controls/", "paired/")):
             why.setdefault(reason, []).append(name)
-    lines = [f"left out: {', '.join(names)}: {reason}" for reason, names in why.items()]
-    return lines + [f"{n} rows of {split} could not be read" for split, n in results["skipped"].items() if n]
+    lines = [f"left out: {_short(names)}: {reason}" for reason, names in why.items()]
+    return lines + [f"{n} row{'s' * (n != 1)} of {split} could not be read" for split, n in results["skipped"].items() if n]
+
+
+def _short(names: list[str]) -> str:
+    """A few names as they are, more by what they begin with."""
+    if len(names) <= 3:
+        return ", ".join(names)
+    starts = [name.partition("/")[0] for name in names]
+    return ", ".join(f"{start}/... ({starts.count(start)} numbers)" for start in dict.fromkeys(starts))

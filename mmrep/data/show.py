@@ -34,7 +34,7 @@ def show(config: Any, out: Path, rows: int = 16) -> Path:
     for ax in axes.flat:
         ax.axis("off")
     for ax, (name, row, present) in zip(axes.flat, cells):
-        _cell(ax, name, row, present, tokenizer)
+        _cell(ax, name, row, present, tokenizer, getattr(sources[name], "label_names", {}))
     part = out.with_name(out.stem + ".part.png")
     fig.savefig(part, dpi=80)
     plt.close(fig)
@@ -42,7 +42,7 @@ def show(config: Any, out: Path, rows: int = 16) -> Path:
     return out
 
 
-def _cell(ax: Any, name: str, row: dict, present: dict, tokenizer: Any) -> None:
+def _cell(ax: Any, name: str, row: dict, present: dict, tokenizer: Any, names: dict[str, list]) -> None:
     if "image" in row and np.all(present["image"]):
         image = row["image"]
         image = np.concatenate(list(image), 1) if image.ndim == 4 else image  # several samples side by side
@@ -55,7 +55,10 @@ def _cell(ax: Any, name: str, row: dict, present: dict, tokenizer: Any) -> None:
     labels = []
     for key, value in row.items():
         if key.startswith("label/"):
-            shown = np.round(value, 2) if np.asarray(value).dtype.kind == "f" else np.asarray(value)
+            value, known = np.asarray(value), names.get(key[6:], ())
+            shown = np.round(value, 2) if value.dtype.kind == "f" else value
+            if value.ndim == 0 and value.dtype.kind == "i" and 0 <= value < len(known):
+                shown = known[int(value)]
             labels.append(f"{key[6:]} {str(shown).replace(chr(10), '')}")
     ax.set_title(textwrap.fill(f"{name} {row['index']}  " + ", ".join(labels), 52), fontsize=6.5, loc="left")
     if "text" in row:
