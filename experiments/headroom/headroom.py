@@ -23,6 +23,7 @@ from mmrep import config as cfg
 from mmrep.data.phantom import CARDINALITIES, FINDINGS, latents, parse, phantom, render_image
 from mmrep.data.phantom.tabular import BATCH, CODE_ERROR, LABS
 from mmrep.encoders import ENCODERS
+from mmrep.run import write_json
 
 FACTORS = {"findings": len(FINDINGS), "class": 10, "severity_bin": 3, "laterality": 2, "zone": 3}
 STRENGTHS = (1e-4, 1e-2, 1.0)
@@ -233,16 +234,23 @@ def study(seed: int, n: int, labeled: int, steps: int) -> list[dict]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder for headroom.csv and headroom.json")
+    parser.add_argument("--out", type=Path, required=True, help="folder for headroom.csv, headroom.json and each seed's rows")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--n", type=int, default=49_152, help="training subjects of the supervised networks")
     parser.add_argument("--labeled", type=int, default=4096, help="training subjects of the logistic regressions")
     parser.add_argument("--steps", type=int, default=1000)
     args = parser.parse_args()
     warnings.filterwarnings("ignore", message=".*[Cc]onverge")
-    start = time.time()
-    rows = [row for seed in args.seeds for row in study(seed, args.n, min(args.labeled, args.n), args.steps)]
     args.out.mkdir(parents=True, exist_ok=True)
+    rows, settings = [], {"n": args.n, "labeled": min(args.labeled, args.n), "steps": args.steps}
+    for seed in args.seeds:  # each kept as soon as it is there, so that a study that was stopped goes on
+        file = args.out / f"seed{seed}.json"
+        found = json.loads(file.read_text()) if file.is_file() else {}
+        if found.get("settings") != settings:
+            start = time.time()
+            found = {"settings": settings, "rows": study(seed, **settings), "seconds": round(time.time() - start)}
+            write_json(file, found)
+        rows += found["rows"]
     with open(args.out / "headroom.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
@@ -251,9 +259,7 @@ def main() -> None:
     for row in rows:
         table.setdefault(f"{row['modality']} / {row['method']}", {}).setdefault(row["factor"], []).append(row["auroc"])
     means = {key: {name: float(np.mean(v)) for name, v in cells.items()} for key, cells in table.items()}
-    record = {"seeds": args.seeds, "n": args.n, "labeled": args.labeled, "steps": args.steps,
-              "seconds": round(time.time() - start)}
-    (args.out / "headroom.json").write_text(json.dumps(record | {"mean": means}, indent=1) + "\n")
+    write_json(args.out / "headroom.json", {"seeds": args.seeds} | settings | {"mean": means})
     print("| modality / method | " + " | ".join(FACTORS) + " |\n|---|" + "---|" * len(FACTORS))
     for key, cells in means.items():
         print(f"| {key} | " + " | ".join(f"{cells[name]:.3f}" for name in FACTORS) + " |")
