@@ -35,7 +35,7 @@ def check_sizes(config: Any, sources: dict) -> None:
 
 
 def check_heads(config: Any, sources: dict) -> None:
-    """Raise ValueError for a supervised head with fewer classes than its label has names in the data."""
+    """Raise ValueError for a supervised head with fewer classes than its label has in the data."""
     for name, term in cfg.plain(config.objectives).items():
         heads = term.get("heads") if term.get("name") == "supervised" else None
         stream = term.get("stream", "main")
@@ -45,6 +45,12 @@ def check_heads(config: Any, sources: dict) -> None:
             if isinstance(head, dict) and head.get("kind") == "ce" and len(names) > head.get("classes", len(names)):
                 raise ValueError(f"config.objectives.{name}.heads.{label}.classes: {head['classes']}, but config.data.{stream} "
                                  f"has {len(names)}: {', '.join(map(str, names))}")
+            values = getattr(sources.get(stream), "labels", {}).get(label)
+            if isinstance(head, dict) and head.get("kind") == "ce" and values is not None and values.dtype.kind == "i":
+                most = int(values.max(initial=-1))
+                if most >= head.get("classes", most + 1):
+                    raise ValueError(f"config.objectives.{name}.heads.{label}.classes: {head['classes']}, but config.data.{stream} "
+                                     f"has a class {most}, counted from 0; set {most + 1}, or number the classes from 0")
 
 
 def check_batches(config: Any, mesh: Any) -> None:

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import jax
+import numpy as np
 import pytest
 
 from mmrep import checks
@@ -108,6 +109,9 @@ def test_a_head_with_fewer_classes_than_the_label_has_names():
     with pytest.raises(ValueError, match=r"config.objectives.labels.heads.organ.classes: 2, .* has 3: brain, chest, knee"):
         checks.check_heads(c, {"main": source})
     checks.check_heads(c, {"main": SimpleNamespace(label_names={"organ": ["brain", "chest"]})})
+    numbered = SimpleNamespace(labels={"organ": np.array([1, 2, -1], np.int32)})
+    with pytest.raises(ValueError, match="heads.organ.classes: 2, but config.data.main has a class 2, counted from 0; set 3, or"):
+        checks.check_heads(c, {"main": numbered})
 
 
 def test_a_config_that_is_not_from_base_names_what_it_lacks():

@@ -110,3 +110,16 @@ def test_stage_overrides_merge_remove_and_refuse():
                             ({"optim": {"lr": "a"}}, r"config.stages\[1\]: config.optim.lr: 'a' is no float")):
         with pytest.raises(ValueError, match=message):
             cfg.override_with(c, change, "config.stages[1]")
+
+
+def test_every_key_of_base_is_one_that_a_config_must_hold():
+    """`cfg.NEEDED` is written out, for configs are read where configs/base.py is not."""
+    def leaves(node, prefix=""):
+        for key, value in node.items():
+            free = prefix + key in cfg.FREE or not isinstance(value, dict)
+            yield from [prefix + key] if free else leaves(value, f"{prefix}{key}.")
+
+    from tests.tiny import base
+
+    found = set(leaves(base().to_dict())) - {"tokenizer"} | {"tokenizer.name", "tokenizer.length"}
+    assert found == set(cfg.NEEDED)

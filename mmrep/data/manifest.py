@@ -25,7 +25,7 @@ _KEYS = ("image", "text", "tabular", "category", "label", "soft", "mask", "group
 class Manifest:
     """Rows of one split, after the filters. Build it with `manifest`.
 
-    Beside the source's attributes: `label_names` {label: class names}, `category_names` {column: values, 0 is null},
+    Beside the source's attributes: `labels` {label: i32|f32|i8 of the split's rows}, `label_names` {label: class names}, `category_names` {column: values, 0 is null},
     `tabular_names`, `tabular_mean` and `tabular_std` f32[F] (over the training split), `rows` i64[n] (rows of the
     file), `skipped` (number of rows dropped as bad), `problems` {row: (kind of error, why)}, `on_error`, `notes`.
     """
@@ -50,6 +50,11 @@ class Manifest:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def labels(self) -> dict[str, np.ndarray]:
+        """Labels of the rows [n] or [n, K], without reading a picture."""
+        return {key[6:]: cells[self.rows] for key, cells in self._cells.items() if key.startswith("label/")}
 
     def __getitem__(self, index: int) -> Example:
         row = int(self.rows[index])

@@ -7,6 +7,7 @@ modality keys it may give; a modality an example lacks is a missing key. These a
   has           dict modality -> bool[len]: which rows hold it, known without reading them
   texts(rows)   texts of some rows (None: all), None where absent, without reading the rest
   cases         i32[len], the patient or case of every row
+  labels        dict label -> array[len, ...], known without reading the rows
   on_error, label_names   "raise" or "skip" for rows that prove bad when read; {label: class names}
   notes         list of lines on what a user may not expect of the data
   skipped, problems       number of rows left out as bad when the source was opened; {row of the file: (error, why)}
@@ -121,6 +122,8 @@ class Subset:
             self.texts = lambda wanted=None: source.texts(rows if wanted is None else rows[wanted])
         if getattr(source, "cases", None) is not None:
             self.cases = source.cases[rows]
+        if hasattr(source, "labels"):
+            self.labels = {name: values[rows] for name, values in source.labels.items()}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -137,7 +140,7 @@ class Subset:
         return identify(self.source, self.rows[rows])
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("source", "has", "block", "read", "texts", "cases", "locate") or name.startswith("__"):
+        if name in ("source", "has", "block", "read", "texts", "cases", "labels", "locate") or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.source, name)
 
