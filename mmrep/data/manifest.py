@@ -25,9 +25,10 @@ _KEYS = ("image", "text", "tabular", "category", "label", "soft", "mask", "group
 class Manifest:
     """Rows of one split, after the filters. Build it with `manifest`.
 
-    Beside the source's attributes: `labels` {label: i32|f32|i8 of the split's rows}, `label_names` {label: class names}, `category_names` {column: values, 0 is null},
-    `tabular_names`, `tabular_mean` and `tabular_std` f32[F] (over the training split), `rows` i64[n] (rows of the
-    file), `skipped` (number of rows dropped as bad), `problems` {row: (kind of error, why)}, `on_error`, `notes`.
+    Beside the source's attributes: `labels` {label: i32|f32|i8 of the split's rows}, `label_names` {label: class names},
+    `category_names` {column: values, 0 is null}, `tabular_names`, `tabular_mean` and `tabular_std` f32[F] (over the training
+    split), `rows` i64[n] (rows of the file), `skipped` (number of rows dropped as bad), `problems` {row: (kind of error,
+    why)}, `on_error`, `notes`.
     """
 
     def __init__(self, table: Table, rows: np.ndarray, store: Any, options: dict[str, Any]):
