@@ -231,8 +231,8 @@ def normalize(mean: float | Sequence[float] = 0.5, std: float | Sequence[float] 
     """Image to f32: integer pixels to [0, 1] by their dtype's range, then (x - mean) / std.
 
     mean, std: one number, or one a channel; the defaults give [-1, 1]. The encoders take float images as they are, so
-    this replaces `config.inputs`, which does the same on the device with a quarter of the bytes sent there, but with
-    one mean and std for all channels. Raises ValueError for a std that is not positive or a wrong number of channels.
+    this replaces `config.inputs`, which does the same on the device with a quarter of the bytes sent there. Raises
+    ValueError for a std that is not positive or a wrong number of channels.
     """
     mean, std = np.asarray(mean, np.float32), np.asarray(std, np.float32)
     if mean.ndim > 1 or std.ndim > 1 or not (std > 0).all() or not np.isfinite(mean).all():
