@@ -4,7 +4,7 @@
 
 The network, augmentation and optimizer are those of configs/clip_table.py, which takes any table of images and texts. Several
 images of a case share a caption, so captions are the groups of positives, and cases the units of resampling.
-`:no_modality_words` trains on captions without the words for CT and MR. `:smoke` writes a small table of synthetic subjects
+`:no_modality_words` trains on captions without the words for CT and MR and for what only one of them measures (T1, attenuation). `:smoke` writes a small table of synthetic subjects
 to the temporary folder and trains on that. Chest radiographs and fundus pictures by flags only:
 
   S=--config.data.main.source
@@ -22,9 +22,12 @@ import clip_table
 
 from mmrep.config import parse_arg
 
-# what names the modality in a caption, of which 56 % do
-WORDS = ("ct", "cts", "mr", "mri", "mra", "mrs", "computed tomography", "tomography", "tomographic", "cat scan",
-         "magnetic resonance", "magnetic", "resonance")
+# what names the modality in a caption (of which 56 % do), or speaks of what only one of the two measures
+WORDS = tuple("""ct cts cta cect nect ncct hrct mr mri mra mrs mrv mrcp fmri tomography tomographic tomogram magnetic resonance
+t1 t2 t1w t2w t1wi t2wi t1-weighted t2-weighted weighted weighting flair stir dwi adc gre fgre swi fse spgr gad gado gadolinium
+postgad postgadolinium post-gad post-gadolinium signal signals intensity intensities hyperintense hypointense isointense
+hyperintensity hypointensity hounsfield hu attenuation attenuating hypoattenuating hyperattenuating density densities hyperdense
+hypodense isodense hyperdensity hypodensity""".split()) + ("computed tomography", "cat scan", "magnetic resonance")
 
 
 def get_config(arg: str = ""):
