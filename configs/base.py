@@ -24,7 +24,8 @@ def get_config() -> ml_collections.ConfigDict:
     c.objectives = {}          # term -> {name, weight, stream, from, until, ramp, **kwargs}
 
     # stream -> {source | sources (a mixture by weight), batch, prepare (transforms of every row), augment (of training rows),
-    # cache_mib (prepared rows kept in memory), fraction (share of the training cases, in (0, 1]), on_error ("raise" | "skip")}
+    # cache_mib (prepared rows kept in memory, of each source and split), fraction (share of the training cases, in (0, 1]),
+    # on_error ("raise" | "skip")}
     c.data = {}
     c.tokenizer = {"name": "byte", "length": 64}
     c.loader = {"threads": 2, "prefetch": 2}   # reader threads; batches ready ahead

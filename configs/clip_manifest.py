@@ -4,8 +4,9 @@
 
 The network, augmentation and optimizer are those of configs/clip_table.py, which takes any table of images and texts. Several
 images of a case share a caption, so captions are the groups of positives, and cases the units of resampling.
-`:no_modality_words` trains on captions without the words for CT and MR and for what only one of them measures (T1, attenuation). `:smoke` writes a small table of synthetic subjects
-to the temporary folder and trains on that. Chest radiographs and fundus pictures by flags only:
+`:no_modality_words` trains on captions without the words for CT and MR and for what only one of them measures (T1, attenuation).
+`:smoke` writes a small table of synthetic subjects to the temporary folder and trains on that. Chest radiographs and fundus
+pictures by flags only:
 
   S=--config.data.main.source
   mmrep train configs/clip_manifest.py --workdir runs/covid $S.path=.../covid_cxr/metadata.jsonl $S.splits="{}" $S.filter="{}" \

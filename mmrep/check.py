@@ -51,8 +51,20 @@ def check(config: Any, steps: int = 60, say: Callable[[str], None] = print) -> b
 
 
 def _skipping(config: Any) -> Any:
-    """The config with every bad row masked."""
-    return cfg.override_with(config, {"data": {name: {"on_error": "skip"} for name in config.data}}, "check")
+    """The config with every bad row masked, whatever its streams and sources say."""
+    out = config.copy_and_resolve_references()
+    with out.unlocked():
+        for stream in out.data.values():
+            stream.on_error = "skip"
+            for source in (stream.source,) if "source" in stream else stream.sources.values():
+                source.pop("on_error", None)
+    return out
+
+
+def _skips(stream: Any) -> bool:
+    """Whether a stream asks to mask bad rows; a mixture does where all of its sources do."""
+    sources = [stream.source] if "source" in stream else list(stream.sources.values())
+    return all((s.get("on_error") or stream.get("on_error")) == "skip" for s in sources)
 
 
 def _rows(run: Run, asked: Any, line: Callable, most: int = 2000) -> None:
@@ -69,8 +81,7 @@ def _rows(run: Run, asked: Any, line: Callable, most: int = 2000) -> None:
                 continue
             tried, bad = survey.unreadable(source, most)
             problems = [*(str(why) for _, why in getattr(source, "problems", {}).values()), *map(str, bad)]
-            skips = "skip" in (asked.data[name].get("on_error"), asked.data[name].get("source", {}).get("on_error"))
-            line(("LOOK" if skips else "FAIL") if problems else "ok", f"rows of {split} ({name})",
+            line(("LOOK" if _skips(asked.data[name]) else "FAIL") if problems else "ok", f"rows of {split} ({name})",
                  f"{tried:,} of {len(source):,} read, " + (f"{len(problems)} are bad, e.g. {problems[0]}" if problems else "none is bad"))
             for note in getattr(source, "notes", ()):
                 line("LOOK", f"rows of {split} ({name})", note)

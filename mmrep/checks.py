@@ -8,6 +8,7 @@ from mmrep import config as cfg
 from mmrep.core import optim, sharding
 from mmrep.core.names import located, nearest
 from mmrep.data import pipeline
+from mmrep.data.sources import MODALITIES
 from mmrep.encoders.inputs import fields_of, keys_of
 
 
@@ -16,7 +17,7 @@ def check_views(terms: dict, towers: dict, specs: dict) -> None:
     for name, term in terms.items():
         fields = {k for k, (shape, _) in specs[term.stream].items() if shape is not None}
         for view in term.objective.views.values():
-            for key in keys_of(view, fields_of(towers[view.modality].trunk, view.modality)):
+            for key in keys_of(view, fields_of(towers[view.modality].trunk, view.modality), fields).values():
                 if key not in fields:
                     raise ValueError(f"config.objectives.{name}: reads {key!r}, which config.data.{term.stream} does not give; "
                                      f"{nearest(key, fields)}")
@@ -39,15 +40,16 @@ def check_heads(config: Any, sources: dict) -> None:
     for name, term in cfg.plain(config.objectives).items():
         heads = term.get("heads") if term.get("name") == "supervised" else None
         stream = term.get("stream", "main")
-        known = getattr(sources.get(stream), "label_names", {})
+        source = sources.get(stream)
+        parts = getattr(source, "components", (source,))
         for label, head in (heads if isinstance(heads, dict) else {}).items():
-            names = known.get(label, ())
+            names = max((getattr(part, "label_names", {}).get(label, ()) for part in parts), key=len)
             if isinstance(head, dict) and head.get("kind") == "ce" and len(names) > head.get("classes", len(names)):
                 raise ValueError(f"config.objectives.{name}.heads.{label}.classes: {head['classes']}, but config.data.{stream} "
                                  f"has {len(names)}: {', '.join(map(str, names))}")
-            values = getattr(sources.get(stream), "labels", {}).get(label)
-            if isinstance(head, dict) and head.get("kind") == "ce" and values is not None and values.dtype.kind == "i":
-                most = int(values.max(initial=-1))
+            values = [v for part in parts if (v := getattr(part, "labels", {}).get(label)) is not None and v.dtype.kind == "i"]
+            if isinstance(head, dict) and head.get("kind") == "ce" and values:
+                most = max(int(v.max(initial=-1)) for v in values)
                 if most >= head.get("classes", most + 1):
                     raise ValueError(f"config.objectives.{name}.heads.{label}.classes: {head['classes']}, but config.data.{stream} "
                                      f"has a class {most}, counted from 0; set {most + 1}, or number the classes from 0")
@@ -77,7 +79,7 @@ def check_names(config: Any) -> None:
             if not isinstance(entry, dict):
                 raise ValueError(f"config.{key}.{name}: {entry!r} is no dict")
     for name, scale in cfg.plain(config.inputs).items():
-        if name not in config.encoders:
+        if name not in {*config.encoders, *MODALITIES}:
             raise ValueError(f"config.inputs.{name}: there is no such encoder; {nearest(name, config.encoders)}")
         for key, values in scale.items():
             if key not in ("mean", "std"):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mmrep.summary import ceiling, chance
 from mmrep.writers import read_rows
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"  # Okabe-Ito: safe for color-blind readers
@@ -35,7 +36,8 @@ def _curves(ax, rows: list[dict]) -> None:
     steps = [r["step"] for r in rows]
     ax.plot(steps, [r["loss"] for r in rows], color=BLUE, lw=1.2)
     ax.set(title="Training loss", xlabel="step", ylabel="loss")
-    ax.set_ylim(bottom=0)
+    if all(r["loss"] >= 0 for r in rows):
+        ax.set_ylim(bottom=0)
     if rows and "lr" in rows[0]:
         twin = ax.twinx()
         twin.plot(steps, [r["lr"] for r in rows], color=GREY, lw=1, ls=":")
@@ -48,21 +50,23 @@ def _curves(ax, rows: list[dict]) -> None:
 
 def _retrieval(ax, results: dict) -> None:
     m = results["metrics"]
-    ks = sorted({int(k.split("R@")[1].split("/")[0]) for k in m if k.startswith("retrieval/image_to_text/R@")})
-    ax.set(title="Retrieval, image to text", xlabel="k", ylabel="R@k")
-    if not ks:
+    ways = sorted({k.split("/")[1] for k in m if k.startswith("retrieval/") and "_to_" in k}, key=lambda w: (w != "image_to_text", w))
+    ax.set(title="Retrieval" + (f", {ways[0].replace('_', ' ')}" if ways else ""), xlabel="k", ylabel="R@k")
+    if not ways:
         ax.text(0.5, 0.5, "no retrieval evaluator", ha="center", transform=ax.transAxes, color=GREY)
         return
+    way = f"retrieval/{ways[0]}"
+    ks = sorted({int(k.split("R@")[1].split("/")[0]) for k in m if k.startswith(f"{way}/R@")})
     x = range(len(ks))
     for kind, color, mark in (("group", GREEN, "s"), ("instance", BLUE, "o")):
-        found = [m[f"retrieval/image_to_text/R@{k}/{kind}"] for k in ks]
+        found = [m[f"{way}/R@{k}/{kind}"] for k in ks]
         y = np.array([f["value"] for f in found])
         err = np.abs(np.array([[f["value"] - f["low"], f["high"] - f["value"]] for f in found]).T)
         ax.errorbar(x, y, err, color=color, marker=mark, ms=4, lw=1.2, capsize=2, label=kind)
-    for kind, color, line, label in (("ceiling", "black", "--", "ceiling (instance)"), ("chance", GREY, ":", "chance")):
-        found = [m.get(f"retrieval/{kind}/R@{k}/instance") for k in ks]
-        if all(found):
-            ax.plot(x, [f["value"] for f in found], color=color, ls=line, lw=1, label=label)
+    for bound, color, line, label in ((ceiling, "black", "--", "ceiling (instance)"), (chance, GREY, ":", "chance (instance)")):
+        values = [bound(f"{way}/R@{k}/instance", m) for k in ks]
+        if None not in values:
+            ax.plot(x, values, color=color, ls=line, lw=1, label=label)
     ax.set_xticks(list(x), [str(k) for k in ks])
     ax.set_ylim(0, 1.35)  # room for the legend above the curves
     ax.set_yticks([0, 0.25, 0.5, 0.75, 1])
@@ -91,6 +95,8 @@ def _probes(ax, results: dict) -> None:
 
 
 def _map(ax, features: dict | None) -> None:
+    import matplotlib
+
     ax.set(title="Embeddings (PCA of both)", xticks=[], yticks=[])
     pair = [m for m in ("image", "text") if features and f"{m}/embedding" in features]
     if len(pair) < 2:
@@ -110,7 +116,8 @@ def _map(ax, features: dict | None) -> None:
     ax.set_xlabel(f"color: {key[6:]}" if key else "")
     for part, m, mark, plain in ((xy[:n], pair[0], "o", BLUE), (xy[n:], pair[1], "^", ORANGE)):
         label = features[key][features[f"present/{m}"]] if key else None
-        color = {"color": plain} if label is None else {"c": label, "cmap": "tab10", "vmin": 0, "vmax": 9}
+        tab10 = matplotlib.colormaps["tab10"]
+        color = {"color": plain} if label is None else {"c": [tab10(v) if v >= 0 else GREY for v in label]}
         ax.scatter(*part.T, s=11, marker=mark, alpha=0.65, lw=0, **color)
         ax.plot([], [], mark, color=plain if label is None else GREY, ls="", ms=5, label=m)  # the key: a shape a modality
     ax.legend(frameon=False, fontsize=8, loc="best", handletextpad=0.2)

@@ -11,7 +11,7 @@ from mmrep import config as cfg
 from mmrep.core.names import located, nearest
 from mmrep.core.types import Array, Batch, Encoded, Net, Objective, Params, Term, View
 from mmrep.encoders import ENCODERS
-from mmrep.encoders.inputs import fields_of, keys_of, read, to_float
+from mmrep.encoders.inputs import complete, fields_of, read, to_float
 from mmrep.encoders.layers import Dense
 from mmrep.fusion import NETS
 from mmrep.objectives import OBJECTIVES
@@ -70,8 +70,17 @@ def make_encode(towers: dict[str, Tower], inputs: dict[str, dict]) -> Callable:
 
 
 def floats(x: Any, modality: str, inputs: dict[str, dict]) -> Any:
-    """Raw fields as an encoder takes them: pixels scaled as `config.inputs` says of the modality."""
-    return jax.tree.map(lambda one: to_float(one, **inputs.get(modality, {})), x)
+    """Raw fields as an encoder takes them: the modality's own pixels scaled as `config.inputs` says; of other fields (masks,
+    categories) only those that it names."""
+    if not isinstance(x, dict):
+        return to_float(x, **inputs.get(modality, {}))
+    return {key: to_float(one, **inputs.get(key, {})) if key == modality or key in inputs else one for key, one in x.items()}
+
+
+def make_complete(towers: dict[str, Tower]) -> Callable[[Batch], Batch]:
+    """batch -> the batch with a modality present only where all that its encoder reads is."""
+    fields = {m: fields_of(tower.trunk, m) for m, tower in towers.items()}
+    return lambda batch: complete(batch, fields)
 
 
 def make_terms(config: Any, vocab: int) -> dict[str, Term]:
@@ -92,6 +101,8 @@ def make_terms(config: Any, vocab: int) -> dict[str, Term]:
         if after is not None and (after not in terms or terms[after].stream != term.stream):
             raise ValueError(f"{where}.after: {after!r} is no term of the same stream; {nearest(after, terms)}")
         if after is not None:
+            if term.objective.coupled or term.objective.update:
+                raise ValueError(f"{where}: a term with `after` is separable and keeps no state; the second pass gives neither")
             _check_after(where, term.objective, after, terms[after].objective)
         for view in term.objective.views.values():
             if view.modality not in config.encoders:
@@ -161,8 +172,7 @@ def _first_view(modality: str, terms: dict[str, Term], batches: dict[str, Batch]
         for view in term.objective.views.values():
             if view.modality == modality:
                 return view, batches[term.stream]
-    wanted = keys_of(View(modality), fields_of(tower.trunk, modality))
-    batch = next((b for b in batches.values() if all(key in b for key in wanted)), None)
+    batch = next((b for b in batches.values() if all(key in b for key in fields_of(tower.trunk, modality))), None)
     if batch is None:
         raise ValueError(f"config.encoders.{modality}: no stream of config.data gives {modality!r}; leave the encoder out, or "
                          f"add {modality!r} to a source")

@@ -97,9 +97,11 @@ def load(workdir: str | Path, step: int | None = None) -> tuple[dict[str, Callab
     def encode(params: dict, modality: str, x: Any) -> Any:
         if modality == "text" and _is_text(x):
             x = tokenize(x)
-        if modality in config.encoders and not isinstance(x, dict):
-            _check_input(modality, x, *suite.trained_spec[modality])
-        batch = {k: jax.numpy.asarray(v) for k, v in (x if isinstance(x, dict) else {modality: x}).items()}
+        given = x if isinstance(x, dict) else {modality: x}
+        for key, value in given.items():
+            if modality in config.encoders and key in suite.trained_spec:
+                _check_input(key, value, *suite.trained_spec[key])
+        batch = {k: jax.numpy.asarray(v) for k, v in given.items()}
         return run.encode(params["encoders"], View(modality), batch, None)
 
     def score(params: dict, label: str, x: Any, term: str = "") -> Any:
@@ -113,7 +115,7 @@ def load(workdir: str | Path, step: int | None = None) -> tuple[dict[str, Callab
     if any(spec.name == "supervised" for spec in config.objectives.values()):
         model["score"] = score
     if "text" in config.encoders:
-        program = text_encoder(run.encode, run.tokenizer, length)
+        program = text_encoder(run.encode, run.tokenizer, length, run.mesh)
         model["texts"] = lambda params, texts: program(params["encoders"], _listed(texts))
         model["tokenize"] = tokenize
     return model, params, config

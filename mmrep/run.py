@@ -13,7 +13,7 @@ from mmrep.core import optim, sharding, step, tree
 from mmrep.core.types import TrainState
 from mmrep.data import pipeline, streams
 from mmrep.hyper import hyperparameters, program_key
-from mmrep.model import make_encode, make_init, make_nets, make_terms, towers
+from mmrep.model import make_complete, make_encode, make_init, make_nets, make_terms, towers
 
 
 class Run(NamedTuple):
@@ -25,6 +25,7 @@ class Run(NamedTuple):
     sources: dict[str, Any]
     specs: dict[str, Any]
     encode: Any
+    complete: Any
     terms: dict
     total: int
     hp: dict
@@ -56,7 +57,7 @@ def assemble(config: Any, workdir: Path | None = None, devices: list | None = No
         for n in sources}
     built = towers(config, tokenizer.vocab_size, config.tokenizer.length)
     inputs = cfg.plain(config.inputs)
-    encode = make_encode(built, inputs)
+    encode, complete = make_encode(built, inputs), make_complete(built)
     terms, nets = make_terms(config, tokenizer.vocab_size), make_nets(config)
     total, hp = hyperparameters(config, terms, facts["examples"] if facts else {n: len(s) for n, s in sources.items()})
     check_views(terms, built, specs)
@@ -80,11 +81,11 @@ def assemble(config: Any, workdir: Path | None = None, devices: list | None = No
 
     shapes = jax.eval_shape(init, 0, hp)
     placed = sharding.state_shardings(mesh, shapes, optim.wanted_specs(rules, planned), config.mesh.min_shard)
-    loss = step.make_loss(encode, nets, terms, config.micro)
+    loss = step.make_loss(encode, nets, terms, config.micro, complete)
     jax.eval_shape(loss, shapes.params, shapes.ema, shapes.aux, example, shapes.rng, shapes.step, hp)  # names what fails
     train_step = step.make_step(loss, tx, optim.SCHEDULES[config.optim.schedule], planned, frozen, ema_names,
                                 config.optim.clip > 0)
-    return Run(config, mesh, tokenizer, sources, specs, encode, terms, total, hp, shapes, placed, init, loss, train_step,
+    return Run(config, mesh, tokenizer, sources, specs, encode, complete, terms, total, hp, shapes, placed, init, loss, train_step,
                frozen, planned, step.finite_names(shapes.params, frozen),
                program_key(config, hp, tokenizer.vocab_size, specs))
 

@@ -1,10 +1,12 @@
 """The results of a run as text for a terminal: the headline numbers, what they are compared with, and verdicts."""
 
+import re
+
 GROUPS = (("classification", ("zeroshot/", "supervised/", "probe/", "knn/")), ("retrieval", ("retrieval/",)),
-          ("alignment of the modalities", ("alignment/",)), ("other", ("",)))
+          ("alignment of the modalities", ("alignment",)), ("other", ("",)))
 # in results.json only: what stands beside another number, and second readings of the same thing
-ASIDE = ("retrieval/chance/", "retrieval/ceiling/", "alignment/uniformity", "alignment/effective", "alignment/cka_linear")
-ENDS = ("/null", "/n_labels", "/MRR/group", "/MRR/instance", "/median_rank/group", "/balanced_accuracy")
+ASIDE = re.compile(r"retrieval/(chance|ceiling)|alignment[^/]*/(uniformity|effective|cka_linear)|.*/(null|n_labels|"
+                   r"MRR/group|MRR/instance|median_rank/group|balanced_accuracy)$")
 WIDTH, CELL = 46, 11
 
 
@@ -13,8 +15,8 @@ def summary(results: dict) -> str:
     such, the controls; the probes' paired differences in words; what is missing and why."""
     metrics, controls = results["metrics"], results["controls"]
     beside = [c for c in ("untrained", "raw_pca") if controls.get(c)]
-    shown = [name for name in metrics if not name.startswith(ASIDE) and not name.endswith(ENDS)]
-    bounds = {name: (_chance(name, metrics), _ceiling(name, metrics)) for name in shown}
+    shown = [name for name in metrics if not ASIDE.match(name)]
+    bounds = {name: (chance(name, metrics), ceiling(name, metrics)) for name in shown}
     columns = [title for title, at in (("chance", 0), ("ceiling", 1)) if any(b[at] is not None for b in bounds.values())]
     head = f"{_rows(results):{WIDTH}}{'trained':>7} [95 % interval]"
     lines = [head.ljust(WIDTH + 23) + "".join(f"{c:>{CELL}}" for c in (*columns, *beside))]
@@ -24,8 +26,7 @@ def summary(results: dict) -> str:
         left = [name for name in left if name not in mine]
         lines += [f"{title}:"] * bool(mine)
         for name in sorted(mine, key=_order):
-            m, (chance, ceiling) = metrics[name], bounds[name]
-            cells = [{"chance": chance, "ceiling": ceiling}[c] for c in columns]
+            m, cells = metrics[name], [bounds[name][("chance", "ceiling").index(c)] for c in columns]
             cells += [controls[c].get(name, {}).get("value") for c in beside]
             lines.append(f"  {name:{WIDTH - 2}}{m['value']:7.3f} [{m['low']:.3f}, {m['high']:.3f}]".ljust(WIDTH + 23)
                          + "".join(f"{'':{CELL}}" if v is None else f"{v:{CELL}.3f}" for v in cells))
@@ -44,18 +45,27 @@ def _order(name: str) -> tuple:
     return tuple((0, int(p), "") if p.isdigit() else (1, 0, p) for p in name.replace("@", "/@/").replace("%", "/%").split("/"))
 
 
-def _chance(name: str, metrics: dict) -> float | None:
-    """What nobody's knowledge reads: of retrieval, and the mean of a permuted null."""
-    parts = name.split("/")
-    if parts[0] == "retrieval":
-        return metrics.get("/".join(("retrieval", "chance", *parts[2:])), {}).get("value")
-    return 0.5 if parts[-1] == "auroc" else metrics.get(f"{name}/null", {}).get("value")
+def chance(name: str, metrics: dict) -> float | None:
+    """What a reading that knows nothing gives: of retrieval, of an AUROC, the mean of a permuted null."""
+    if name.startswith("retrieval/"):
+        return _of_pair("chance", name, metrics)
+    return 0.5 if name.endswith("/auroc") else metrics.get(f"{name}/null", {}).get("value")
 
 
-def _ceiling(name: str, metrics: dict) -> float | None:
+def ceiling(name: str, metrics: dict) -> float | None:
     """The best that duplicates allow."""
-    parts = name.split("/")
-    return metrics.get("/".join(("retrieval", "ceiling", *parts[2:])), {}).get("value") if parts[0] == "retrieval" else None
+    return _of_pair("ceiling", name, metrics) if name.startswith("retrieval/") else None
+
+
+def _of_pair(kind: str, name: str, metrics: dict) -> float | None:
+    """retrieval/KIND/R@1/instance, or retrieval/KIND:a-b/... of another pair than image and text."""
+    _, way, *rest = name.split("/")
+    a, _, b = way.partition("_to_")
+    for label in (f"{kind}:{a}-{b}", f"{kind}:{b}-{a}", *([kind] if {a, b} == {"image", "text"} else [])):
+        found = metrics.get("/".join(("retrieval", label, *rest)))
+        if found:
+            return found["value"]
+    return None
 
 
 def _verdicts(paired: dict[str, dict[str, dict]]) -> list[str]:

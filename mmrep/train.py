@@ -163,9 +163,10 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
                     if found is None:
                         raise Stopped(f"{workdir}: stopped by {stop.name} after step {first}, which is saved; the same "
                                       "command goes on from there", stop.name)
-                    writer.write(first, found)
-                    if config.save.metric:
+                    if config.save.metric:  # before the row, which says that the step was judged
                         checkpoint.replace(manager, state, _save_metrics(config, found))
+                        checkpoint.wait(manager)
+                    writer.write(first, found)
                 for done in range(first + 1, run.total + 1):
                     inputs = {n: sharding.put_batch(run.mesh, streams.without_text(next(b))) for n, b in batches.items()}
                     asked = sharding.put_batch(run.mesh, np.full(sharding.row_shards(run.mesh), stop.asked))

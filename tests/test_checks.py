@@ -110,8 +110,9 @@ def test_a_head_with_fewer_classes_than_the_label_has_names():
         checks.check_heads(c, {"main": source})
     checks.check_heads(c, {"main": SimpleNamespace(label_names={"organ": ["brain", "chest"]})})
     numbered = SimpleNamespace(labels={"organ": np.array([1, 2, -1], np.int32)})
-    with pytest.raises(ValueError, match="heads.organ.classes: 2, but config.data.main has a class 2, counted from 0; set 3, or"):
-        checks.check_heads(c, {"main": numbered})
+    for source in (numbered, SimpleNamespace(components=(SimpleNamespace(), numbered))):
+        with pytest.raises(ValueError, match="heads.organ.classes: 2, but config.data.main has a class 2, counted from 0; set 3, or"):
+            checks.check_heads(c, {"main": source})
 
 
 def test_a_config_that_is_not_from_base_names_what_it_lacks():

@@ -140,14 +140,17 @@ def _mean_parts(x: Array | tuple[Array, Array], weight: Array, share: Array) -> 
     if isinstance(x, tuple):
         known = (weight > 0) & x[1]
         return jnp.where(known, x[0], 0.0).astype(jnp.float32).sum(), known.astype(jnp.float32).sum()
-    return jnp.where(weight > 0, x, 0.0).astype(jnp.float32) @ share  # where: a row of weight 0 may hold anything, NaN too
+    # where: the value of a row of weight 0 may be NaN; its gradient may not, for 0 x NaN is NaN
+    return jnp.where(weight > 0, x, 0.0).astype(jnp.float32) @ share
 
 
-def make_loss(encode: Callable, nets: dict[str, Net], terms: dict[str, Term], micro: int = 1) -> Callable:
+def make_loss(encode: Callable, nets: dict[str, Net], terms: dict[str, Term], micro: int = 1,
+              complete: Callable[[Batch], Batch] = lambda batch: batch) -> Callable:
     """loss(params, ema, aux, streams, rng, step, hp) -> (f32[], (metrics, aux)), over {stream: global Batch}.
 
     encode(params["encoders"], view, batch, keys | None) -> Encoded. micro: number of micro-batches; the result does not
-    depend on it. A coupled loss is exact, because only its inputs are computed in parts (cached encode; Gao 2021).
+    depend on it. complete(batch): the batch as it is used, e.g. with `present` of what an encoder reads besides its modality.
+    A coupled loss is exact, because only its inputs are computed in parts (cached encode; Gao 2021).
     """
 
     terms = {n: t._replace(objective=_own_rows(n, t.objective)) for n, t in terms.items()}
@@ -158,6 +161,7 @@ def make_loss(encode: Callable, nets: dict[str, Net], terms: dict[str, Term], mi
         bound = {n: (lambda *a, net=net, n=n, **k: net.apply(params["nets"][n], *a, **k)) for n, net in nets.items()}
         results, new_aux = {}, dict(aux)
         for stream, batch in streams.items():
+            batch = complete(batch)
             mine = {n: t for n, t in terms.items() if t.stream == stream}
             first = {n: t for n, t in mine.items() if t.objective.after is None}
             second = {n: t for n, t in mine.items() if n not in first}

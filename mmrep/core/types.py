@@ -67,7 +67,8 @@ class Objective(NamedTuple):
         "nets": {name: Net}}.
     update(state, encodings, batch, hp) -> state, once a step from the global batch (queues, centers).
     select(params, encodings, batch, keys, hp) -> {row name: i32[B]}, from the needs, params and hp of the term `after`,
-        whose views it takes; rows are then read by `View.row`, in a second forward pass.
+        whose views it takes; rows are then read by `View.row`, in a second forward pass. Such a term is separable and has no
+        `update`.
     hp: the scalars that may change without a new program, with their values.
     """
 

@@ -5,6 +5,7 @@ import threading
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -89,7 +90,7 @@ def decode(data: bytes | np.ndarray, channels: int = 1, bits: int = 8, size_hint
 
     `size_hint` lets a JPEG be decoded at 1/2, 1/4 or 1/8 scale as long as its shorter side stays >= size_hint pixels.
     An 8-bit file read with bits=16 is scaled by 257. Raises ValueError or OSError on anything that is not such a
-    picture, and on a 16-bit file read with bits=8 (no window is right for every scanner).
+    picture, on a 16-bit file read with bits=8 (no window is right for every scanner), and on 16-bit color in a picture file.
     """
     if isinstance(data, np.ndarray):
         return _fit(data if data.ndim == 3 else data[..., None], channels, bits)
@@ -109,11 +110,24 @@ def decode(data: bytes | np.ndarray, channels: int = 1, bits: int = 8, size_hint
             if values.min() < 0 or values.max() > 65535:
                 raise ValueError(f"holds values from {values.min()} to {values.max()}; store them as 16-bit unsigned")
             return _fit(values.astype(np.uint16)[..., None], channels, bits)
+        if (deep := _sample_bits(image, data)) > 8:  # Pillow would cut them to their high bytes without a word
+            raise ValueError(f"has {deep} bits a channel in color; only gray picture files may have more than 8: store it as 8-bit "
+                             "color, or as an npz of uint16")
         if image.mode == "F":
             raise ValueError("holds floating-point pixels; store it as an 8- or 16-bit picture")
         mode = "L" if channels == 1 else "RGB"
         pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     return _fit(pixels[..., None] if channels == 1 else pixels, channels, bits)
+
+
+def _sample_bits(image: Any, data: bytes) -> int:
+    """Bits a channel as the file says (PNG, TIFF), 8 where it does not."""
+    if image.format == "PNG" and data[12:16] == b"IHDR":
+        return data[24]
+    if image.format == "TIFF":
+        bits = image.tag_v2.get(258, 8)  # BitsPerSample
+        return max(bits) if isinstance(bits, tuple) else int(bits)
+    return 8
 
 
 def decode_mask(data: bytes | np.ndarray) -> np.ndarray:

@@ -319,7 +319,12 @@ def tfds(dataset: str, split: str, data_dir: str | Path | None = None, columns: 
     if not builder.is_prepared():
         raise FileNotFoundError(f"tfds {dataset}: not prepared under {data_dir or 'the default data_dir'}; "
                                 f"run its builder's download_and_prepare with file_format='array_record'")
+    named = {name: (splits or {}).get(name, name) for name in ("train", "val", "test")}
     wanted = (splits or {}).get(split, split)
+    for name, other in named.items():
+        if split in named and name != split and other == wanted:
+            raise ValueError(f"tfds {dataset}: splits gives {split} and {name} the same rows, {wanted!r}; divide it, e.g. "
+                             "'train[:90%]' and 'train[90%:]'")
     if wanted.split("[")[0] not in builder.info.splits:
         raise ValueError(f"tfds {dataset}: no split {wanted!r}; it has {', '.join(sorted(builder.info.splits))} "
                          f"(rename with splits={{{split!r}: ...}})")

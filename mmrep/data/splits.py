@@ -1,8 +1,9 @@
 """Which rows of a table a manifest serves: splits, filters, and what may be wrong with them."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,10 @@ SPLITS = ("train", "val", "test")
 
 
 def split_rows(table: Table, split: str, columns: Mapping, splits: Mapping) -> np.ndarray:
-    """Rows of a split, i64[n]; of all where it is "all". Raises ValueError for a column or a split that is not there."""
+    """Rows of a split, i64[n]; of all where it is "all".
+
+    Raises ValueError for a column or a split that is not there, or a row that is in two of train, val and test.
+    """
     if split == "all":
         return np.arange(table.length)
     column = columns.get("split", "split")
@@ -22,20 +26,23 @@ def split_rows(table: Table, split: str, columns: Mapping, splits: Mapping) -> n
                          + "; name one with columns={'split': ...}, which says train, val or test of every row (of a patient's "
                          "rows alike)")
     wanted = splits.get(split, split)
-    rows = np.flatnonzero([matches(cell, wanted) for cell in table[column]])
+    rows = np.flatnonzero(_fits(table[column], wanted))
     if not len(rows):
         raise ValueError(f"manifest {table.path}: column {column!r} has no split {wanted!r}; it has "
                          f"{', '.join(vocabulary(table[column])[:12])} (rename with splits={{{split!r}: ...}})")
+    for other in SPLITS:
+        if split in SPLITS and other != split and _fits(table[column], splits.get(other, other))[rows].any():
+            raise ValueError(f"manifest {table.path}: splits names rows of {column!r} both {split} ({wanted!r}) and {other} "
+                             f"({splits.get(other, other)!r}): what is chosen on one would have been seen by the other")
     return rows
 
 
 def filter_rows(table: Table, rows: np.ndarray, filters: Mapping) -> np.ndarray:
     """The rows that every filter keeps. Raises ValueError where one keeps none."""
     for column, wanted in filters.items():
-        cells = table[column]
-        kept = np.array([row for row in rows if matches(cells[row], wanted)], np.int64)
+        kept = rows[_fits(table[column], wanted)[rows]]
         if not len(kept):
-            has = ", ".join(vocabulary([cells[row] for row in rows])[:8])
+            has = ", ".join(vocabulary([table[column][row] for row in rows])[:8])
             raise ValueError(f"manifest {table.path}: no row of {len(rows)} has {column!r} = {wanted!r}; it has {has}")
         rows = kept
     return rows
@@ -43,35 +50,49 @@ def filter_rows(table: Table, rows: np.ndarray, filters: Mapping) -> np.ndarray:
 
 def train_rows(table: Table, columns: Mapping, splits: Mapping, filters: Mapping) -> np.ndarray:
     """Rows that statistics may be taken from: the training split, or all where the file has no splits."""
-    if columns.get("split", "split") not in table.names:
-        return filter_rows(table, np.arange(table.length), filters)
-    return filter_rows(table, split_rows(table, "train", columns, splits), filters)
+    whole = columns.get("split", "split") not in table.names
+    return filter_rows(table, split_rows(table, "all" if whole else "train", columns, splits), filters)
 
 
-def _named(table: Table, columns: Mapping, splits: Mapping, filters: Mapping) -> tuple[np.ndarray, list, list]:
-    """The rows that the filters keep, the split each of them is of (None for none), and the cells that say so."""
-    rows = np.arange(table.length)
-    for column, wanted in filters.items():
-        cells = table[column]
-        rows = np.array([row for row in rows if matches(cells[row], wanted)], np.int64)
-    cells = [table[columns.get("split", "split")][row] for row in rows]
-    return rows, [next((s for s in SPLITS if matches(cell, splits.get(s, s))), None) for cell in cells], cells
+def _fits(cells: Sequence, wanted: Any) -> np.ndarray:
+    """bool[n]: which cells fit a filter; each distinct text is asked about once."""
+    known: dict[Any, bool] = {}
+    out = np.zeros(len(cells), bool)
+    for row, cell in enumerate(cells):
+        if isinstance(cell, str) or cell is None:
+            if cell not in known:
+                known[cell] = matches(cell, wanted)
+            out[row] = known[cell]
+        else:
+            out[row] = matches(cell, wanted)
+    return out
+
+
+def _split_of(table: Table, columns: Mapping, splits: Mapping, filters: Mapping) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that the filters keep, i64[n], and the number in SPLITS of the split each of them is of, -1 for none."""
+    column = table[columns.get("split", "split")]
+    rows = filter_rows(table, np.arange(table.length), filters)
+    which = np.full(len(rows), -1)
+    for number, name in enumerate(SPLITS):
+        which[_fits(column, splits.get(name, name))[rows]] = number
+    return rows, which
 
 
 def check_cases(table: Table, columns: Mapping, splits: Mapping, filters: Mapping) -> None:
     """Raise ValueError for a case with rows in several splits: what is known of it from training would be tested on it."""
     if "case" not in columns or columns.get("split", "split") not in table.names:
         return
-    rows, names, _ = _named(table, columns, splits, filters)
-    cases, found = table[columns["case"]], {}
-    for row, name in zip(rows, names):
-        if name is not None and cases[row] is not None:
-            found.setdefault(str(cases[row]), {}).setdefault(name, int(row))
-    shared = [of for of in found.values() if len(of) > 1]
+    rows, which = _split_of(table, columns, splits, filters)
+    cases, first, shared = table[columns["case"]], {}, {}
+    for row, split in zip(rows.tolist(), which.tolist()):
+        if split >= 0 and cases[row] is not None:
+            before = first.setdefault(cases[row], (row, split))
+            if before[1] != split:
+                shared.setdefault(cases[row], (before, (row, split)))
     if shared:
-        first = ", ".join(f"row {row + 1} in {name}" for name, row in shared[0].items())
-        raise ValueError(f"manifest {table.path}: {len(shared)} of {len(found)} cases ({columns['case']!r}) have rows in several "
-                         f"splits, e.g. {first}: give all rows of a case one split, or pass shared_cases=True to test on "
+        example = ", ".join(f"row {row + 1} in {SPLITS[split]}" for row, split in next(iter(shared.values())))
+        raise ValueError(f"manifest {table.path}: {len(shared)} of {len(first)} cases ({columns['case']!r}) have rows in several "
+                         f"splits, e.g. {example}: give all rows of a case one split, or pass shared_cases=True to test on "
                          "cases that were trained on")
 
 
@@ -79,12 +100,13 @@ def of_no_split(table: Table, columns: Mapping, splits: Mapping, filters: Mappin
     """A line on the rows that no split takes, with what their cells hold."""
     if columns.get("split", "split") not in table.names:
         return []
-    _, names, cells = _named(table, columns, splits, filters)
-    lost = Counter(cell if cell is None else str(cell) for cell, name in zip(cells, names) if name is None)
+    rows, which = _split_of(table, columns, splits, filters)
+    cells = table[columns.get("split", "split")]
+    lost = Counter(None if cells[row] is None else str(cells[row]) for row in rows[which < 0])
     if not lost:
         return []
     near = next((f", did you mean {close[0]!r}?" for cell in lost if cell
                  and (close := get_close_matches(cell.strip().lower(), SPLITS, 1, 0.6))), "")
     held = ", ".join(f"{'null' if cell is None else repr(cell)} {count:,}" for cell, count in lost.most_common(5))
-    return [f"manifest {table.path}: {sum(lost.values()):,} of {len(cells):,} rows are in none of train, val and test: column "
+    return [f"manifest {table.path}: {sum(lost.values()):,} of {len(rows):,} rows are in none of train, val and test: column "
             f"{columns.get('split', 'split')!r} holds {held}{near}"]

@@ -32,21 +32,31 @@ def pixels(source: Any, transform: Transform, inputs: dict[str, dict], modalitie
 
     inputs: modality -> {"mean", "std"}, as config.inputs. Bad rows are left out, as are float pixels' first two (NaN).
     """
-    rows, found = spread(source, most), {}
-    for row, example in zip(rows, read_rows(source, rows)):
+    found: dict[str, list] = {}
+    for row in spread(source, most):  # one at a time: a volume may be large
+        (example,) = read_rows(source, np.array([row]))
         if not isinstance(example, BadRow):
             example = transformed(source, int(row), dict(example), transform, philox(0, AUGMENT, int(row)))
         for m in modalities if isinstance(example, dict) else ():
             if m in PICTURES and m in example:
-                found.setdefault(m, []).append(example[m])
+                found.setdefault(m, []).append(_moments(example[m], inputs.get(m, {})))
     out = {}
-    for m, arrays in found.items():
-        raw = np.concatenate([a.reshape(-1, a.shape[-1]) for a in arrays]).astype(np.float64)
-        kind, scale = arrays[0].dtype, inputs.get(m, {})
-        unit = raw / np.iinfo(kind).max if kind.kind == "u" else np.full(1, np.nan)
-        got = (unit - np.asarray(scale.get("mean", 0.5))) / np.asarray(scale.get("std", 0.5)) if kind.kind == "u" else raw
-        out[m] = tuple(float(v) for v in (unit.mean(), unit.std(), got.mean(), got.std()))
+    for m, moments in found.items():
+        mean, square, got_mean, got_square = np.mean(moments, 0)
+        out[m] = tuple(float(v) for v in (mean, np.sqrt(max(square - mean**2, 0)) if square == square else square, got_mean,
+                                          np.sqrt(max(got_square - got_mean**2, 0))))
     return out
+
+
+def _moments(x: np.ndarray, scale: dict) -> tuple[float, float, float, float]:
+    """Mean and mean square of at most about a million pixels, in [0, 1] (NaN of floats) and as `to_float` gives them."""
+    x = x.reshape(-1, x.shape[-1])
+    raw = x[:: max(len(x) // 2**20, 1)].astype(np.float64)
+    if x.dtype.kind != "u":
+        return np.nan, np.nan, raw.mean(), (raw**2).mean()
+    unit = raw / np.iinfo(x.dtype).max
+    got = (unit - np.asarray(scale.get("mean", 0.5))) / np.asarray(scale.get("std", 0.5))
+    return unit.mean(), (unit**2).mean(), got.mean(), (got**2).mean()
 
 
 def odd_scale(name: str, found: dict[str, tuple[float, float, float, float]]) -> list[str]:

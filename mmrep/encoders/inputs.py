@@ -1,6 +1,6 @@
 """What an encoder gets of a batch: its raw fields, the wanted sample of them, as floats; on the device."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -23,28 +23,44 @@ def fields_of(encoder: Any, modality: str) -> Fields:
     return dict(reads) if isinstance(reads, Mapping) else {modality: reads}
 
 
-def keys_of(view: View, fields: Fields) -> list[str]:
-    """The batch keys that a view reads."""
-    return [f"{key}/{view.crop}" if view.crop else key for key in fields]
+def keys_of(view: View, fields: Fields, given: Iterable[str]) -> dict[str, str]:
+    """Field -> the batch key that a view reads for it: of a crop the crop's, for the others only where `given` has one."""
+    own = view.modality if view.modality in fields else next(iter(fields))
+    crops = {key: f"{key}/{view.crop}" for key in fields}
+    return {key: crops[key] if view.crop and (key == own or crops[key] in given) else key for key in fields}
 
 
 def read(batch: Batch, view: View, fields: Fields) -> Array | dict[str, Array]:
-    """The raw input of a view: the crop's key, and the wanted sample where an example has several, [B, S, ...].
+    """The raw input of a view: the crop's key, and the wanted sample of a field of several, [B, S, ...].
 
     An array for an encoder of one field, a dict for one of several. Raises ValueError where the batch has no such field
     or sample.
     """
-    found = {}
-    for (key, axes), name in zip(fields.items(), keys_of(view, fields)):
+    found, samples = {}, {}
+    for key, name in keys_of(view, fields, batch).items():
         if name not in batch:
             raise ValueError(f"the data have no {name!r}; {nearest(name, set(batch) - set(META))}")
-        x = batch[name]
-        several = axes is not None and x.ndim == axes + 2
-        if view.sample >= (x.shape[1] if several else 1):
-            raise ValueError(f"reads sample {view.sample} of {name!r}, of which an example has {x.shape[1] if several else 1}; "
-                             "give several, e.g. by the transform `views`, or name another view")
-        found[key] = x[:, view.sample] if several else x
-    return found if len(found) > 1 else found[key]
+        x, axes = batch[name], fields[key]
+        samples[name] = x.shape[1] if axes is not None and x.ndim == axes + 2 else None
+        found[key] = x if samples[name] is None else x[:, min(view.sample, samples[name] - 1)]
+    least = min((n for n in samples.values() if n is not None), default=1)  # a field of one serves every sample
+    if view.sample >= least:
+        name = next((n for n, count in samples.items() if count == least), next(iter(samples)))
+        raise ValueError(f"reads sample {view.sample} of {name!r}, of which an example has {least}; "
+                         "give several, e.g. by the transform `views`, or name another view")
+    return found if len(found) > 1 else next(iter(found.values()))
+
+
+def complete(batch: Batch, fields: dict[str, Fields]) -> Batch:
+    """The batch with a modality present only where all that its encoder reads is. fields: modality -> of its encoder."""
+    present = dict(batch.get("present", {}))
+    for modality, of in fields.items():
+        marks = [batch["present"][key] for key in of if key in present]
+        if len(of) > 1 and marks:
+            several = max(mark.ndim for mark in marks)
+            marks = [mark if mark.ndim == several else mark[:, None] for mark in marks]
+            present[modality] = jnp.stack(jnp.broadcast_arrays(*marks)).all(0)
+    return batch | {"present": present} if "present" in batch else batch
 
 
 def to_float(x: jax.Array, mean: Any = 0.5, std: Any = 0.5) -> jax.Array:

@@ -13,10 +13,11 @@ from mmrep.data import pipeline, streams
 Features = dict[str, np.ndarray]
 
 
-def embedder(encode: Callable, modalities: tuple[str, ...], mesh: Any) -> Callable[[Params, dict], dict]:
+def embedder(encode: Callable, complete: Callable, modalities: tuple[str, ...], mesh: Any) -> Callable[[Params, dict], dict]:
     """One compiled program: (params["encoders"], Batch) -> the batch's rows and, for each modality, its outputs."""
 
     def run(params: Params, batch: dict) -> dict:
+        batch = complete(batch)
         rows = {k: v for k, v in batch.items() if k in ("index", "group", "case", "valid") or k.startswith("label/")}
         # of several samples the first is embedded
         rows |= {f"present/{m}": mark[:, 0] if mark.ndim == 2 else mark for m, mark in batch["present"].items()}
@@ -75,9 +76,10 @@ def pretend(spec: dict, modalities: tuple[str, ...], n: int = 8) -> Features:
     return rows
 
 
-def text_encoder(encode: Callable, tokenizer: Any, length: int) -> Callable[[Params, list[str]], np.ndarray]:
-    """(params["encoders"], texts) -> f32[n, E], for prompts."""
-    program = jax.jit(lambda params, x: encode(params, View("text"), {"text": x}, None).embedding)
+def text_encoder(encode: Callable, tokenizer: Any, length: int, mesh: Any) -> Callable[[Params, list[str]], np.ndarray]:
+    """(params["encoders"], texts) -> f32[n, E] on every host, for prompts."""
+    program = jax.jit(lambda params, x: encode(params, View("text"), {"text": x}, None).embedding,
+                      out_shardings=sharding.replicated(mesh))  # params may be split over the hosts
 
     def run(params: Params, texts: list[str]) -> np.ndarray:
         tokens = np.zeros((-(-len(texts) // 64) * 64, length), np.int32)

@@ -173,6 +173,8 @@ def paired(ours: Callable[[str], dict], theirs: Callable[[str], dict], *, label:
     def difference(metric: str) -> Interval:
         if metric == "accuracy":
             hits = [(s.argmax(1) == y).astype(float) for s in (sa, sb)]
+            if (hits[0] == hits[1]).all():  # resampling would give an interval of no width, as if it were known exactly
+                raise ValueError("both are right on the same rows: there is no difference to resample")
             return mean_interval(hits[0] - hits[1], case, bounds=None)
         return bootstrap_weighted(lambda w: area(y, sa, w) - area(y, sb, w), len(y), case)
 

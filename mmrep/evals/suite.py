@@ -51,8 +51,8 @@ class Suite:
         self.data = config.data[self.stream] if data is None else data
         self.own, self.skipped = data is None, {}
         self.modalities = tuple(sorted(config.encoders))
-        self.program = embedder(run.encode, self.modalities, run.mesh)
-        self.texts = text_encoder(run.encode, run.tokenizer, config.tokenizer.length) if "text" in config.encoders else None
+        self.program = embedder(run.encode, run.complete, self.modalities, run.mesh)
+        self.texts = text_encoder(run.encode, run.tokenizer, config.tokenizer.length, run.mesh) if "text" in config.encoders else None
         self.transform = train_transform(config, self.stream, run.tokenizer, train=False)
         self._sources: dict[str, Any] = {}
         if facts is None:

@@ -299,3 +299,33 @@ def test_a_table_of_another_separator_is_named(tmp_path):
     (tmp_path / "t.csv").write_text("image;text;split\na.png;hello;train\n")
     with pytest.raises(ValueError, match="t.csv: its only column is 'image;text;split': cells seem to be separated by ';'; save"):
         Table(tmp_path / "t.csv")
+
+
+def test_splits_that_share_rows_are_an_error(tmp_path):
+    rows = [r | {"split": "train val test".split()[i % 3]} for i, r in enumerate(records())]
+    path = write(tmp_path, "csv", rows)
+    for splits, said in (({"val": "test"}, "both val .'test'. and test"), ({"val": "train"}, "both val .'train'. and train"),
+                         ({"train": ["train", "test"]}, "both train .*and test")):
+        for split in {"val", "train"} & set(splits):
+            with pytest.raises(ValueError, match=said):
+                manifest(path, split, columns={"text": "report"}, splits=splits)
+    swapped = {"val": "test", "test": "val"}
+    assert manifest(path, "val", columns={"text": "report"}, splits=swapped).rows.tolist() == [2, 5, 8, 11]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "LA", "RGBA"])
+def test_sixteen_bit_color_is_refused_not_cut(tmp_path, mode):
+    import struct
+    import zlib
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    channels, kind = {"RGB": (3, 2), "LA": (2, 4), "RGBA": (4, 6)}[mode]
+    pixels = np.arange(4 * 4 * channels, dtype=">u2").reshape(4, -1) * 60  # 12 bits in use
+    raw = b"".join(b"\0" + line.tobytes() for line in pixels)
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 16, kind, 0, 0, 0)) + chunk(
+        b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
+    for bits in (8, 16):
+        with pytest.raises(ValueError, match="has 16 bits a channel in color; only gray"):
+            decode(png, 3, bits)

@@ -9,7 +9,8 @@ import pytest
 import mmrep
 from mmrep.core.types import Encoded, View
 from mmrep.encoders import ENCODERS
-from mmrep.encoders.inputs import fields_of, read, to_float
+from mmrep.encoders.inputs import complete, fields_of, read, to_float
+from mmrep.model import floats
 from mmrep.train import train
 from tests import runs, tiny
 
@@ -46,6 +47,21 @@ def test_a_sample_that_is_not_there_is_an_error():
             read({"image": x}, View("image", sample), image)
     with pytest.raises(ValueError, match="no 'imagee'; did you mean 'image'"):
         read({"image": one}, View("imagee"), {"imagee": 3})
+    both = {"image": 3, "tabular": 1}  # a table beside two views: every view is of the one patient
+    found = read({"image": two, "image/local": 2 * two, "tabular": one[:, 0, :, 0]}, View("image", 1, "local"), both)
+    assert np.array_equal(found["image"], 2 * two[:, 1]) and found["tabular"].shape == (B, 8)
+    with pytest.raises(ValueError, match="reads sample 2 of 'image'"):
+        read({"image": two, "tabular": one[:, 0, :, 0]}, View("image", 2), both)
+
+
+def test_a_modality_is_there_only_with_all_that_its_encoder_reads():
+    present = {"image": jnp.array([1, 1, 0], bool), "tabular": jnp.array([1, 0, 1], bool), "text": jnp.ones(3, bool)}
+    fields = {"image": {"image": 3, "tabular": 1}, "text": {"text": 1}}
+    found = complete({"present": present}, fields)["present"]
+    assert found["image"].tolist() == [True, False, False] and found["tabular"].tolist() == [True, False, True]
+    several = complete({"present": present | {"image": jnp.ones((3, 2), bool)}}, fields)["present"]["image"]
+    assert several.tolist() == [[True] * 2, [False] * 2, [True] * 2]
+    assert complete({"index": 1}, fields) == {"index": 1}
 
 
 def test_a_bag_is_no_row_of_samples_and_several_fields_come_as_a_dict():
@@ -62,6 +78,8 @@ def test_pixels_are_scaled_by_modality_and_channel():
     x = np.arange(2 * 2 * 3, dtype=np.uint8).reshape(1, 2, 2, 3)
     assert np.allclose(to_float(jnp.asarray(x), (0.1, 0.2, 0.3), (1.0, 2.0, 4.0)), (x / 255 - [0.1, 0.2, 0.3]) / [1, 2, 4], atol=1e-6)
     assert np.array_equal(to_float(jnp.ones(3)), np.ones(3))
+    two = floats({"image": jnp.asarray(x), "mask/lesion": jnp.asarray(x)}, "image", {"image": {"mean": 0.0, "std": 1.0}})
+    assert np.array_equal(two["mask/lesion"], x) and two["image"].max() < 1  # a mask's numbers are no pixels
     inputs = {"image": {"mean": 0.25, "std": 2.0}}
     a, b = (tiny.value_and_grads(tiny.config(runs.CLIP, inputs=i))[0] for i in ({}, inputs))
     assert a != b
@@ -97,7 +115,8 @@ def test_a_notebook_is_told_what_an_encoder_would_take_for_something_else(tmp_pa
     pixels = np.full((2, 32, 32, 1), 200, np.uint8)
     encode = lambda x, m="image": model["encode"](params, m, x).embedding  # noqa: E731
     assert encode(pixels).shape == (2, 16) and jax.jit(encode)(pixels / np.float32(255)).shape == (2, 16)
-    for x, said in ((pixels.astype(np.int64), "image is int64; the run reads uint8"), (pixels.astype(float), "values up to 200"),
+    for x, said in (({"image": pixels.astype(np.uint16)}, "image is uint16; the run reads uint8"),
+                    (pixels.astype(np.int64), "image is int64; the run reads uint8"), (pixels.astype(float), "values up to 200"),
                     (pixels[0], r"add the first axis, e.g. x\[None\]"), (np.repeat(pixels, 3, -1), "has 3 channels, the run's 1")):
         with pytest.raises(ValueError, match=said):
             encode(x)
