@@ -17,6 +17,7 @@ from mmrep.core.step import presence
 from mmrep.core.types import Objective
 from mmrep.data import pipeline, streams, survey
 from mmrep.run import Run, train_transform
+from mmrep.train import check_stage
 
 # dense bf16 peak FLOP/s of one chip (vendor data sheets) and the share of it that training usually reaches
 CHIPS = {"TPU v4": 275e12, "TPU v5p": 459e12, "A100": 312e12, "H100": 989e12}
@@ -27,6 +28,12 @@ def check(config: Any, steps: int = 60, say: Callable[[str], None] = print) -> b
     """Print one line a check with ok, LOOK or FAIL; True if none failed. Trains `steps` steps twice."""
     if steps < 2:
         raise ValueError(f"--steps {steps}: take at least two")
+    stages = cfg.plain(config.stages)
+    for i, change in enumerate(stages):
+        check_stage(cfg.override_with(config, {"stages": ()} | change, f"config.stages[{i}]"), f"config.stages[{i}]")
+    if stages:
+        say(f"ok   {'stages':28}all {len(stages)} can be built; what follows is of the first")
+        config = cfg.override_with(config, {"stages": ()} | stages[0], "config.stages[0]")
     run, state, batches, hp = prepare(_skipping(config))  # to tell of all bad rows, not of the first alone
     failed = False
 

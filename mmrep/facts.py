@@ -7,18 +7,40 @@ from typing import Any
 import numpy as np
 
 from mmrep.data import tokenizers
+from mmrep.data.sources import fingerprint
 
 
-def record(workdir: Path, run: Any, suite: Any) -> None:
-    """Write data.json: forms of a row of every stream and of what is evaluated, numbers of rows, class names."""
+def record(workdir: Path, run: Any, suite: Any, resumes: bool) -> None:
+    """Write data.json: forms of a row of every stream and of what is evaluated, numbers of rows, class names, digests.
+
+    Raises ValueError where a run that goes on was started with other data, or with another tokenizer.
+    """
     from mmrep.run import write_json
 
-    if run.config.tokenizer.name.endswith(".json") and not (workdir / "tokenizer.json").is_file():
-        tokenizers.save(run.tokenizer, workdir / "tokenizer.json")
-    write_json(workdir / "data.json", {
-        "specs": {n: _plain(spec) for n, spec in run.specs.items()}, "eval": _plain(suite.trained_spec),
-        "examples": {n: len(s) for n, s in run.sources.items()},
-        "label_names": {k: list(map(str, v)) for k, v in suite.trained_names.items()}})
+    now = {"specs": {n: _plain(spec) for n, spec in run.specs.items()}, "eval": _plain(suite.trained_spec),
+           "examples": {n: len(s) for n, s in run.sources.items()},
+           "label_names": {k: list(map(str, v)) for k, v in suite.trained_names.items()},
+           "digests": {n: fingerprint(s) for n, s in run.sources.items()}}
+    file, copy = workdir / "data.json", workdir / "tokenizer.json"
+    if resumes and file.is_file():
+        _check_same(json.loads(file.read_text()), now, workdir)
+        if copy.is_file() and tokenizers.load(copy).spec != run.tokenizer.spec:
+            raise ValueError(f"config.tokenizer: {run.config.tokenizer.name} is not the tokenizer that the run in {workdir} was "
+                             f"started with, which is kept in {copy}; put it back, or use another --workdir")
+    if run.config.tokenizer.name.endswith(".json") and not copy.is_file():
+        tokenizers.save(run.tokenizer, copy)
+    write_json(file, now)
+
+
+def _check_same(before: dict, now: dict, workdir: Path) -> None:
+    """Raise ValueError naming the first stream whose training data are others than at the run's start."""
+    for name in now["examples"]:
+        for key, what in (("examples", "rows"), ("specs", "forms"), ("digests", "content")):
+            old, new = before.get(key, {}).get(name), now[key][name]
+            if old is not None and json.loads(json.dumps(old)) != json.loads(json.dumps(new)):
+                counts = f" ({old:,} then, {new:,} now)" if key == "examples" else ""
+                raise ValueError(f"config.data.{name}: the training data are not those that the run in {workdir} was started with: "
+                                 f"other {what}{counts}; put them back, or use another --workdir")
 
 
 def read(workdir: Path) -> dict | None:

@@ -55,6 +55,9 @@ def train(config: Any, workdir: str | Path, *, programs: dict | None = None, say
                 with stage.unlocked():
                     stage.init.path = f"../stage{i - 1}"
             stages.append(stage)
+        for i, stage in enumerate(stages):
+            if i and not (workdir / f"stage{i}" / "results.json").is_file():
+                hosts.first_then_others(lambda: check_stage(stage, f"config.stages[{i}]"))
         record(config, workdir)
         for i, stage in enumerate(stages):
             say(f"stage {i + 1} of {len(stages)}: {workdir / f'stage{i}'}")
@@ -63,6 +66,16 @@ def train(config: Any, workdir: str | Path, *, programs: dict | None = None, say
         if hosts.first():
             write_json(workdir / "results.json", results)
         return results
+
+
+def check_stage(config: Any, where: str) -> None:
+    """Raise ValueError for what would stop a stage before its first step, without its folder."""
+    try:
+        run = assemble(config)
+        check_sizes(config, run.sources)
+        Suite(run).check()
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
 
 
 def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on: str = "test") -> dict:
@@ -98,9 +111,14 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
                          "and config.evals")
     fitted = start.fit(source, run)
     record(config, workdir)
-    if hosts.first():
-        facts.record(workdir, run, suite)
-    for line in _of_data(run) if hosts.first() else ():
+
+    def write_and_look() -> list[str]:
+        if not hosts.first():
+            return []
+        facts.record(workdir, run, suite, bool(checkpoint.steps_of(workdir)))
+        return _of_data(run)
+
+    for line in hosts.first_then_others(write_and_look):
         say(line)
     frozen = tree.size(tree.prune(run.shapes.params, lambda p: p in run.frozen))
     say(f"{batch} examples a step, {run.total} steps, {len(run.sources[main]):,} training examples, "

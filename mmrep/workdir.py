@@ -37,7 +37,7 @@ def open_workdir(config: Any, workdir: Path) -> None:
                          f"{f' (and {len(changed) - 1} more)' if len(changed) > 1 else ''}; use another --workdir (to train on "
                          f"from these params, with --config.init.path={workdir})")
     if changed and hosts.first():  # nothing was trained: what the other config left here must not leak into this one
-        for name in ("config.json", "run.json", "tokenizer.json", "results.json"):
+        for name in ("config.json", "run.json", "data.json", "tokenizer.json", "results.json"):
             (workdir / name).unlink(missing_ok=True)
     if hosts.first() and not file.is_file():
         part = workdir / "config.part"

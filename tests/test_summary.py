@@ -31,11 +31,11 @@ def test_verdicts_and_reasons():
     probe = "probe/finding/auroc"
     results = {"metrics": {probe: number(0.8)}, "controls": {"untrained": {probe: number(0.6)}, "raw_pca": {probe: number(0.7)}},
                "paired": {"untrained": {probe: number(0.2)}, "raw_pca": {probe: number(0.05)}}, "split": "test", "step": 7,
-               "left_out": {f"alignment/{i}": "too few" for i in range(5)} | {"probe/x": "one class", "paired/raw_pca/probe/x": "one class"},
+               "left_out": {f"alignment/{i}": "too few" for i in range(5)} | {"probe/x": "no", "paired/raw_pca/probe/x": "no"},
                "skipped": {"train": 1, "test": 0}}
     text = summary(results).splitlines()
     assert text[0].startswith("test, 40 rows, step 7") and text[0].endswith("chance  untrained    raw_pca")
     assert text[2].split() == [probe, "0.800", "[0.700,", "0.900]", "0.500", "0.600", "0.700"]
     assert any(line.endswith("above untrained encoders") for line in text)
     assert any(line.endswith("not told apart from raw pixels (PCA)") for line in text)
-    assert text[-3:] == ["left out: alignment/... (5 numbers): too few", "left out: probe/x: one class", "1 row of train could not be read"]
+    assert text[-3:] == ["left out: alignment/... (5 numbers): too few", "left out: probe/x: no", "1 row of train could not be read"]

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import mmrep
+from mmrep import check, start
 from mmrep import run as parts
-from mmrep import start
 from mmrep import train as loop
 from mmrep.core import checkpoint, sharding, tree
 from mmrep.evals.suite import Suite
@@ -256,6 +256,39 @@ def test_stages_start_from_the_last_and_resume(tmp_path, monkeypatch):
     assert results["step"] == 4
     model, params, c = mmrep.load(tmp_path)
     assert set(c.objectives) == {"clip"} and set(params["encoders"]) == {"image", "text"}
+
+
+def test_a_mistake_in_the_last_stage_costs_no_training(tmp_path):
+    for change, said in (({"rules": ({"match": "nothing", "freeze": True},)}, "config.rules"),
+                         ({"encoders": {"image": {"widht": 3}}}, "config.encoders.image.widht: vit takes no 'widht'")):
+        config = runs.config(stages=({"total": "1 steps"}, change))
+        with pytest.raises(ValueError, match=r"^config.stages\[1\]: " + said):
+            go(config, tmp_path)
+        assert not (tmp_path / "stage0").exists()
+        with pytest.raises(ValueError, match=r"^config.stages\[1\]: " + said):
+            check.check(config, 2, lambda text: None)
+
+
+def test_a_resume_on_other_data_is_refused(tmp_path, monkeypatch):
+    def table(rows, word="report"):
+        (tmp_path / "t.jsonl").write_text("".join(json.dumps(
+            {"text": f"{word} {i}", "age": i, "split": "train"}) + "\n" for i in range(rows)))
+
+    columns = {"text": "text", "label": {"age": "age"}}
+    config = runs.config(objectives={"cls": {"name": "supervised", "view": "text", "heads": {"age": {"kind": "ce", "classes": 40}}}},
+                         encoders={"text": runs.TOWERS["text"]}, data={"main": {"batch": 8, "source": {
+                             "name": "manifest", "path": str(tmp_path / "t.jsonl"), "columns": columns}}})
+    table(20)
+    with monkeypatch.context() as m:
+        signal_at(m, 1)
+        with pytest.raises(Stopped):
+            go(config, tmp_path / "w")
+    for rows, word, said in ((19, "report", r"other rows \(20 then, 19 now\)"), (20, "other", "other content;")):
+        table(rows, word)
+        with pytest.raises(ValueError, match="^config.data.main: the training data are not those .*" + said):
+            go(config, tmp_path / "w")
+    table(20)
+    assert go(config, tmp_path / "w")["step"] == 4
 
 
 def test_init_takes_over_only_what_is_asked(tmp_path, whole):

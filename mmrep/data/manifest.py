@@ -6,6 +6,7 @@ and its values count from 1; a null group or case gets an id of its own; a null 
 Classes, categories and ids are numbered over the WHOLE file, so that every split and filter agrees on them.
 """
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -86,6 +87,14 @@ class Manifest:
         """Texts of some rows (all by default), None where absent, without decoding a picture."""
         cells = self._cells.get("text")
         return [cells[row] if cells else None for row in (self.rows if rows is None else self.rows[rows])]
+
+    def fingerprint(self) -> str:
+        """A digest of the rows' cells: names of pictures, texts, labels, ids; not of the pixels."""
+        total = zlib.crc32(self.rows.tobytes())
+        for key, cells in sorted(self._cells.items()):
+            mine = cells[self.rows] if isinstance(cells, np.ndarray) else [cells[row] for row in self.rows]
+            total = zlib.crc32(mine.tobytes() if isinstance(mine, np.ndarray) else "\0".join(map(repr, mine)).encode(), total)
+        return f"{total:08x}"
 
     def where(self, index: int) -> str:
         """What an error message calls a row: file, row (from 1) and line."""

@@ -11,10 +11,12 @@ modality keys it may give; a modality an example lacks is a missing key. These a
   on_error, label_names   "raise" or "skip" for rows that prove bad when read; {label: class names}
   notes         list of lines on what a user may not expect of the data
   skipped, problems       number of rows left out as bad when the source was opened; {row of the file: (error, why)}
+  fingerprint() text that changes with the rows, without reading pictures; `fingerprint` below answers for sources without
   where(row)    what an error message calls a row: file and line
   identify(rows)          where rows come from; `identify` below answers for sources without it
 """
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,16 @@ def identify(source: Any, rows: Sequence[int] | np.ndarray) -> dict[str, list]:
     cases = getattr(source, "cases", None)
     return {"row": rows, "case": [None if cases is None else str(cases[row]) for row in rows],
             "image": [None] * len(rows)}
+
+
+def fingerprint(source: Any) -> str:
+    """Text that changes where a source's rows do, as far as it can tell without reading pictures; "" where it cannot."""
+    if isinstance(source, Subset):
+        inner = fingerprint(source.source)
+        return inner and f"{inner}/{zlib.crc32(source.rows.tobytes()):08x}"
+    if hasattr(source, "components"):
+        return "+".join(map(fingerprint, source.components))
+    return source.fingerprint() if hasattr(source, "fingerprint") else ""
 
 
 def bad_row(source: Any, row: int, error: Exception) -> BadRow:
