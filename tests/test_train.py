@@ -387,7 +387,13 @@ def test_an_error_of_one_host_ends_both(tmp_path):
 @pytest.mark.slow
 def test_two_processes_give_what_one_gives(tmp_path):
     file = tmp_path / "config.py"
-    file.write_text("from tests import runs\ndef get_config():\n    return runs.resumable(**{'optim.name': 'sgd', 'optim.lr': 0.1})\n")
+    file.write_text("""
+from tests import runs
+def get_config():
+    evals = {"retrieval": {"name": "retrieval"}, "zeroshot": {"name": "zeroshot", "label": "class", "prompts": "phantom"}}
+    # params split over the hosts, which prompts must not stumble over
+    return runs.resumable(**{"optim.name": "sgd", "optim.lr": 0.1, "mesh.data": 1, "mesh.fsdp": 2, "evals": evals})
+"""[1:])
     said = [runs.finish(p)[1] for p in two_hosts(file, tmp_path / "two")]
     runs.finish(runs.start("train", file, "--workdir", tmp_path / "one", devices=2))
     assert "wrote" in said[0] and "step" not in said[1]
@@ -397,6 +403,7 @@ def test_two_processes_give_what_one_gives(tmp_path):
         if "loss" in a:  # with the gradients' norms
             np.testing.assert_allclose([a[k] for k in a], [b[k] for k in a], rtol=1e-5, atol=1e-6)
     results = [json.loads((tmp_path / n / "results.json").read_text()) for n in ("one", "two")]
+    assert "zeroshot/class/top1" in results[0]["metrics"] and results[0]["metrics"].keys() == results[1]["metrics"].keys()
     for name, value in results[0]["metrics"].items():
         np.testing.assert_allclose(list(value.values()), list(results[1]["metrics"][name].values()), atol=1e-3)
     assert results[1]["test_reads"] == 1

@@ -30,6 +30,21 @@ def test_composed_gradients_do_not_depend_on_mesh_or_micro_batches(reference, sh
     tiny.assert_close(reference[1], grads)
 
 
+def test_cached_encode_takes_less_memory_on_eight_devices():
+    """Temporaries a device of loss and gradient, from the compiler, with and without micro-batches."""
+    def temporaries(micro):
+        c = tiny.config({"clip": {"name": "contrastive"}}, batch=512)
+        with c.unlocked():
+            c.data.main.source.n = 1024
+        run, state, batches, hp = tiny.on_mesh(c, (8, 1, 1), micro)
+        with jax.set_mesh(run.mesh):
+            fn = jax.jit(jax.grad(lambda p: run.loss(p, state.ema, state.aux, batches[0], state.rng, state.step, hp)[0]))
+            return fn.lower(state.params).compile().memory_analysis().temp_size_in_bytes
+
+    whole, parts = temporaries(1), temporaries(8)
+    assert parts < 0.6 * whole, (whole, parts)
+
+
 def run_steps(c, shape, micro, steps):
     """(losses, params) after some steps."""
     run, state, batches, hp = tiny.on_mesh(c, shape, micro, steps)
