@@ -41,7 +41,7 @@ def get_config() -> ml_collections.ConfigDict:
     )
     c.init = {"path": "", "only": ".*", "rename": {}}   # start from another run's params
 
-    c.evals = {}               # name -> {name, **kwargs}
+    c.evals = {}               # name -> {name, stream, **kwargs}; of another stream than main the metrics' names begin with it
     # every: 0 = after training only; batch; limit: training rows that probes read (0: all); controls beside the results
     c.eval = {"every": "0 steps", "batch": 256, "limit": 4096, "controls": ("untrained", "raw_pca")}
     # every; keep: how many checkpoints, the best by metric (e.g. "val/probe/findings/auroc"; "": the newest)

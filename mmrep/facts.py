@@ -17,9 +17,9 @@ def record(workdir: Path, run: Any, suite: Any, resumes: bool) -> None:
     """
     from mmrep.run import write_json
 
-    now = {"specs": {n: _plain(spec) for n, spec in run.specs.items()}, "eval": _plain(suite.trained_spec),
+    now = {"specs": {n: _plain(spec) for n, spec in run.specs.items()}, "eval": {n: _plain(rows.spec) for n, rows in suite.rows.items()},
            "examples": {n: len(s) for n, s in run.sources.items()},
-           "label_names": {k: list(map(str, v)) for k, v in suite.trained_names.items()},
+           "label_names": {n: {k: list(map(str, v)) for k, v in rows.names.items()} for n, rows in suite.rows.items()},
            "digests": {n: fingerprint(s) for n, s in run.sources.items()}}
     file, copy = workdir / "data.json", workdir / "tokenizer.json"
     if resumes and file.is_file():
@@ -49,7 +49,7 @@ def read(workdir: Path) -> dict | None:
     if not file.is_file():
         return None
     facts = json.loads(file.read_text())
-    return facts | {"specs": {n: _spec(spec) for n, spec in facts["specs"].items()}, "eval": _spec(facts["eval"])}
+    return facts | {key: {n: _spec(spec) for n, spec in facts[key].items()} for key in ("specs", "eval")}
 
 
 def _plain(spec: dict) -> dict:

@@ -99,8 +99,8 @@ def load(workdir: str | Path, step: int | None = None) -> tuple[dict[str, Callab
             x = tokenize(x)
         given = x if isinstance(x, dict) else {modality: x}
         for key, value in given.items():
-            if modality in config.encoders and key in suite.trained_spec:
-                _check_input(key, value, *suite.trained_spec[key])
+            if modality in config.encoders and suite.form(key):
+                _check_input(key, value, *suite.form(key))
         batch = {k: jax.numpy.asarray(v) for k, v in given.items()}
         return run.encode(params["encoders"], View(modality), batch, None)
 

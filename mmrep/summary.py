@@ -15,14 +15,14 @@ def summary(results: dict) -> str:
     such, the controls; the probes' paired differences in words; what is missing and why."""
     metrics, controls = results["metrics"], results["controls"]
     beside = [c for c in ("untrained", "raw_pca") if controls.get(c)]
-    shown = [name for name in metrics if not ASIDE.match(name)]
+    shown = [name for name in metrics if not ASIDE.match(_root(name)[1])]
     bounds = {name: (chance(name, metrics), ceiling(name, metrics)) for name in shown}
     columns = [title for title, at in (("chance", 0), ("ceiling", 1)) if any(b[at] is not None for b in bounds.values())]
     head = f"{_rows(results):{WIDTH}}{'trained':>7} [95 % interval]"
     lines = [head.ljust(WIDTH + 23) + "".join(f"{c:>{CELL}}" for c in (*columns, *beside))]
     left = list(shown)
     for title, starts in GROUPS:
-        mine = [name for name in left if name.startswith(starts)]
+        mine = [name for name in left if _root(name)[1].startswith(starts)]
         left = [name for name in left if name not in mine]
         lines += [f"{title}:"] * bool(mine)
         for name in sorted(mine, key=_order):
@@ -45,24 +45,32 @@ def _order(name: str) -> tuple:
     return tuple((0, int(p), "") if p.isdigit() else (1, 0, p) for p in name.replace("@", "/@/").replace("%", "/%").split("/"))
 
 
+def _root(name: str) -> tuple[str, str]:
+    """A metric's stream, where its name begins with one (else ""), and the rest of the name."""
+    roots = tuple(start for _, starts in GROUPS[:-1] for start in starts)
+    stream, _, rest = name.partition("/")
+    return (f"{stream}/", rest) if not name.startswith(roots) and rest.startswith(roots) else ("", name)
+
+
 def chance(name: str, metrics: dict) -> float | None:
     """What a reading that knows nothing gives: of retrieval, of an AUROC, the mean of a permuted null."""
-    if name.startswith("retrieval/"):
+    if _root(name)[1].startswith("retrieval/"):
         return _of_pair("chance", name, metrics)
     return 0.5 if name.endswith("/auroc") else metrics.get(f"{name}/null", {}).get("value")
 
 
 def ceiling(name: str, metrics: dict) -> float | None:
     """The best that duplicates allow."""
-    return _of_pair("ceiling", name, metrics) if name.startswith("retrieval/") else None
+    return _of_pair("ceiling", name, metrics) if _root(name)[1].startswith("retrieval/") else None
 
 
 def _of_pair(kind: str, name: str, metrics: dict) -> float | None:
     """retrieval/KIND/R@1/instance, or retrieval/KIND:a-b/... of another pair than image and text."""
+    stream, name = _root(name)
     _, way, *rest = name.split("/")
     a, _, b = way.partition("_to_")
     for label in (f"{kind}:{a}-{b}", f"{kind}:{b}-{a}", *([kind] if {a, b} == {"image", "text"} else [])):
-        found = metrics.get("/".join(("retrieval", label, *rest)))
+        found = metrics.get(stream + "/".join(("retrieval", label, *rest)))
         if found:
             return found["value"]
     return None

@@ -25,6 +25,10 @@ def test_every_pair_finds_its_chance_and_ceiling(pair, mark):
     assert text.startswith("val, 40 rows") and "uniformity" not in text and "retrieval/chance" not in text
     assert text.count("\nretrieval:") == text.count("\nalignment of the modalities:") == 1 and "\nother:" not in text
     assert "0.500 [0.400, 0.600]" in text and "0.250      0.900" in text
+    other = {f"ecg/{name}": value for name, value in metrics.items()}  # of a stream besides the main one
+    assert chance(f"ecg/retrieval/{a}_to_{b}/R@10/instance", other) == 0.25
+    text = summary({"metrics": other, "controls": {}, "left_out": {}, "skipped": {}, "split": "val"})
+    assert "\nretrieval:\n  ecg/retrieval/" in text and "\nother:" not in text and "uniformity" not in text
 
 
 def test_verdicts_and_reasons():

@@ -14,6 +14,7 @@ import pytest
 
 import mmrep
 from mmrep import check, start
+from mmrep import config as cfg
 from mmrep import run as parts
 from mmrep import train as loop
 from mmrep.core import checkpoint, sharding, tree
@@ -353,7 +354,15 @@ def test_two_streams_train_and_resume(tmp_path, monkeypatch):
                                                          "heads": 2, "stream": "masks"}})
     with config.unlocked():
         config.data.masks = {"source": {"name": "phantom", "n": 40, "size": 32, "modalities": ("image",)}, "batch": 8}
-    go(config, tmp_path / "whole")
+        config.evals = {"r": {"name": "retrieval"},
+                        "p": {"name": "probe", "label": "class", "fractions": (1.0,), "stream": "masks"}}
+        config.eval.controls = ("untrained", "raw_pca")
+    results = go(config, tmp_path / "whole")
+    assert results["metrics"]["masks/probe/class/accuracy"]["n"] == 40 and "masks/probe/class/accuracy" in results["controls"]["raw_pca"]
+    assert {"retrieval/image_to_text/R@1/instance", "masks/knn/class/accuracy"} <= set(results["metrics"])
+    assert results["skipped"] == {"test": 0, "masks/train": 0, "masks/val": 0, "masks/test": 0}
+    with pytest.raises(ValueError, match="config.evals.p.stream: unknown stream 'mask'; did you mean 'masks'"):
+        go(cfg.override_with(config, {"evals": {"p": {"stream": "mask"}}}, "test"), tmp_path / "bad")
     with monkeypatch.context() as m:
         signal_at(m, 1)
         with pytest.raises(Stopped, match="after step 2"):

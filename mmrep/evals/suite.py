@@ -2,7 +2,8 @@
 
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -38,56 +39,83 @@ def meta_spec(source: Any) -> dict:
     return pipeline.probe(streams.sources.arrays(**meta)) if meta else {}
 
 
+class Rows(NamedTuple):
+    """A stream as evaluators read it: its config, whether that is the run's own, the transform without augmentation, and the
+    forms and class names that were trained with."""
+
+    data: Any
+    own: bool
+    transform: Any
+    spec: dict
+    names: dict
+
+
 class Suite:
     """Sources opened and programs compiled once, for evaluation during and after training.
 
-    data: a stream's config in place of the run's own. facts: what the run's folder knows of its data (`mmrep.facts`).
+    An evaluator reads the main stream, or the one that its key `stream` names; then its metrics begin with the stream's name.
+    data: a stream's config in place of the main one's own. facts: what the run's folder knows of its data (`mmrep.facts`).
     `skipped` counts the rows of each split that could not be read.
     """
 
     def __init__(self, run: Run, data: Any = None, facts: dict | None = None):
         config = run.config
-        self.run, self.stream = run, "main" if "main" in config.data else sorted(config.data)[0]
-        self.data = config.data[self.stream] if data is None else data
-        self.own, self.skipped = data is None, {}
+        self.run, self.skipped = run, {}
+        self.stream = "main" if "main" in config.data else sorted(config.data)[0]
         self.modalities = tuple(sorted(config.encoders))
         self.program = embedder(run.encode, run.complete, self.modalities, run.mesh)
-        self.texts = text_encoder(run.encode, run.tokenizer, config.tokenizer.length, run.mesh) if "text" in config.encoders else None
-        self.transform = train_transform(config, self.stream, run.tokenizer, train=False)
-        self._sources: dict[str, Any] = {}
-        if facts is None:
-            source = run.sources[self.stream]
-            self.trained_spec = pipeline.probe(source, self.transform, config.seed, config.data[self.stream].get("on_error"))
-            self.trained_names = getattr(source, "label_names", {})
-        else:
-            self.trained_spec, self.trained_names = facts["eval"], facts["label_names"]
+        self.texts = None
+        if "text" in config.encoders:
+            self.texts = text_encoder(run.encode, run.tokenizer, config.tokenizer.length, run.mesh)
+        self._sources: dict[tuple[str, str], Any] = {}
+        self.rows = {}
+        for name, stream in config.data.items():
+            transform = train_transform(config, name, run.tokenizer, train=False)
+            if facts is None:
+                source = run.sources[name]
+                spec, names = (pipeline.probe(source, transform, config.seed, stream.get("on_error")),
+                               getattr(source, "label_names", {}))
+            else:
+                spec, names = facts["eval"][name], facts["label_names"][name]
+            own = data is None or name != self.stream
+            self.rows[name] = Rows(stream if own else data, own, transform, spec, names)
 
-    def source(self, split: str) -> Any:
+    def form(self, field: str) -> tuple[tuple[int, ...], np.dtype] | None:
+        """Shape and dtype of a field of one row as it is evaluated, of the first stream that has it."""
+        return next((rows.spec[field] for rows in self.rows.values() if field in rows.spec), None)
+
+    def source(self, split: str, stream: str = "") -> Any:
         """A split's source, opened once, when it is first asked for."""
-        if split not in self._sources:
-            mine = split == "train" and self.own and self.run.sources.get(self.stream)
-            self._sources[split] = mine or streams.open_source(self.data, split, f"config.data.{self.stream}")
-        return self._sources[split]
+        stream = stream or self.stream
+        if (stream, split) not in self._sources:
+            rows = self.rows[stream]
+            mine = split == "train" and rows.own and self.run.sources.get(stream)
+            self._sources[stream, split] = mine or streams.open_source(rows.data, split, f"config.data.{stream}")
+        return self._sources[stream, split]
 
-    def spec(self, split: str) -> dict:
+    def spec(self, split: str, stream: str = "") -> dict:
         """Forms of a split's rows before augmentation: as training's, but other data have labels of their own."""
-        if self.own:
-            return self.trained_spec
-        inputs = {k: v for k, v in self.trained_spec.items() if k.partition("/")[0] in INPUTS}
-        return meta_spec(self.source(split)) | inputs
+        rows = self.rows[stream or self.stream]
+        if rows.own:
+            return rows.spec
+        inputs = {k: v for k, v in rows.spec.items() if k.partition("/")[0] in INPUTS}
+        return meta_spec(self.source(split, stream)) | inputs
 
-    def features(self, params: Params, limit: int = 0, keep_inputs: bool = False) -> Callable[[str], Features]:
-        """split -> Features, embedded at first use. limit: rows of the training split (0 = all)."""
-        kept: dict[str, Features] = {}
+    def features(self, params: Params, limit: int = 0, keep_inputs: bool = False) -> Callable[..., Features]:
+        """(split, stream="" for the main one) -> Features, embedded at first use. limit: rows of the training split (0 = all)."""
+        kept: dict[tuple[str, str], Features] = {}
 
-        def split(name: str) -> Features:
-            if name not in kept:
-                source, most = self.source(name), limit if name == "train" else 0
-                kept[name] = embed(self.program, params["encoders"], source, self.transform, self.spec(name), self.run.mesh,
-                                   self.run.config.eval.batch, most, keep_inputs, self.data.get("on_error"))
-                unread = len(picked(len(source), most)) - len(kept[name]["index"])
-                self.skipped[name] = int(getattr(source, "skipped", 0)) + unread
-            return kept[name]
+        def split(name: str, stream: str = "") -> Features:
+            stream = stream or self.stream
+            if (name, stream) not in kept:
+                source, most, rows = self.source(name, stream), limit if name == "train" else 0, self.rows[stream]
+                found = embed(self.program, params["encoders"], source, rows.transform, self.spec(name, stream), self.run.mesh,
+                              self.run.config.eval.batch, most, keep_inputs, rows.data.get("on_error"))
+                unread = len(picked(len(source), most)) - len(found["index"])
+                key = name if stream == self.stream else f"{stream}/{name}"
+                self.skipped[key] = int(getattr(source, "skipped", 0)) + unread
+                kept[name, stream] = found
+            return kept[name, stream]
 
         return split
 
@@ -107,15 +135,25 @@ class Suite:
                     out[where.removeprefix("config.")] = str(error)
         return out
 
+    def entries(self) -> Iterator[tuple[str, dict, str]]:
+        """(name, {name, **kwargs} without `stream`, its stream) of every evaluator. Raises ValueError for an unknown stream."""
+        for name, spec in cfg.plain(self.run.config.evals).items():
+            stream = spec.get("stream", self.stream) if isinstance(spec, dict) else self.stream
+            if stream not in self.rows:
+                raise ValueError(f"config.evals.{name}.stream: unknown stream {stream!r}; {nearest(stream, self.rows)}")
+            yield name, {k: v for k, v in spec.items() if k != "stream"} if isinstance(spec, dict) else spec, stream
+
+    def _named(self, found: Iterator, stream: str) -> Iterator:
+        return found if stream == self.stream else ((f"{stream}/{name}", value) for name, value in found)
+
     def _evaluators(self, features: Callable, texts: Callable | None, heads: dict, on: str, only: Callable = lambda spec: True
                     ) -> Iterator[tuple[str, Iterator]]:
-        if not self.run.config.evals:
-            return  # there may be no such split
-        context = {"split": features, "texts": texts, "heads": heads, "on": on, "trained": self.trained_names,
-                   "names": getattr(self.source(on), "label_names", {})}
-        for name, spec in cfg.plain(self.run.config.evals).items():
+        for name, spec, stream in self.entries():
             if only(spec):
-                yield f"config.evals.{name}", cfg.build(EVALS, spec, f"config.evals.{name}", **context)
+                context = {"split": partial(features, stream=stream), "texts": texts, "heads": heads, "on": on,
+                           "trained": self.rows[stream].names, "names": getattr(self.source(on, stream), "label_names", {})}
+                where = f"config.evals.{name}"
+                yield where, self._named(cfg.build(EVALS, spec, where, **context), stream)
 
     def _heads(self, params: Params) -> dict:
         """The supervised heads, whole on every host."""
@@ -127,13 +165,13 @@ class Suite:
     def names(self, on: str = "val") -> dict[str, str]:
         """{metric: config path of its evaluator}, whatever the data will say. Raises ValueError for an evaluator that asks
         for what is not there, and for a metric that two of them give."""
-        spec, out = self.spec(on), {}
-        rows = pretend(spec, self.modalities)
+        out: dict[str, str] = {}
         heads = {k: h._replace(params={"kernel": np.zeros((4, h.params["kernel"].shape[1])),
                                        "bias": np.zeros(h.params["bias"].shape)})
                  for k, h in heads_of(self.run.config, self.run.shapes.params).items()}
         texts = (lambda t: np.ones((len(t), 4))) if self.texts else None
-        for where, found in self._evaluators(lambda _: rows, texts, heads, on):
+        rows = lambda _, stream: pretend(self.spec(on, stream), self.modalities)  # noqa: E731
+        for where, found in self._evaluators(rows, texts, heads, on):
             with located(where):
                 metrics = [name for name, _ in found]
             for name in metrics:
@@ -152,19 +190,19 @@ class Suite:
                 raise ValueError(f"config.eval.controls: unknown {name!r}; {nearest(name, CONTROLS)}")
         if not config.evals:
             return
-        for split in splits:
-            self.source(split)
-        spec = self.spec(splits[-1])
-        for name, evaluator in config.evals.items():
-            where = f"config.evals.{name}"
-            kwargs = cfg.check(EVALS, evaluator, where, CONTEXT)
+        for name, evaluator, stream in self.entries():
+            for split in splits:
+                self.source(split, stream)
+            spec, where = self.spec(splits[-1], stream), f"config.evals.{name}"
+            kwargs = cfg.check(EVALS, evaluator, where, CONTEXT, ("stream",))
             default = inspect.signature(EVALS[kwargs["name"]]).parameters.get("label")
             label = kwargs.get("label", default.default if default else None)
             known = [k.removeprefix("label/") for k in spec if k.startswith("label/")]
             if isinstance(label, str) and label not in known:
                 raise ValueError(f"{where}.label: the data has no label {label!r}; {nearest(label, known)}")
-        with located(f"config.data.{self.stream}: rows without augmentation"):
-            jax.eval_shape(self.program, self.run.shapes.params["encoders"], batch_like(spec, sharding.row_shards(self.run.mesh)))
+            with located(f"config.data.{stream}: rows without augmentation"):
+                jax.eval_shape(self.program, self.run.shapes.params["encoders"],
+                               batch_like(spec, sharding.row_shards(self.run.mesh)))
         names = self.names(splits[-1])
         metric = config.save.metric
         if metric and "val" in splits and metric not in (valid := [f"val/{n}" for n in names]):
@@ -181,7 +219,7 @@ class Suite:
         if not wanted or not self.run.config.evals:
             return {}, {}
         params = (init or init_program(self.run))(np.int32(seed), self.run.hp).params
-        raw, why = "raw_pca" in wanted and any(map(probes_image, cfg.plain(self.run.config.evals).values())), ""
+        raw, why = "raw_pca" in wanted and any(probes_image(spec) for _, spec, _ in self.entries()), ""
         raw = raw and "image" in self.modalities
         if raw and jax.process_count() > 1:
             raw, why = False, "pixels of several hosts are not gathered; run `mmrep evaluate` on one host"
@@ -193,13 +231,9 @@ class Suite:
             found["untrained"] = self.evaluate(params, on, untrained)
             differences["untrained"] = self.paired(features, untrained, on)
         if raw:
-            try:
-                pixels = pca(untrained)
-            except (ValueError, OSError) as error:  # e.g. other data without a training split
-                found["raw_pca"] = differences["raw_pca"] = {"raw_pca": str(error)}
-            else:
-                found["raw_pca"] = self.evaluate(params, on, pixels, probes_image)
-                differences["raw_pca"] = self.paired(features, pixels, on)
+            pixels = pca(untrained)
+            found["raw_pca"] = self.evaluate(params, on, pixels, probes_image)
+            differences["raw_pca"] = self.paired(features, pixels, on)
         return found, differences
 
     def paired(self, ours: Callable, theirs: Callable, on: str) -> dict[str, Found]:
@@ -207,11 +241,12 @@ class Suite:
         from threadpoolctl import threadpool_limits
 
         out: dict[str, Found] = {}
-        for name, spec in cfg.plain(self.run.config.evals).items():
+        for name, spec, stream in self.entries():
             if probes_image(spec):
+                mine, other = (partial(features, stream=stream) for features in (ours, theirs))
                 with threadpool_limits(1):
                     try:
-                        out |= dict(paired(ours, theirs, on=on, **{k: v for k, v in spec.items() if k != "name"}))
+                        out |= dict(self._named(paired(mine, other, on=on, **{k: v for k, v in spec.items() if k != "name"}), stream))
                     except (ValueError, OSError) as error:
                         out[f"evals.{name}"] = str(error)
         return out
@@ -222,23 +257,29 @@ def probes_image(spec: dict) -> bool:
     return spec["name"] == "probe" and spec.get("modality", "image") == "image"
 
 
-def pca(split: Callable[[str], Features], widths: tuple[int, ...] = (16, 64, 256)) -> Callable[[str], Features]:
-    """Features whose image outputs are the principal components of the raw pixels, fitted on train.
+def pca(split: Callable[..., Features], widths: tuple[int, ...] = (16, 64, 256)) -> Callable[..., Features]:
+    """Features whose image outputs are the principal components of the raw pixels, fitted on the stream's train.
 
-    How many of them a probe reads is one of `widths`, chosen on validation with its strength.
+    How many of them a probe reads is one of `widths`, chosen on validation with its strength. They raise ValueError where
+    fewer than two training rows hold an image.
     """
     from sklearn.decomposition import PCA
 
-    train = split("train")
-    here = train["present/image"]
-    if here.sum() < 2:
-        raise ValueError("fewer than two training rows hold an image")
-    n = min(max(widths), int(here.sum()) - 1, train["image/input"].shape[1])
-    model = PCA(n, svd_solver="randomized", random_state=0).fit(train["image/input"][here].astype(np.float32))
+    fitted: dict[str, Any] = {}
 
-    def of(name: str) -> Features:
-        data = split(name)
-        z = model.transform(data["image/input"].astype(np.float32))
+    def model(stream: str) -> Any:
+        if stream not in fitted:
+            train = split("train", stream)
+            here = train["present/image"]
+            if here.sum() < 2:
+                raise ValueError("fewer than two training rows hold an image")
+            n = min(max(widths), int(here.sum()) - 1, train["image/input"].shape[1])
+            fitted[stream] = PCA(n, svd_solver="randomized", random_state=0).fit(train["image/input"][here].astype(np.float32))
+        return fitted[stream]
+
+    def of(name: str, stream: str = "") -> Features:
+        data, n = split(name, stream), model(stream).n_components_
+        z = model(stream).transform(data["image/input"].astype(np.float32))
         return data | {"image/pooled": z, "image/embedding": z, "image/widths": sorted({min(w, n) for w in widths})}
 
     return of
