@@ -89,8 +89,8 @@ def _rows(run: Run, asked: Any, line: Callable, most: int = 2000) -> None:
             tried, bad = survey.unreadable(source, most)
             problems = [*(str(why) for _, why in getattr(source, "problems", {}).values()), *map(str, bad)]
             line(("LOOK" if _skips(asked.data[name]) else "FAIL") if problems else "ok", f"rows of {split} ({name})",
-                 f"{tried:,} of {len(source):,} read, " + (f"{len(problems)} are bad, e.g. {problems[0]}" if problems else "none is bad"))
-            for note in getattr(source, "notes", ()):
+                 f"{tried:,} of {len(source):,} read, " + (f"bad: {len(problems)}, e.g. {problems[0]}" if problems else "none is bad"))
+            for note in (*getattr(source, "notes", ()), *_classes(run.sources[name], source, split)):
                 line("LOOK", f"rows of {split} ({name})", note)
         found = survey.pixels(run.sources[name], train_transform(run.config, name, run.tokenizer), cfg.plain(run.config.inputs),
                               run.config.encoders)
@@ -98,6 +98,19 @@ def _rows(run: Run, asked: Any, line: Callable, most: int = 2000) -> None:
             odd = survey.odd_scale(name, {m: values})
             line("LOOK" if odd else "ok", f"{m} pixels ({name})", odd[0] if odd else
                  f"mean {values[2]:.2f}, std {values[3]:.2f} as the encoder gets them")
+
+
+def _classes(train: Any, source: Any, split: str) -> list[str]:
+    """Classes of a split that no training row has, and rows without a label, of sources that know their labels."""
+    lines = []
+    for label, values in getattr(source, "labels", {}).items():
+        if values.dtype.kind == "i" and values.ndim == 1 and split != "train" and label in getattr(train, "labels", {}):
+            names = getattr(source, "label_names", {}).get(label, ())
+            new = [names[v] if v < len(names) else v for v in np.setdiff1d(values[values >= 0], train.labels[label])]
+            lines += [f"label {label!r}: no training row has {', '.join(map(repr, new[:5]))}"] if new and len(new) < 20 else []
+        if values.dtype.kind == "i" and values.ndim == 1 and (values < 0).any():
+            lines.append(f"label {label!r}: {(values < 0).sum():,} of {len(values):,} rows have none")
+    return lines
 
 
 def _fixed_rate(hp: dict, steps: int) -> dict:
@@ -110,7 +123,7 @@ def _sizes(run: Run, batches: dict, line: Callable) -> None:
     held = profiling.tree_bytes(run.shapes, run.placed)
     line("ok", "state, bytes a device", f"{held:,} ({held / 2**20:.1f} MiB) on {jax.device_count()} device(s)")
     flops = profiling.model_flops(run, batches) * run.total
-    hours = ", ".join(f"{n} {flops / (p * USUAL_SHARE) / 3600:.3g}" for n, p in CHIPS.items())
+    hours = ", ".join(f"{n} {flops / (p * USUAL_SHARE) / 3600:.3g}" for n, p in CHIPS.items()) if flops > 1e16 else "seconds"
     line("ok", "accelerator hours", f"{hours} for {run.total} steps, {flops:.3g} FLOP at {USUAL_SHARE:.0%} of bf16 peak")
 
 
@@ -120,12 +133,11 @@ def _groups(params: dict) -> list[tuple[tuple[str, str], Any]]:
 
 def _tokens(run: Run, line: Callable) -> None:
     for name, source in run.sources.items():
-        found = list(streams.texts(source, 2000)) if "text" in source.fields else []
-        if found:
-            lengths, most = run.tokenizer.lengths(found), run.config.tokenizer.length
-            lost, texts = float(np.maximum(lengths - most, 0).sum() / lengths.sum()), float((lengths > most).mean())
-            line("LOOK" if lost > 0.05 else "ok", f"truncated tokens ({name})",
-                 f"{lost:.1%} of the tokens; {texts:.1%} of {len(found)} texts are longer than config.tokenizer.length = {most}")
+        most = run.config.tokenizer.length
+        lost, texts, n = survey.truncated(source, run.tokenizer, most) if "text" in source.fields else (0, 0, 0)
+        if n:
+            line("LOOK" if lost > 0.05 or texts > 0.25 else "ok", f"truncated tokens ({name})",
+                 f"{lost:.1%} of the tokens; {texts:.1%} of {n} texts are longer than config.tokenizer.length = {most}")
 
 
 def _gradients(run: Run, grads: dict, line: Callable) -> None:

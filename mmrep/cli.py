@@ -71,7 +71,7 @@ def tune_allocator() -> str:
         done = [libc.mallopt(option, value) for option, value in ((-4, 0), (-1, -1), (-8, 1))]  # the -1: never trim
     except (OSError, AttributeError):
         return "allocator: as it comes (no glibc)"
-    return "allocator: glibc keeps freed memory" if all(done) else "allocator: glibc refused the setting"
+    return "allocator: glibc keeps freed memory (faster steps)" if all(done) else "allocator: glibc refused the setting"
 
 
 def prepare_process() -> str:
@@ -165,7 +165,7 @@ def _dispatch(args: argparse.Namespace, overrides: list[str], say, said: str) ->
     if args.command == "data":
         from mmrep.data.show import show
 
-        say(f"wrote {show(config, Path(args.out))}")
+        say(f"wrote {show(config, Path(args.out), say=say)}")
         return 0
     import json
 

@@ -34,10 +34,11 @@ def run_figure(workdir: Path, results: dict, features: dict | None) -> Path:
 def _curves(ax, rows: list[dict]) -> None:
     rows = [r for r in rows if "loss" in r]
     steps = [r["step"] for r in rows]
-    ax.plot(steps, [r["loss"] for r in rows], color=BLUE, lw=1.2)
+    losses = [r["loss"] for r in rows]
+    ax.plot(steps, losses, color=BLUE, lw=1.2, marker="o" if len(steps) < 10 else None, ms=4)
     ax.set(title="Training loss", xlabel="step", ylabel="loss")
-    if all(r["loss"] >= 0 for r in rows):
-        ax.set_ylim(bottom=0)
+    if losses and min(losses) >= 0 and max(losses) > 0:
+        ax.set_ylim(0, 1.05 * max(losses))
     if rows and "lr" in rows[0]:
         twin = ax.twinx()
         twin.plot(steps, [r["lr"] for r in rows], color=GREY, lw=1, ls=":")
@@ -63,12 +64,12 @@ def _retrieval(ax, results: dict) -> None:
         y = np.array([f["value"] for f in found])
         err = np.abs(np.array([[f["value"] - f["low"], f["high"] - f["value"]] for f in found]).T)
         ax.errorbar(x, y, err, color=color, marker=mark, ms=4, lw=1.2, capsize=2, label=kind)
-    for bound, color, line, label in ((ceiling, "black", "--", "ceiling (instance)"), (chance, GREY, ":", "chance (instance)")):
-        values = [bound(f"{way}/R@{k}/instance", m) for k in ks]
-        if None not in values:
-            ax.plot(x, values, color=color, ls=line, lw=1, label=label)
+        for bound, line, what in ((chance, ":", "chance"), (ceiling, "--", "ceiling")):  # each kind's own
+            values = [bound(f"{way}/R@{k}/{kind}", m) for k in ks]
+            if None not in values:
+                ax.plot(x, values, color=color, ls=line, lw=1, label=f"{what} ({kind})")
     ax.set_xticks(list(x), [str(k) for k in ks])
-    ax.set_ylim(0, 1.35)  # room for the legend above the curves
+    ax.set_ylim(0, 1.5)  # room for the legend above the curves
     ax.set_yticks([0, 0.25, 0.5, 0.75, 1])
     ax.legend(frameon=False, fontsize=8, ncols=2, loc="upper left")
 
@@ -76,22 +77,25 @@ def _retrieval(ax, results: dict) -> None:
 def _probes(ax, results: dict) -> None:
     wanted = [k for k in results["metrics"] if k.startswith(("probe/", "zeroshot/", "supervised/")) and (
         k.endswith(("/auroc", "/top1")) or k.startswith("probe/") and k.endswith("/accuracy") and "%" not in k)]
-    ax.set(title=f"Classification on {results['split']}", xlabel="AUROC (chance 0.5, dotted) or accuracy")
-    ax.axvline(0.5, color=GREY, lw=0.8, ls=":")
+    ax.set(title=f"Classification on {results['split']}", xlabel="AUROC or accuracy")
     for i, name in enumerate(wanted[::-1]):
         found = results["metrics"][name]
         ax.errorbar(found["value"], i, xerr=[[max(found["value"] - found["low"], 0)], [max(found["high"] - found["value"], 0)]],
                     color=BLUE, marker="o", ms=4, capsize=2, label="trained" if i == 0 else None)
+        guess = chance(name, results["metrics"])
+        if guess is not None:
+            ax.plot([guess] * 2, [i - 0.3, i + 0.3], color=GREY, lw=1, ls=":", label="chance" if i == 0 else None)
         for control, color, mark in (("untrained", GREY, "x"), ("raw_pca", ORANGE, "+")):
             other = results["controls"].get(control, {}).get(name)
             if other:
                 ax.plot(other["value"], i, mark, color=color, ms=6, ls="")
-    for control, color, mark in (("untrained", GREY, "x"), ("raw PCA", ORANGE, "+")):
-        ax.plot([], [], mark, color=color, label=control, ls="")
+    for control, color, mark in (("untrained", GREY, "x"), ("raw_pca", ORANGE, "+")):
+        if any(name in results["controls"].get(control, {}) for name in wanted):
+            ax.plot([], [], mark, color=color, label=control.replace("_pca", " PCA"), ls="")
     ax.set_yticks(range(len(wanted)), wanted[::-1], fontsize=8)
     ax.set_xlim(0, 1.02)
     if wanted:
-        ax.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.4, -0.16), ncols=3)
+        ax.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.4, -0.16), ncols=4)
 
 
 def _map(ax, features: dict | None) -> None:

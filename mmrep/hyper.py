@@ -22,6 +22,9 @@ def hyperparameters(config: Any, terms: dict, examples: dict[str, int]) -> tuple
 
     o = config.optim
     optimizer = {k: cfg.number(o[k], f"config.optim.{k}") for k in ("lr", "wd", "end", "clip")} | {"total": total}
+    for key in ("lr", "wd", "end", "clip"):
+        if optimizer[key] < 0:
+            raise ValueError(f"config.optim.{key}: {o[key]} is below 0")
     optimizer |= {k: duration(o[k], f"config.optim.{k}") for k in ("warmup", "cooldown")}
     hp: dict = {"optim": optimizer, "rules": {}, "terms": {}, "ema": {}}
     for i, rule in enumerate(cfg.plain(config.rules)):

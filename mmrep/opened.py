@@ -126,8 +126,14 @@ def _is_text(x: Any) -> bool:
 
 
 def _listed(texts: Any) -> list[str]:
-    """Texts as a list; a lone one must not be taken for a list of letters."""
-    return [texts] if isinstance(texts, str) else list(texts)
+    """Texts as a list; a lone one must not be taken for a list of letters. Raises ValueError for what is no text."""
+    found = [texts] if isinstance(texts, str) else list(texts)
+    for i, text in enumerate(found):
+        if not isinstance(text, str):
+            raise ValueError(f"texts: entry {i} is {type(text).__name__}, no text")
+    if not found:
+        raise ValueError("texts: the list is empty")
+    return found
 
 
 def _check_input(modality: str, x: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
@@ -142,6 +148,13 @@ def _check_input(modality: str, x: Any, shape: tuple[int, ...], dtype: np.dtype)
     if dtype.kind == "u" and kind.kind in "iub" and kind != dtype:
         raise ValueError(f"encode: {modality} is {kind}; the run reads {one}: scale it to the range of {dtype} and cast it, or "
                          "give floats, standardized as config.inputs says")
-    if dtype.kind == "u" and kind.kind == "f" and not isinstance(x, jax.core.Tracer) and np.abs(np.asarray(x)).max(initial=0) > 50:
-        raise ValueError(f"encode: {modality} is {kind} with values up to {np.abs(np.asarray(x)).max():.4g}; floats are taken "
-                         f"as standardized already: cast raw pixels to {dtype}")
+    if isinstance(x, jax.core.Tracer):
+        return
+    values = np.asarray(x)
+    if not values.size:
+        raise ValueError(f"encode: {modality} of shape {form} holds nothing")
+    if kind.kind == "f" and not np.isfinite(values).all():
+        raise ValueError(f"encode: {modality} holds values that are not finite")
+    if dtype.kind == "u" and kind.kind == "f" and (values.max() > 50 or 0 <= values.min() <= values.max() <= 1):
+        raise ValueError(f"encode: {modality} is {kind} with values from {values.min():.4g} to {values.max():.4g}; floats are taken "
+                         f"as standardized already, by config.inputs: give raw pixels as {dtype}")

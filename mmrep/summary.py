@@ -5,21 +5,22 @@ import re
 GROUPS = (("classification", ("zeroshot/", "supervised/", "probe/", "knn/")), ("retrieval", ("retrieval/",)),
           ("alignment of the modalities", ("alignment",)), ("other", ("",)))
 # in results.json only: what stands beside another number, and second readings of the same thing
-ASIDE = re.compile(r"retrieval/(chance|ceiling)|alignment[^/]*/(uniformity|effective|cka_linear)|.*/(null|n_labels|"
+ASIDE = re.compile(r"retrieval/(chance|ceiling)|alignment[^/]*/(uniformity|effective|cka_linear)|.*/(null|chance|n_labels|"
                    r"MRR/group|MRR/instance|median_rank/group|balanced_accuracy)$")
-WIDTH, CELL = 46, 11
+CELL = 11
 
 
 def summary(results: dict) -> str:
-    """Lines of at most 120 characters: every headline number with its 95 % interval, chance and ceiling where there are
+    """Every headline number with its 95 % interval, chance and ceiling where there are
     such, the controls; the probes' paired differences in words; what is missing and why."""
     metrics, controls = results["metrics"], results["controls"]
     beside = [c for c in ("untrained", "raw_pca") if controls.get(c)]
     shown = [name for name in metrics if not ASIDE.match(_root(name)[1])]
     bounds = {name: (chance(name, metrics), ceiling(name, metrics)) for name in shown}
     columns = [title for title, at in (("chance", 0), ("ceiling", 1)) if any(b[at] is not None for b in bounds.values())]
-    head = f"{_rows(results):{WIDTH}}{'trained':>7} [95 % interval]"
-    lines = [head.ljust(WIDTH + 23) + "".join(f"{c:>{CELL}}" for c in (*columns, *beside))]
+    width = max([44, *map(len, shown)]) + 3
+    head = f"{_rows(results):{width}}{'trained':>7} [95 % interval]"
+    lines = [head.ljust(width + 23) + "".join(f"{c:>{CELL}}" for c in (*columns, *beside))]
     left = list(shown)
     for title, starts in GROUPS:
         mine = [name for name in left if _root(name)[1].startswith(starts)]
@@ -28,9 +29,9 @@ def summary(results: dict) -> str:
         for name in sorted(mine, key=_order):
             m, cells = metrics[name], [bounds[name][("chance", "ceiling").index(c)] for c in columns]
             cells += [controls[c].get(name, {}).get("value") for c in beside]
-            lines.append(f"  {name:{WIDTH - 2}}{m['value']:7.3f} [{m['low']:.3f}, {m['high']:.3f}]".ljust(WIDTH + 23)
+            lines.append(f"  {name:{width - 2}}{m['value']:7.3f} [{m['low']:.3f}, {m['high']:.3f}]".ljust(width + 23)
                          + "".join(f"{'':{CELL}}" if v is None else f"{v:{CELL}.3f}" for v in cells))
-    return "\n".join(lines + _verdicts(results.get("paired", {})) + _missing(results))
+    return "\n".join(lines + _verdicts(results.get("paired", {}), width) + _missing(results))
 
 
 def _rows(results: dict) -> str:
@@ -53,10 +54,11 @@ def _root(name: str) -> tuple[str, str]:
 
 
 def chance(name: str, metrics: dict) -> float | None:
-    """What a reading that knows nothing gives: of retrieval, of an AUROC, the mean of a permuted null."""
+    """What a reading that knows nothing gives: of retrieval, of an AUROC, an accuracy, the mean of a permuted null."""
     if _root(name)[1].startswith("retrieval/"):
         return _of_pair("chance", name, metrics)
-    return 0.5 if name.endswith("/auroc") else metrics.get(f"{name}/null", {}).get("value")
+    beside = metrics.get(f"{name}/chance") or metrics.get(f"{name}/null") or {}
+    return 0.5 if name.endswith("/auroc") else beside.get("value")
 
 
 def ceiling(name: str, metrics: dict) -> float | None:
@@ -76,7 +78,7 @@ def _of_pair(kind: str, name: str, metrics: dict) -> float | None:
     return None
 
 
-def _verdicts(paired: dict[str, dict[str, dict]]) -> list[str]:
+def _verdicts(paired: dict[str, dict[str, dict]], width: int) -> list[str]:
     """Probes against their controls in words: a difference is shown where its interval excludes 0."""
     lines = []
     names = {"untrained": "untrained encoders", "raw_pca": "raw pixels (PCA)"}
@@ -84,7 +86,7 @@ def _verdicts(paired: dict[str, dict[str, dict]]) -> list[str]:
         for control in sorted(c for c in paired if name in paired[c]):
             d = paired[control][name]
             word = "above" if d["low"] > 0 else "below" if d["high"] < 0 else "not told apart from"
-            lines.append(f"  {name:{WIDTH - 2}}{d['value']:+7.3f} [{d['low']:+.3f}, {d['high']:+.3f}]  {word} "
+            lines.append(f"  {name:{width - 2}}{d['value']:+7.3f} [{d['low']:+.3f}, {d['high']:+.3f}]  {word} "
                          f"{names.get(control, control)}")
     return ["probes less their controls, on the same resampled cases:", *lines] if lines else []
 

@@ -21,7 +21,7 @@ from mmrep.evals.suite import Suite, as_json, averaged
 from mmrep.evaluate import final
 from mmrep.run import Run, assemble, init_program, train_transform, write_json
 from mmrep.stop import Stop, Stopped
-from mmrep.workdir import open_workdir, record
+from mmrep.workdir import locked, open_workdir, record
 from mmrep.writers import Progress, Writer
 
 Say = Callable[[str], None]
@@ -80,13 +80,22 @@ def check_stage(config: Any, where: str) -> None:
 
 def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on: str = "test") -> dict:
     began = time.perf_counter()
-    seconds: dict[str, float] = {}
     hosts.first_then_others(lambda: open_workdir(config, workdir))
     finished = workdir / "results.json"
     if finished.is_file():
         say(f"{workdir}: this run is finished; its results stand in {finished}. To train on from its params: a new --workdir "
             f"with --config.init.path={workdir}")
         return json.loads(finished.read_text())
+
+    holding = ExitStack()
+    hosts.first_then_others(lambda: holding.enter_context(locked(workdir)))
+    with holding:
+        return _run(config, workdir, programs, stop, say, on, began)
+
+
+def _run(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on: str, began: float) -> dict:
+    """Train in a folder that is this process's."""
+    seconds: dict[str, float] = {}
 
     # ---- parts -----------------------------------------------------------------------------------------------------
     def parts() -> tuple[Run, Suite, start.Source | None]:
@@ -237,6 +246,14 @@ def _of_data(run: Run) -> list[str]:
         if getattr(s, "skipped", 0):
             lines.append(f"config.data.{name}: left out {s.skipped} bad rows, e.g. {next(iter(s.problems.values()))[1]}")
         lines += [f"config.data.{name}: {note}" for note in getattr(s, "notes", ())]
+        unread = sorted(set(s.fields) - {key for fields in run.reads.values() for key in fields})
+        if unread:
+            lines.append(f"config.data.{name}: no encoder reads {', '.join(unread)}")
+        if "text" in s.fields:
+            lost, long, n = survey.truncated(s, run.tokenizer, run.config.tokenizer.length)
+            if lost > 0.05 or long > 0.25:
+                lines.append(f"config.data.{name}: {long:.0%} of {n} texts are longer than config.tokenizer.length = "
+                             f"{run.config.tokenizer.length}, and lose {lost:.0%} of all tokens")
         lines += survey.odd_scale(name, survey.pixels(s, train_transform(run.config, name, run.tokenizer),
                                                       cfg.plain(run.config.inputs), run.config.encoders))
     return lines

@@ -1,7 +1,12 @@
 """A run's folder: made or refused at the start, and what it records of each start."""
 
+import fcntl
 import json
+import os
+import platform
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +37,10 @@ def open_workdir(config: Any, workdir: Path) -> None:
     changed = cfg.diff(cfg.from_json(file.read_text()), config) if file.is_file() else {}
     changed = {k: v for k, v in changed.items() if not k.startswith(MAY_CHANGE)}
     if changed and (checkpoint.steps_of(workdir) or any(checkpoint.steps_of(p) for p in workdir.glob("stage*"))):
-        key, (old, new) = next(iter(changed.items()))
+        (key, (old, new)), *rest = changed.items()
+        more = ", ".join(k for k, _ in rest[:5]) + (f" and {len(rest) - 5} more" if len(rest) > 5 else "")
         raise ValueError(f"--workdir {workdir}: holds a run of another config: config.{key} was {old!r}, is {new!r}"
-                         f"{f' (and {len(changed) - 1} more)' if len(changed) > 1 else ''}; use another --workdir (to train on "
+                         f"{f' (also {more})' if more else ''}; use another --workdir (to train on "
                          f"from these params, with --config.init.path={workdir})")
     if changed and hosts.first():  # nothing was trained: what the other config left here must not leak into this one
         for name in ("config.json", "run.json", "data.json", "tokenizer.json", "results.json"):
@@ -43,6 +49,31 @@ def open_workdir(config: Any, workdir: Path) -> None:
         part = workdir / "config.part"
         part.write_text(cfg.to_json(config) + "\n")
         part.replace(file)
+
+
+@contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Keep another process from training in the folder; the lock ends with this process, however it ends.
+
+    Raises ValueError where another one holds it. File systems without locks are taken as they are.
+    """
+    if not hosts.first():
+        yield
+        return
+    with (workdir / ".lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise ValueError(f"--workdir {workdir}: another process trains there ({file.read().strip() or 'unknown'}); wait for it, "
+                             "stop it, or use another --workdir") from None
+        except OSError:  # no locks here
+            pass
+        else:
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}")
+            file.flush()
+        yield
 
 
 def record(config: Any, workdir: Path) -> None:

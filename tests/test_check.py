@@ -134,3 +134,12 @@ def test_bench_gives_medians_over_warm_steps(monkeypatch):
         bench.bench_step(runs.config(), steps=0)
 
 
+
+
+def test_classes_that_training_lacks_and_rows_without_a_label_are_told():
+    from types import SimpleNamespace
+
+    train = SimpleNamespace(labels={"dx": np.array([0, 1, 1], np.int32)})
+    other = SimpleNamespace(labels={"dx": np.array([0, 2, -1], np.int32)}, label_names={"dx": ["a", "b", "rare"]})
+    assert check._classes(train, other, "test") == ["label 'dx': no training row has 'rare'", "label 'dx': 1 of 3 rows have none"]
+    assert check._classes(train, train, "train") == [] == check._classes(train, SimpleNamespace(), "val")

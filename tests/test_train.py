@@ -270,6 +270,14 @@ def test_a_mistake_in_the_last_stage_costs_no_training(tmp_path):
             check.check(config, 2, lambda text: None)
 
 
+def test_two_processes_do_not_train_in_one_folder(tmp_path):
+    from mmrep.workdir import locked
+
+    with locked(tmp_path), pytest.raises(ValueError, match=r"--workdir .*: another process trains there \(process \d+ on "):
+        go(runs.config(total="1 steps"), tmp_path)
+    assert go(runs.config(total="1 steps"), tmp_path)["step"] == 1
+
+
 def test_a_resume_on_other_data_is_refused(tmp_path, monkeypatch):
     def table(rows, word="report"):
         (tmp_path / "t.jsonl").write_text("".join(json.dumps(

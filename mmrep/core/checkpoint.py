@@ -278,9 +278,9 @@ def fit(wanted: dict, source: dict, only: str = ".*", rename: dict[str, str] | N
     """Which leaves of another run's params go into this run's (a tree of arrays or shapes).
 
     only: regex over the paths of `wanted` to take over. rename: {regex at the start of the source's paths:
-    replacement}. Returns {path: array} and a report {"loaded", "missing", "unexpected"} of paths; a missing leaf keeps
-    its start. Raises ValueError if nothing fits, a pattern matches nothing, two leaves get one name, or a leaf has
-    another shape.
+    replacement}. Returns {path: array} and a report {"loaded", "missing", "unexpected", "left out"} of paths; a missing
+    leaf keeps its start, and what `only` leaves out is not unexpected. Raises ValueError if nothing fits, a pattern
+    matches nothing, two leaves get one name, or a leaf has another shape.
     """
     flat = dict(zip(tree.paths(source), jax.tree.leaves(source)))
     names = renamed(list(flat), rename or {}, where)
@@ -292,7 +292,9 @@ def fit(wanted: dict, source: dict, only: str = ".*", rename: dict[str, str] | N
             raise ValueError(f"{where}.path: leaf {path} is {tuple(flat[path].shape)} there and {shapes[path]} here; "
                              f"leave it out with {where}.only, e.g. '(?!{re.escape(path)}).*'")
     loaded = {p: flat[p] for p in sorted(mine & set(flat))}
-    report = {"loaded": list(loaded), "missing": sorted(mine - set(flat)), "unexpected": sorted(set(flat) - mine)}
+    report = {"loaded": list(loaded), "missing": sorted(mine - set(flat)),
+              "unexpected": sorted(p for p in set(flat) - mine if re.fullmatch(only, p)),
+              "left out": sorted(p for p in set(flat) - mine if not re.fullmatch(only, p))}
     if not loaded:
         raise ValueError(f"{where}.path: no leaf fits; missing e.g. {report['missing'][0]}, it holds e.g. "
                          f"{next(iter(flat), 'nothing')}; see {where}.rename")

@@ -34,8 +34,8 @@ def pictures(source: Any, column: str) -> list[str | None]:
             continue
         found = next((name + suffix for suffix in _SUFFIXES if name + suffix in source.store), None) if name else None
         if found is None:
-            archives = nearby(source.store.path)
-            advice = f"pass images={archives[0]!r}, which lies there" if archives else "set images=, or on_error='skip'"
+            archive = nearby(source.store.path, name)
+            advice = f"pass images={archive!r}, which holds it" if archive else "set images=, or on_error='skip'"
             _bad(source, row, f"image {name!r} is not in {source.store.path}; {advice}", FileNotFoundError)
         names[row] = found or name
     return names

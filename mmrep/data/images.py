@@ -175,6 +175,11 @@ def describe(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def nearby(folder: Path, suffixes: tuple[str, ...] = (".zip", ".npz")) -> list[str]:
-    """Names of archives in a folder, for the advice of an error message."""
-    return sorted(p.name for p in folder.iterdir() if p.suffix in suffixes) if folder.is_dir() else []
+def nearby(folder: Path, name: str) -> str:
+    """An archive in the folder that holds the picture, for the advice of an error message; "" for none."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix in (".zip", ".npz") and zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if {name, f"{name}.npy"} & set(archive.namelist()):
+                    return path.name
+    return ""

@@ -1,6 +1,7 @@
 """`mmrep data show`: a contact sheet of decoded training batches, as the model gets them."""
 
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy as np
 from mmrep.data import pipeline, streams
 
 
-def show(config: Any, out: Path, rows: int = 16) -> Path:
-    """Draw the first rows of the first training batch of every stream: pictures, tokens decoded, labels."""
+def show(config: Any, out: Path, rows: int = 16, say: Callable[[str], None] = print) -> Path:
+    """Draw the first rows of the first training batch of every stream: pictures, tokens decoded, labels; say what the
+    sources note of their rows."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -18,6 +20,9 @@ def show(config: Any, out: Path, rows: int = 16) -> Path:
 
     streams.check_streams(config.data)
     sources = {n: streams.open_source(s, "train", f"config.data.{n}") for n, s in config.data.items()}
+    for name, source in sources.items():
+        for note in getattr(source, "notes", ()):
+            say(f"config.data.{name}: {note}")
     tokenizer = streams.open_tokenizer(config, sources)
     cells = []
     for name, stream in config.data.items():

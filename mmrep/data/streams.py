@@ -34,6 +34,9 @@ def check_streams(data: Any) -> None:
                 raise ValueError(f"config.data.{name}.{key}: unknown key; {nearest(key, STREAM_KEYS)}")
         if ("source" in stream) == ("sources" in stream) or "batch" not in stream:
             raise ValueError(f"config.data.{name}: needs batch and one of source, sources")
+        if "sources" in stream and not isinstance(stream["sources"], dict):
+            raise ValueError(f"config.data.{name}.sources: needs a dict of names, {{'a': {{'name': 'manifest', 'weight': 2.0, ...}}, "
+                             f"'b': ...}}; got {stream['sources']!r}")
         _share(stream, f"config.data.{name}")
         if stream.get("on_error") not in (None, "raise", "skip"):
             raise ValueError(f"config.data.{name}.on_error: {stream['on_error']!r}; valid: raise, skip, None (what the "

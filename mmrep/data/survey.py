@@ -7,6 +7,7 @@ import numpy as np
 
 from mmrep.data.batches import AUGMENT, read_rows, transformed
 from mmrep.data.sources import BadRow
+from mmrep.data.streams import texts
 from mmrep.data.transforms import Transform, philox
 
 PICTURES = ("image", "volume")
@@ -24,6 +25,14 @@ def unreadable(source: Any, most: int) -> tuple[int, list[BadRow]]:
     for at in range(0, len(rows), BLOCK):
         bad += [one for one in read_rows(source, rows[at:at + BLOCK]) if isinstance(one, BadRow)]
     return len(rows), bad
+
+
+def truncated(source: Any, tokenizer: Any, length: int, most: int = 2000) -> tuple[float, float, int]:
+    """Share of the tokens beyond `length`, share of the texts that lose some, and how many texts were looked at."""
+    lengths = tokenizer.lengths(list(texts(source, most)))
+    if not len(lengths):
+        return 0.0, 0.0, 0
+    return float(np.maximum(lengths - length, 0).sum() / lengths.sum()), float((lengths > length).mean()), len(lengths)
 
 
 def pixels(source: Any, transform: Transform, inputs: dict[str, dict], modalities: Iterable[str], most: int = 32
@@ -63,7 +72,7 @@ def odd_scale(name: str, found: dict[str, tuple[float, float, float, float]]) ->
     """A line for pixels far from mean 0 and standard deviation 1, from which an encoder learns slowly or not at all."""
     lines = []
     for m, (mean, std, got_mean, got_std) in found.items():
-        if abs(got_mean) > 1.5 or not 0.25 <= got_std <= 4:
+        if abs(got_mean) > 1 or not 0.25 <= got_std <= 4:
             advice = "put normalize last in prepare" if np.isnan(mean) else "they are constant: look at `mmrep data show`" \
                 if std == 0 else f"set config.inputs.{m} = {{'mean': {mean:.3g}, 'std': {std:.3g}}}" + (
                     ", or map the values in use to 8 bits with the transform to_uint8" if std < 0.05 else "")

@@ -71,6 +71,8 @@ class Attention(nn.Module):
         """x: f[B, N, D]; context: f[B, M, D]; mask: bool, broadcastable to [B, H, N, M]. Gives f[B, N, D] and the
         attention f[B, H, N, M]."""
         width = x.shape[-1]
+        if width % self.heads:
+            raise ValueError(f"width {width} is no multiple of heads {self.heads}")
         if context is None:
             q, k, v = jnp.split(Dense(3 * width, self.dtype, name="qkv")(x), 3, -1)
         else:

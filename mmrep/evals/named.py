@@ -55,9 +55,13 @@ def constant(value: float, n: int) -> Interval:
 
 
 def report(name: str, y: np.ndarray, scores: np.ndarray, case: np.ndarray) -> Iterator[tuple[str, Found]]:
-    """AUROC (macro) and, for classes, accuracy, with case intervals. y: i[n] or i[n, K] with -1 unknown; scores f[n, K]."""
+    """AUROC (macro) and, for classes, accuracy, with case intervals, and `accuracy/chance`, of the best constant answer.
+
+    y: i[n] or i[n, K] with -1 unknown; scores f[n, K].
+    """
     if y.ndim == 1:
         yield tried(f"{name}/accuracy", lambda: mean_interval((scores.argmax(1) == y).astype(float), case))
+        yield f"{name}/accuracy/chance", constant(np.bincount(y).max() / len(y), len(y)) if len(y) else "no row knows the label"
     yield tried(f"{name}/auroc", lambda: auroc_interval(y, binary(scores) if y.ndim == 1 else scores, case, mask(y)))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from mmrep.core.names import nearest
-from mmrep.evals.named import Found, cases, column, known, labels, mask, tried, variant
+from mmrep.evals.named import Found, cases, column, constant, known, labels, mask, tried, variant
 from mmrep.metrics import classification, intervals
 from mmrep.metrics.geometry import normalize
 
@@ -40,7 +40,7 @@ def prompts_of(spec: dict, label: str, names: list[str] | None) -> tuple[list[li
 def zeroshot(split: Callable[[str], dict], texts: Callable[[list[str]], np.ndarray], *, label: str = "class",
              modality: str = "image", prompts: str | None = None, templates: tuple = (), classes: tuple | dict = (),
              negative: tuple = (), names: dict | None = None, on: str = "test") -> Iterator[tuple[str, Found]]:
-    """`zeroshot/LABEL/top1` and `.../balanced_accuracy` (one class), or `.../auroc` (findings), with case intervals.
+    """`zeroshot/LABEL/top1`, its chance and `.../balanced_accuracy` (one class), or `.../auroc` (findings); case intervals.
 
     A class's vector is the normalized mean of its prompts' embeddings (CLIP). Findings: softmax over the cosines with
     positive and negative prompts (CheXzero, Tiu 2022). prompts: "phantom" takes the phantom's own wording. Of another
@@ -74,6 +74,7 @@ def zeroshot(split: Callable[[str], dict], texts: Callable[[list[str]], np.ndarr
         yield tried(f"{name}/auroc", lambda: intervals.auroc_interval(y, scores, case, mask(y)))
         return
     predicted = scores.argmax(1)
+    yield f"{name}/top1/chance", constant(1 / len(positive), len(y))
     yield tried(f"{name}/top1", lambda: intervals.mean_interval((predicted == y).astype(float), case))
     yield tried(f"{name}/balanced_accuracy", lambda: intervals.bootstrap(
         lambda a, b: float(classification.balanced_accuracy(a, b)), (y, predicted), case, n_boot=200, bounds=(0.0, 1.0)))

@@ -92,7 +92,8 @@ def test_fit_reports_and_refuses():
     theirs = {"encoders": {"vision": {"w": np.ones(3), "b": np.ones(4)}}}
     loaded, report = checkpoint.fit(mine, theirs, r".*/w", {"encoders/vision": "encoders/image"})
     assert list(loaded) == ["encoders/image/w"]
-    assert report == {"loaded": ["encoders/image/w"], "missing": ["encoders/text/w"], "unexpected": ["encoders/image/b"]}
+    assert report == {"loaded": ["encoders/image/w"], "missing": ["encoders/text/w"], "unexpected": [],
+                      "left out": ["encoders/image/b"]}
     for kwargs, message in ((dict(rename={"encoders/vision": "encoders/image"}), "leaf encoders/image/b is"),
                             (dict(only="encoder/.*"), "config.init.only: .* matches no leaf"),
                             (dict(rename={"vision": "image"}), "config.init.rename: .* matches no leaf"),

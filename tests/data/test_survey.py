@@ -6,6 +6,7 @@ from PIL import Image
 
 from mmrep.data import survey
 from mmrep.data.manifest import manifest
+from mmrep.data.sources import arrays
 from mmrep.data.transforms import compose
 
 
@@ -43,3 +44,13 @@ def test_pixels_far_from_standard_are_told_with_what_to_set(folder):
     assert "put normalize last in prepare" in survey.odd_scale("main", raw)[0]
     flat = {"image": (0.5, 0.0, 0.0, 0.0)}
     assert "they are constant: look at `mmrep data show`" in survey.odd_scale("main", flat)[0]
+
+
+def test_truncated_texts_are_counted():
+    class Letters:
+        @staticmethod
+        def lengths(found):
+            return np.array([len(t) for t in found])
+
+    source = arrays(text=["a" * 10] * 3 + ["b" * 70], image=np.zeros((4, 2, 2, 1), np.uint8))
+    assert survey.truncated(source, Letters, 20) == (0.5, 0.25, 4)

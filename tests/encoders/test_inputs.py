@@ -114,9 +114,11 @@ def test_a_notebook_is_told_what_an_encoder_would_take_for_something_else(tmp_pa
     model, params, _ = mmrep.load(tmp_path)
     pixels = np.full((2, 32, 32, 1), 200, np.uint8)
     encode = lambda x, m="image": model["encode"](params, m, x).embedding  # noqa: E731
-    assert encode(pixels).shape == (2, 16) and jax.jit(encode)(pixels / np.float32(255)).shape == (2, 16)
+    assert encode(pixels).shape == (2, 16) and jax.jit(encode)(pixels / np.float32(128) - 1).shape == (2, 16)
     for x, said in (({"image": pixels.astype(np.uint16)}, "image is uint16; the run reads uint8"),
-                    (pixels.astype(np.int64), "image is int64; the run reads uint8"), (pixels.astype(float), "values up to 200"),
+                    (pixels.astype(np.int64), "image is int64; the run reads uint8"), (pixels.astype(float), "values from 200 to 200"),
+                    (pixels / 255, "values from 0.7843 to 0.7843; floats are taken as standardized"),
+                    (pixels * np.nan, "not finite"), (pixels[:0], "holds nothing"),
                     (pixels[0], r"add the first axis, e.g. x\[None\]"), (np.repeat(pixels, 3, -1), "has 3 channels, the run's 1")):
         with pytest.raises(ValueError, match=said):
             encode(x)
