@@ -64,13 +64,15 @@ def _skipping(config: Any) -> Any:
         for stream in out.data.values():
             stream.on_error = "skip"
             for source in (stream.source,) if "source" in stream else stream.sources.values():
-                source.pop("on_error", None)
+                if "on_error" in source:
+                    del source["on_error"]
     return out
 
 
 def _skips(stream: Any) -> bool:
     """Whether a stream asks to mask bad rows; a mixture does where all of its sources do."""
-    sources = [stream.source] if "source" in stream else list(stream.sources.values())
+    stream = cfg.plain(stream)
+    sources = [stream["source"]] if "source" in stream else list(stream["sources"].values())
     return all((s.get("on_error") or stream.get("on_error")) == "skip" for s in sources)
 
 

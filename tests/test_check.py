@@ -143,3 +143,13 @@ def test_classes_that_training_lacks_and_rows_without_a_label_are_told():
     other = SimpleNamespace(labels={"dx": np.array([0, 2, -1], np.int32)}, label_names={"dx": ["a", "b", "rare"]})
     assert check._classes(train, other, "test") == ["label 'dx': no training row has 'rare'", "label 'dx': 1 of 3 rows have none"]
     assert check._classes(train, train, "train") == [] == check._classes(train, SimpleNamespace(), "val")
+
+
+def test_every_bad_row_is_told_whatever_the_source_says_of_them():
+    c = runs.config(data={"main": {"batch": 8, "source": {"name": "manifest", "path": "x.csv", "on_error": "raise"}},
+                          "mix": {"batch": 8, "sources": {"a": {"name": "phantom", "on_error": "skip"}, "b": {"name": "phantom"}}}})
+    skipping = check._skipping(c)
+    assert skipping.data.main.on_error == "skip" == skipping.data.mix.on_error
+    assert "on_error" not in skipping.data.main.source and "on_error" not in skipping.data.mix.sources.a
+    assert c.data.main.source.on_error == "raise" and not check._skips(c.data.main)
+    assert not check._skips(c.data.mix) and check._skips({"on_error": "skip", "sources": {"a": {}, "b": {}}})

@@ -154,7 +154,7 @@ def attempted(name: str, t: Task, on: str, compute: Callable[[], np.ndarray]) ->
             raise ValueError(f"no row of {'train' if len(t.y[on]) else on} knows the label")
         yield from report(name, t.y[on], compute(), t.case[on])
     except ValueError as error:
-        for metric in ("auroc",) if t.y[on].ndim == 2 else ("accuracy", "auroc"):
+        for metric in ("auroc",) if t.y[on].ndim == 2 else ("accuracy", "accuracy/chance", "auroc"):
             yield f"{name}/{metric}", str(error)
 
 

@@ -29,7 +29,7 @@ def test_heads_are_read_by_class_name_and_refused_where_they_do_not_fit():
     logits = x @ params["kernel"] + params["bias"]
     assert np.isclose(got["supervised/kind/accuracy"].value, (logits.argmax(1) == np.array([0, 2])[y]).mean())
     assert run()["supervised/kind/accuracy"].value == (logits.argmax(1) == y).mean()
-    assert set(run(term="t")) == {"supervised/kind:t/accuracy", "supervised/kind:t/auroc"}
+    assert set(run(term="t")) == {"supervised/kind:t/accuracy", "supervised/kind:t/accuracy/chance", "supervised/kind:t/auroc"}
     for kwargs, message in (({"names": {"kind": ["CT", "XR"]}, "trained": {"kind": ["CT", "MR"]}}, "'XR' was not trained"),
                             ({"term": "tt"}, "did you mean 't'")):
         with pytest.raises(ValueError, match=message):
@@ -53,7 +53,7 @@ def test_pretrain_then_finetune_a_tenth_of_the_labels(tmp_path):
     log = []
     results = train(c, tmp_path / "w", say=log.append)
     assert "2 steps, 13 training examples" in "\n".join(log) and "0 leaves missing" in "\n".join(log)
-    names = {"supervised/findings/auroc", "supervised/class/auroc", "supervised/class/accuracy"}
+    names = {"supervised/findings/auroc", "supervised/class/auroc", "supervised/class/accuracy", "supervised/class/accuracy/chance"}
     assert set(results["metrics"]) == names == set(results["controls"]["untrained"]) and not results["left_out"]
     assert results["skipped"] == {"test": 0}
     mine, theirs = runs.params(tmp_path / "w"), runs.params(other)
