@@ -71,7 +71,7 @@ def tune_allocator() -> str:
         done = [libc.mallopt(option, value) for option, value in ((-4, 0), (-1, -1), (-8, 1))]  # the -1: never trim
     except (OSError, AttributeError):
         return "allocator: as it comes (no glibc)"
-    return "allocator: glibc keeps freed memory (faster steps)" if all(done) else "allocator: glibc refused the setting"
+    return "allocator: glibc keeps freed memory" if all(done) else "allocator: glibc refused the setting"
 
 
 def prepare_process() -> str:
