@@ -147,7 +147,8 @@ def make_init(towers: dict[str, Tower], encode: Callable, nets: dict[str, Net], 
                 one = _one(batch)
                 x = floats(read(one, view, fields_of(tower.trunk, m)), m, inputs)
                 encoders[m] = tower.init(key("encoders", m), x)["params"]
-                by_modality[m] = jax.eval_shape(lambda p, b, v=view: encode(p, View(m, v.sample, v.crop), b), encoders, one)
+                if nets:
+                    by_modality[m] = jax.eval_shape(lambda p, b, v=view: encode(p, View(m, v.sample, v.crop), b), encoders, one)
         objectives, aux = {}, {}
         for name, term in terms.items():
             with located(f"config.objectives.{name}"):

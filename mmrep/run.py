@@ -70,19 +70,20 @@ def assemble(config: Any, workdir: Path | None = None, devices: list | None = No
 
     init_params = make_init(built, encode, nets, terms, inputs)
     example = {n: batch_like(spec, config.data[n].batch) for n, spec in specs.items()}
-    shape_of = jax.eval_shape(lambda: init_params(jax.random.key(0), _zeros(example), hp))[0]
+    shape_of, aux_of = jax.eval_shape(lambda: init_params(jax.random.key(0), _zeros(example), hp))
     planned = optim.plan(rules, tree.paths(shape_of))
     frozen = optim.frozen(rules, planned)
     ema_names = tuple(sorted(config.ema))
 
-    def init(seed: jax.Array, hp: dict) -> TrainState:
-        rng = jax.random.key(seed)
-        params, aux = init_params(jax.random.fold_in(rng, 0), _zeros(example), hp)
+    def begin(seed: jax.Array, params: dict, aux: dict) -> TrainState:
         trained = tree.prune(params, lambda p: p not in frozen)
         ema = {n: jax.tree.map(jnp.copy, trained) for n in ema_names}
-        return TrainState(jnp.zeros((), jnp.int32), params, tx.init(trained), ema, aux, jax.random.fold_in(rng, 1))
+        return TrainState(jnp.zeros((), jnp.int32), params, tx.init(trained), ema, aux, jax.random.fold_in(jax.random.key(seed), 1))
 
-    shapes = jax.eval_shape(init, 0, hp)
+    def init(seed: jax.Array, hp: dict) -> TrainState:
+        return begin(seed, *init_params(jax.random.fold_in(jax.random.key(seed), 0), _zeros(example), hp))
+
+    shapes = jax.eval_shape(begin, 0, shape_of, aux_of)  # without tracing all of `init` again
     placed = sharding.state_shardings(mesh, shapes, optim.wanted_specs(rules, planned), config.mesh.min_shard)
     loss = step.make_loss(encode, nets, terms, config.micro, complete)
     jax.eval_shape(loss, shapes.params, shapes.ema, shapes.aux, example, shapes.rng, shapes.step, hp)  # names what fails

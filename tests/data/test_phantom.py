@@ -271,6 +271,15 @@ def test_raw_pixels_have_headroom():
     assert max(scores.values()) <= 0.65, scores
 
 
+def test_texts_alone_are_those_of_the_rows():
+    source = phantom("val", n=40, missing={"text": 0.3}, duplicates=0.3, pair_noise=0.2)
+    rows = np.array([3, 0, 39, 7, 8, 9, 10, 11])
+    block = source.block(rows)
+    assert source.texts(rows) == [text if here else None for text, here in zip(block["text"], block["present"]["text"])]
+    assert len(source.texts()) == 40 and None in source.texts()
+    assert phantom("val", n=3, modalities=("image",)).texts() == [None] * 3
+
+
 def test_the_images_are_those_that_the_headroom_study_measured():
     """Levels that change without a new study (experiments/headroom: a supervised CNN, minutes) would make its table a lie."""
     images = phantom("train", modalities=("image",)).block(np.arange(16))["image"].reshape(16, -1).astype(float)

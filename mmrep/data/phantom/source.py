@@ -104,6 +104,12 @@ class Phantom:
         out |= {"index": ids, "case": ids.copy(), "group": semantics(reported, self._n_mentioned)}
         return out | {f"label/{name}": block[name] for name in LABELS} | {"present": present}
 
+    def texts(self, rows: Sequence[int] | np.ndarray | None = None) -> list[str | None]:
+        """Reports of some rows (all by default), None where absent, without rendering an image."""
+        ids = self.index if rows is None else self.index[np.asarray(rows, np.int64)]
+        said = report(self._reported(ids), self._n_mentioned)
+        return [text if here else None for text, here in zip(said, self._present(ids).get("text", np.zeros(len(ids), bool)))]
+
     def __getitem__(self, row: int) -> dict:
         """One subject: as `block` without the leading axis; the keys of an absent modality are missing."""
         batch = self.block([int(row)])
