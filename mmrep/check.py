@@ -17,7 +17,7 @@ from mmrep.core.step import presence
 from mmrep.core.types import Objective
 from mmrep.data import pipeline, streams, survey
 from mmrep.run import Run, train_transform
-from mmrep.train import check_stage
+from mmrep.train import check_stage, stages_of
 
 # dense bf16 peak FLOP/s of one chip (vendor data sheets) and the share of it that training usually reaches
 CHIPS = {"TPU v4": 275e12, "TPU v5p": 459e12, "A100": 312e12, "H100": 989e12}
@@ -28,12 +28,12 @@ def check(config: Any, steps: int = 60, say: Callable[[str], None] = print) -> b
     """Print one line a check with ok, LOOK or FAIL; True if none failed. Trains `steps` steps twice."""
     if steps < 2:
         raise ValueError(f"--steps {steps}: take at least two")
-    stages = cfg.plain(config.stages)
-    for i, change in enumerate(stages):
-        check_stage(cfg.override_with(config, {"stages": ()} | change, f"config.stages[{i}]"), f"config.stages[{i}]")
+    stages = stages_of(config)
+    for i, stage in enumerate(stages):
+        check_stage(stage, f"config.stages[{i}]")
     if stages:
         say(f"ok   {'stages':28}all {len(stages)} can be built; what follows is of the first")
-        config = cfg.override_with(config, {"stages": ()} | stages[0], "config.stages[0]")
+        config = stages[0]
     run, state, batches, hp = prepare(_skipping(config))  # to tell of all bad rows, not of the first alone
     failed = False
 
@@ -136,10 +136,11 @@ def _groups(params: dict) -> list[tuple[tuple[str, str], Any]]:
 def _tokens(run: Run, line: Callable) -> None:
     for name, source in run.sources.items():
         most = run.config.tokenizer.length
-        lost, texts, n = survey.truncated(source, run.tokenizer, most) if "text" in source.fields else (0, 0, 0)
-        if n:
-            line("LOOK" if lost > 0.05 or texts > 0.25 else "ok", f"truncated tokens ({name})",
-                 f"{lost:.1%} of the tokens; {texts:.1%} of {n} texts are longer than config.tokenizer.length = {most}")
+        found = survey.truncated(source, run.tokenizer, most)
+        if found[2]:
+            odd = survey.odd_tokens(name, found, most)
+            line("LOOK" if odd else "ok", f"truncated tokens ({name})", f"{found[0]:.1%} of the tokens; {found[1]:.1%} of "
+                 f"{found[2]} texts are longer than config.tokenizer.length = {most}")
 
 
 def _gradients(run: Run, grads: dict, line: Callable) -> None:

@@ -17,9 +17,9 @@ def record(workdir: Path, run: Any, suite: Any, resumes: bool) -> None:
     """
     from mmrep.run import write_json
 
-    now = {"specs": {n: _plain(spec) for n, spec in run.specs.items()}, "eval": {n: _plain(rows.spec) for n, rows in suite.rows.items()},
+    now = {"specs": {n: _plain(spec) for n, spec in run.specs.items()}, "eval": {n: _plain(s.spec) for n, s in suite.streams.items()},
            "examples": {n: len(s) for n, s in run.sources.items()},
-           "label_names": {n: {k: list(map(str, v)) for k, v in rows.names.items()} for n, rows in suite.rows.items()},
+           "label_names": {n: {k: list(map(str, v)) for k, v in s.names.items()} for n, s in suite.streams.items()},
            "digests": {n: fingerprint(s) for n, s in run.sources.items()}}
     file, copy = workdir / "data.json", workdir / "tokenizer.json"
     if resumes and file.is_file():

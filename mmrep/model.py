@@ -11,7 +11,7 @@ from mmrep import config as cfg
 from mmrep.core.names import located, nearest
 from mmrep.core.types import Array, Batch, Encoded, Net, Objective, Params, Term, View
 from mmrep.encoders import ENCODERS
-from mmrep.encoders.inputs import complete, fields_of, read, to_float
+from mmrep.encoders.inputs import fields_of, read, to_float
 from mmrep.encoders.layers import Dense
 from mmrep.fusion import NETS
 from mmrep.objectives import OBJECTIVES
@@ -75,12 +75,6 @@ def floats(x: Any, modality: str, inputs: dict[str, dict]) -> Any:
     if not isinstance(x, dict):
         return to_float(x, **inputs.get(modality, {}))
     return {key: to_float(one, **inputs.get(key, {})) if key == modality or key in inputs else one for key, one in x.items()}
-
-
-def make_complete(towers: dict[str, Tower]) -> Callable[[Batch], Batch]:
-    """batch -> the batch with a modality present only where all that its encoder reads is."""
-    fields = {m: fields_of(tower.trunk, m) for m, tower in towers.items()}
-    return lambda batch: complete(batch, fields)
 
 
 def make_terms(config: Any, vocab: int) -> dict[str, Term]:

@@ -11,6 +11,7 @@ from mmrep import config as cfg
 from mmrep import facts
 from mmrep.core import checkpoint, tree
 from mmrep.core.names import nearest
+from mmrep.data.survey import PICTURES
 from mmrep.evals.suite import Suite, averaged
 from mmrep.run import Run, assemble
 
@@ -142,8 +143,8 @@ def _check_input(modality: str, x: Any, shape: tuple[int, ...], dtype: np.dtype)
     kind = np.dtype(getattr(x, "dtype", None) or np.asarray(x).dtype)
     if len(form) < len(shape) + 1:
         raise ValueError(f"encode: {modality} of shape {form}; the run reads {one}: add the first axis, e.g. x[None]"
-                         + (", or the last, of channels" if modality in ("image", "volume") else ""))
-    if modality in ("image", "volume") and form[-1] != shape[-1]:
+                         + (", or the last, of channels" if modality in PICTURES else ""))
+    if modality in PICTURES and form[-1] != shape[-1]:
         raise ValueError(f"encode: {modality} has {form[-1]} channels, the run's {shape[-1]}: it reads {one}")
     if dtype.kind == "u" and kind.kind in "iub" and kind != dtype:
         raise ValueError(f"encode: {modality} is {kind}; the run reads {one}: scale it to the range of {dtype} and cast it, or "

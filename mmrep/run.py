@@ -12,9 +12,9 @@ from mmrep.checks import check_batches, check_heads, check_names, check_views
 from mmrep.core import optim, sharding, step, tree
 from mmrep.core.types import TrainState
 from mmrep.data import pipeline, streams
-from mmrep.encoders.inputs import fields_of
+from mmrep.encoders.inputs import complete, fields_of
 from mmrep.hyper import hyperparameters, program_key
-from mmrep.model import make_complete, make_encode, make_init, make_nets, make_terms, towers
+from mmrep.model import make_encode, make_init, make_nets, make_terms, towers
 
 
 class Run(NamedTuple):
@@ -26,7 +26,6 @@ class Run(NamedTuple):
     sources: dict[str, Any]
     specs: dict[str, Any]
     encode: Any
-    complete: Any
     reads: dict
     terms: dict
     total: int
@@ -59,7 +58,7 @@ def assemble(config: Any, workdir: Path | None = None, devices: list | None = No
         for n in sources}
     built = towers(config, tokenizer.vocab_size, config.tokenizer.length)
     inputs = cfg.plain(config.inputs)
-    encode, complete = make_encode(built, inputs), make_complete(built)
+    encode = make_encode(built, inputs)
     reads = {m: fields_of(tower.trunk, m) for m, tower in built.items()}
     terms, nets = make_terms(config, tokenizer.vocab_size), make_nets(config)
     total, hp = hyperparameters(config, terms, facts["examples"] if facts else {n: len(s) for n, s in sources.items()})
@@ -85,11 +84,11 @@ def assemble(config: Any, workdir: Path | None = None, devices: list | None = No
 
     shapes = jax.eval_shape(begin, 0, shape_of, aux_of)  # without tracing all of `init` again
     placed = sharding.state_shardings(mesh, shapes, optim.wanted_specs(rules, planned), config.mesh.min_shard)
-    loss = step.make_loss(encode, nets, terms, config.micro, complete)
+    loss = step.make_loss(encode, nets, terms, config.micro, lambda batch: complete(batch, reads))
     jax.eval_shape(loss, shapes.params, shapes.ema, shapes.aux, example, shapes.rng, shapes.step, hp)  # names what fails
     train_step = step.make_step(loss, tx, optim.SCHEDULES[config.optim.schedule], planned, frozen, ema_names,
                                 config.optim.clip > 0)
-    return Run(config, mesh, tokenizer, sources, specs, encode, complete, reads, terms, total, hp, shapes, placed, init, loss, train_step,
+    return Run(config, mesh, tokenizer, sources, specs, encode, reads, terms, total, hp, shapes, placed, init, loss, train_step,
                frozen, planned, step.finite_names(shapes.params, frozen),
                program_key(config, hp, tokenizer.vocab_size, specs))
 

@@ -39,23 +39,15 @@ def train(config: Any, workdir: str | Path, *, programs: dict | None = None, say
     say = speak if hosts.first() else lambda text: None
     programs = {} if programs is None else programs
     workdir = Path(workdir)
-    with Stop(workdir) as stop:
+    with Stop(workdir) as stop, ExitStack() as holding:
         cfg.check_keys(config)
-        changes = cfg.plain(config.stages)
-        if not changes:
+        # the lock first: what the folder holds may be another process's work
+        hosts.first_then_others(lambda: holding.enter_context(locked(workdir)))
+        if not config.stages:
             return _train(config, workdir, programs, stop, say)
         hosts.first_then_others(lambda: open_workdir(config, workdir))
-        stages = []
-        for i, change in enumerate(changes):
-            if not isinstance(change, dict) or not isinstance(change.get("init", {}), dict):
-                raise ValueError(f"config.stages[{i}]: {change!r} is no dict of overrides")
-        for i, change in enumerate(changes):  # all of them first: a mistake in the last must not cost the first
-            stage = cfg.override_with(config, {"stages": ()} | change, f"config.stages[{i}]")
-            if i and "path" not in change.get("init", {}):
-                with stage.unlocked():
-                    stage.init.path = f"../stage{i - 1}"
-            stages.append(stage)
-        for i, stage in enumerate(stages):
+        stages = stages_of(config)
+        for i, stage in enumerate(stages):  # all of them first: a mistake in the last must not cost the first
             if i and not (workdir / f"stage{i}" / "results.json").is_file():
                 hosts.first_then_others(lambda: check_stage(stage, f"config.stages[{i}]"))
         record(config, workdir)
@@ -66,6 +58,23 @@ def train(config: Any, workdir: str | Path, *, programs: dict | None = None, say
         if hosts.first():
             write_json(workdir / "results.json", results)
         return results
+
+
+def stages_of(config: Any) -> list[Any]:
+    """The config of every stage of `config.stages`, each started from the last one's params where it names no others.
+
+    Raises ValueError naming the stage for what is no dict of overrides, an unknown key, a value of another type.
+    """
+    stages = []
+    for i, change in enumerate(cfg.plain(config.stages)):
+        if not isinstance(change, dict) or not isinstance(change.get("init", {}), dict):
+            raise ValueError(f"config.stages[{i}]: {change!r} is no dict of overrides")
+        stage = cfg.override_with(config, {"stages": ()} | change, f"config.stages[{i}]")
+        if i and "path" not in change.get("init", {}):
+            with stage.unlocked():
+                stage.init.path = f"../stage{i - 1}"
+        stages.append(stage)
+    return stages
 
 
 def check_stage(config: Any, where: str) -> None:
@@ -80,22 +89,13 @@ def check_stage(config: Any, where: str) -> None:
 
 def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on: str = "test") -> dict:
     began = time.perf_counter()
+    seconds: dict[str, float] = {}
     hosts.first_then_others(lambda: open_workdir(config, workdir))
     finished = workdir / "results.json"
     if finished.is_file():
         say(f"{workdir}: this run is finished; its results stand in {finished}. To train on from its params: a new --workdir "
             f"with --config.init.path={workdir}")
         return json.loads(finished.read_text())
-
-    holding = ExitStack()
-    hosts.first_then_others(lambda: holding.enter_context(locked(workdir)))
-    with holding:
-        return _run(config, workdir, programs, stop, say, on, began)
-
-
-def _run(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on: str, began: float) -> dict:
-    """Train in a folder that is this process's."""
-    seconds: dict[str, float] = {}
 
     # ---- parts -----------------------------------------------------------------------------------------------------
     def parts() -> tuple[Run, Suite, start.Source | None]:
@@ -249,11 +249,8 @@ def _of_data(run: Run) -> list[str]:
         unread = sorted(set(s.fields) - {key for fields in run.reads.values() for key in fields})
         if unread:
             lines.append(f"config.data.{name}: no encoder reads {', '.join(unread)}")
-        if "text" in s.fields:
-            lost, long, n = survey.truncated(s, run.tokenizer, run.config.tokenizer.length)
-            if lost > 0.05 or long > 0.25:
-                lines.append(f"config.data.{name}: {long:.0%} of {n} texts are longer than config.tokenizer.length = "
-                             f"{run.config.tokenizer.length}, and lose {lost:.0%} of all tokens")
+        lines += survey.odd_tokens(name, survey.truncated(s, run.tokenizer, run.config.tokenizer.length),
+                                   run.config.tokenizer.length)
         lines += survey.odd_scale(name, survey.pixels(s, train_transform(run.config, name, run.tokenizer),
                                                       cfg.plain(run.config.inputs), run.config.encoders))
     return lines

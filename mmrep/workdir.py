@@ -18,21 +18,26 @@ from mmrep.run import describe, write_json
 MAY_CHANGE = ("mesh.", "micro", "loader.", "log.tensorboard")  # on a resume: they do not change what is computed
 
 
+def make_folder(workdir: Path) -> None:
+    """Make the folder; OSError naming it where it cannot be written."""
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        probe = workdir / ".writable"
+        probe.write_bytes(b"0")
+        probe.unlink()
+    except OSError as error:
+        if error.errno == 28:
+            raise
+        raise OSError(f"--workdir {workdir}: cannot be written ({error.strerror}); choose another folder") from None
+
+
 def open_workdir(config: Any, workdir: Path) -> None:
     """Make the folder and write config.json, once; raise where it cannot be written or holds a run of another config.
 
     The config comes first, so that what a start leaves that fails later is known for that config's.
     """
     if hosts.first():
-        try:
-            workdir.mkdir(parents=True, exist_ok=True)
-            probe = workdir / ".writable"
-            probe.write_bytes(b"0")
-            probe.unlink()
-        except OSError as error:
-            if error.errno == 28:
-                raise
-            raise OSError(f"--workdir {workdir}: cannot be written ({error.strerror}); choose another folder") from None
+        make_folder(workdir)
     file = workdir / "config.json"
     changed = cfg.diff(cfg.from_json(file.read_text()), config) if file.is_file() else {}
     changed = {k: v for k, v in changed.items() if not k.startswith(MAY_CHANGE)}
@@ -53,13 +58,15 @@ def open_workdir(config: Any, workdir: Path) -> None:
 
 @contextmanager
 def locked(workdir: Path) -> Iterator[None]:
-    """Keep another process from training in the folder; the lock ends with this process, however it ends.
+    """Make the folder and keep another process from training in it; the lock ends with this process, however it ends.
 
-    Raises ValueError where another one holds it. File systems without locks are taken as they are.
+    Raises ValueError where another one holds it, OSError where the folder cannot be written. File systems without locks
+    are taken as they are.
     """
     if not hosts.first():
         yield
         return
+    make_folder(workdir)
     with (workdir / ".lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,7 +6,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 
 import jax
 import numpy as np
@@ -273,8 +272,11 @@ def test_a_mistake_in_the_last_stage_costs_no_training(tmp_path):
 def test_two_processes_do_not_train_in_one_folder(tmp_path):
     from mmrep.workdir import locked
 
-    with locked(tmp_path), pytest.raises(ValueError, match=r"--workdir .*: another process trains there \(process \d+ on "):
-        go(runs.config(total="1 steps"), tmp_path)
+    with locked(tmp_path):
+        (tmp_path / "config.json").write_text("{}")  # of a run that has no checkpoint yet
+        with pytest.raises(ValueError, match=r"--workdir .*: another process trains there \(process \d+ on "):
+            go(runs.config(total="1 steps"), tmp_path)
+        assert (tmp_path / "config.json").read_text() == "{}"
     assert go(runs.config(total="1 steps"), tmp_path)["step"] == 1
 
 
@@ -379,50 +381,3 @@ def test_two_streams_train_and_resume(tmp_path, monkeypatch):
     assert runs.rows(tmp_path / "whole") == runs.rows(tmp_path / "cut")
     assert all(np.isfinite([r["mim/loss"], r["clip/loss"]]).all() for r in runs.rows(tmp_path / "cut"))
     runs.assert_equal(runs.params(tmp_path / "whole"), runs.params(tmp_path / "cut"))
-
-
-def two_hosts(file, workdir, *overrides):
-    """The two processes of one run."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    return [runs.start("train", file, "--workdir", workdir, "--coordinator", f"127.0.0.1:{port}", "--hosts", 2, "--host", i,
-                       *overrides) for i in range(2)]
-
-
-@pytest.mark.slow
-def test_an_error_of_one_host_ends_both(tmp_path):
-    file = tmp_path / "config.py"
-    # only host 1 lacks its data, as where a disk is not mounted
-    file.write_text("import sys\nfrom tests import runs\ndef get_config():\n    c = runs.config()\n    with c.unlocked():\n"
-                    "        c.data.main.source.n = 64 if sys.argv[sys.argv.index('--host') + 1] == '0' else 8\n    return c\n")
-    said = [runs.finish(p, 2, 90)[1] for p in two_hosts(file, tmp_path / "w")]
-    assert "host 1 could not start; its own output says why" in said[0] and "batch of 16 from 8 rows" in said[1]
-    assert not any("Traceback" in text for text in said)
-
-
-@pytest.mark.slow
-def test_two_processes_give_what_one_gives(tmp_path):
-    file = tmp_path / "config.py"
-    file.write_text("""
-from tests import runs
-def get_config():
-    evals = {"retrieval": {"name": "retrieval"}, "zeroshot": {"name": "zeroshot", "label": "class", "prompts": "phantom"}}
-    # params split over the hosts, which prompts must not stumble over
-    return runs.resumable(**{"optim.name": "sgd", "optim.lr": 0.1, "mesh.data": 1, "mesh.fsdp": 2, "evals": evals})
-"""[1:])
-    said = [runs.finish(p)[1] for p in two_hosts(file, tmp_path / "two")]
-    runs.finish(runs.start("train", file, "--workdir", tmp_path / "one", devices=2))
-    assert "wrote" in said[0] and "step" not in said[1]
-    one, two = runs.rows(tmp_path / "one"), runs.rows(tmp_path / "two")
-    assert [r.keys() for r in one] == [r.keys() for r in two]
-    for a, b in zip(one, two):
-        if "loss" in a:  # with the gradients' norms
-            np.testing.assert_allclose([a[k] for k in a], [b[k] for k in a], rtol=1e-5, atol=1e-6)
-    results = [json.loads((tmp_path / n / "results.json").read_text()) for n in ("one", "two")]
-    assert "zeroshot/class/top1" in results[0]["metrics"] and results[0]["metrics"].keys() == results[1]["metrics"].keys()
-    for name, value in results[0]["metrics"].items():
-        np.testing.assert_allclose(list(value.values()), list(results[1]["metrics"][name].values()), atol=1e-3)
-    assert results[1]["test_reads"] == 1
-    assert checkpoint.steps_of(tmp_path / "one") == checkpoint.steps_of(tmp_path / "two")
-    tiny.assert_close(runs.params(tmp_path / "one"), runs.params(tmp_path / "two"))

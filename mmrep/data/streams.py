@@ -98,7 +98,7 @@ def texts(source: Any, limit: int = 8192) -> Iterable[str]:
             if "text" in part.fields:
                 yield from texts(part, max(round(limit * source.weights[name] / total), 1))
         return
-    rows = np.unique(np.linspace(0, len(source) - 1, min(len(source), limit)).astype(np.int64))
+    rows = sources.spread(len(source), limit)
     for part in np.array_split(rows, -(-len(rows) // 1024)):
         if hasattr(source, "texts"):
             found = source.texts(part)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from mmrep.data.batches import AUGMENT, read_rows, transformed
-from mmrep.data.sources import BadRow
+from mmrep.data.sources import BadRow, spread
 from mmrep.data.streams import texts
 from mmrep.data.transforms import Transform, philox
 
@@ -14,25 +14,30 @@ PICTURES = ("image", "volume")
 BLOCK = 64
 
 
-def spread(source: Any, most: int) -> np.ndarray:
-    """At most `most` rows of a source, spread evenly, for files are often sorted."""
-    return np.unique(np.linspace(0, len(source) - 1, min(len(source), most)).astype(np.int64))
-
-
 def unreadable(source: Any, most: int) -> tuple[int, list[BadRow]]:
     """How many rows were tried, spread evenly, and those that cannot be read."""
-    rows, bad = spread(source, most), []
+    rows, bad = spread(len(source), most), []
     for at in range(0, len(rows), BLOCK):
         bad += [one for one in read_rows(source, rows[at:at + BLOCK]) if isinstance(one, BadRow)]
     return len(rows), bad
 
 
 def truncated(source: Any, tokenizer: Any, length: int, most: int = 2000) -> tuple[float, float, int]:
-    """Share of the tokens beyond `length`, share of the texts that lose some, and how many texts were looked at."""
-    lengths = tokenizer.lengths(list(texts(source, most)))
+    """Share of the tokens beyond `length`, share of the texts that lose some, and how many texts were looked at (0: none
+    there)."""
+    lengths = tokenizer.lengths(list(texts(source, most))) if "text" in source.fields else ()
     if not len(lengths):
         return 0.0, 0.0, 0
     return float(np.maximum(lengths - length, 0).sum() / lengths.sum()), float((lengths > length).mean()), len(lengths)
+
+
+def odd_tokens(name: str, found: tuple[float, float, int], length: int) -> list[str]:
+    """A line for texts of which much is cut; found: as `truncated` gives it."""
+    lost, long, n = found
+    if lost <= 0.05 and long <= 0.25:
+        return []
+    return [f"config.data.{name}: {long:.0%} of {n} texts are longer than config.tokenizer.length = {length}, and lose {lost:.0%} "
+            "of all tokens"]
 
 
 def pixels(source: Any, transform: Transform, inputs: dict[str, dict], modalities: Iterable[str], most: int = 32
@@ -42,7 +47,7 @@ def pixels(source: Any, transform: Transform, inputs: dict[str, dict], modalitie
     inputs: modality -> {"mean", "std"}, as config.inputs. Bad rows are left out, as are float pixels' first two (NaN).
     """
     found: dict[str, list] = {}
-    for row in spread(source, most):  # one at a time: a volume may be large
+    for row in spread(len(source), most):  # one at a time: a volume may be large
         (example,) = read_rows(source, np.array([row]))
         if not isinstance(example, BadRow):
             example = transformed(source, int(row), dict(example), transform, philox(0, AUGMENT, int(row)))

@@ -9,15 +9,20 @@ import numpy as np
 from mmrep.core import sharding
 from mmrep.core.types import Params, View
 from mmrep.data import pipeline, streams
+from mmrep.data.sources import spread
+from mmrep.encoders.inputs import Fields, complete
 
 Features = dict[str, np.ndarray]
 
 
-def embedder(encode: Callable, complete: Callable, modalities: tuple[str, ...], mesh: Any) -> Callable[[Params, dict], dict]:
-    """One compiled program: (params["encoders"], Batch) -> the batch's rows and, for each modality, its outputs."""
+def embedder(encode: Callable, reads: dict[str, Fields], modalities: tuple[str, ...], mesh: Any) -> Callable[[Params, dict], dict]:
+    """One compiled program: (params["encoders"], Batch) -> the batch's rows and, for each modality, its outputs.
+
+    reads: modality -> the fields that its encoder reads.
+    """
 
     def run(params: Params, batch: dict) -> dict:
-        batch = complete(batch)
+        batch = complete(batch, reads)
         rows = {k: v for k, v in batch.items() if k in ("index", "group", "case", "valid") or k.startswith("label/")}
         # of several samples the first is embedded
         rows |= {f"present/{m}": mark[:, 0] if mark.ndim == 2 else mark for m, mark in batch["present"].items()}
@@ -39,7 +44,7 @@ def embed(program: Callable, params: Params, source: Any, transform: Any, spec: 
     `on_error` or the source asks for it. keep_inputs: also "image/input", flattened, for the raw controls.
     """
     shards = sharding.row_shards(mesh)
-    kept = picked(len(source), limit)
+    kept = spread(len(source), limit or len(source))
     if len(kept) < len(source):
         source = streams.sources.subset(source, kept)
     batch = -(-min(batch, max(len(source), 1)) // shards) * shards
@@ -56,11 +61,6 @@ def embed(program: Callable, params: Params, source: Any, transform: Any, spec: 
         raise ValueError("no row of the split could be read: nothing to evaluate")
     found = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
     return found | {"index": kept[found["index"]].astype(np.int32)}
-
-
-def picked(n: int, limit: int) -> np.ndarray:
-    """Which of n rows are embedded: all, or `limit` spread evenly, for files are often sorted by class or case."""
-    return np.linspace(0, n - 1, limit).astype(np.int64) if 0 < limit < n else np.arange(n)
 
 
 def pretend(spec: dict, modalities: tuple[str, ...], n: int = 8) -> Features:

@@ -15,7 +15,7 @@ from mmrep.core.types import Params
 from mmrep.data import pipeline, streams
 from mmrep.data.batches import META, read_rows
 from mmrep.evals import EVALS
-from mmrep.evals.features import Features, embed, embedder, picked, pretend, text_encoder
+from mmrep.evals.features import Features, embed, embedder, pretend, text_encoder
 from mmrep.evals.named import Found
 from mmrep.evals.probe import paired
 from mmrep.evals.supervised import heads_of
@@ -39,7 +39,7 @@ def meta_spec(source: Any) -> dict:
     return pipeline.probe(streams.sources.arrays(**meta)) if meta else {}
 
 
-class Rows(NamedTuple):
+class Stream(NamedTuple):
     """A stream as evaluators read it: its config, whether that is the run's own, the transform without augmentation, and the
     forms and class names that were trained with."""
 
@@ -63,12 +63,12 @@ class Suite:
         self.run, self.skipped = run, {}
         self.stream = "main" if "main" in config.data else sorted(config.data)[0]
         self.modalities = tuple(sorted(config.encoders))
-        self.program = embedder(run.encode, run.complete, self.modalities, run.mesh)
+        self.program = embedder(run.encode, run.reads, self.modalities, run.mesh)
         self.texts = None
         if "text" in config.encoders:
             self.texts = text_encoder(run.encode, run.tokenizer, config.tokenizer.length, run.mesh)
         self._sources: dict[tuple[str, str], Any] = {}
-        self.rows = {}
+        self.streams: dict[str, Stream] = {}
         for name, stream in config.data.items():
             transform = train_transform(config, name, run.tokenizer, train=False)
             if facts is None:
@@ -78,27 +78,27 @@ class Suite:
             else:
                 spec, names = facts["eval"][name], facts["label_names"][name]
             own = data is None or name != self.stream
-            self.rows[name] = Rows(stream if own else data, own, transform, spec, names)
+            self.streams[name] = Stream(stream if own else data, own, transform, spec, names)
 
     def form(self, field: str) -> tuple[tuple[int, ...], np.dtype] | None:
         """Shape and dtype of a field of one row as it is evaluated, of the first stream that has it."""
-        return next((rows.spec[field] for rows in self.rows.values() if field in rows.spec), None)
+        return next((one.spec[field] for one in self.streams.values() if field in one.spec), None)
 
     def source(self, split: str, stream: str = "") -> Any:
         """A split's source, opened once, when it is first asked for."""
         stream = stream or self.stream
         if (stream, split) not in self._sources:
-            rows = self.rows[stream]
-            mine = split == "train" and rows.own and self.run.sources.get(stream)
-            self._sources[stream, split] = mine or streams.open_source(rows.data, split, f"config.data.{stream}")
+            one = self.streams[stream]
+            mine = split == "train" and one.own and self.run.sources.get(stream)
+            self._sources[stream, split] = mine or streams.open_source(one.data, split, f"config.data.{stream}")
         return self._sources[stream, split]
 
     def spec(self, split: str, stream: str = "") -> dict:
         """Forms of a split's rows before augmentation: as training's, but other data have labels of their own."""
-        rows = self.rows[stream or self.stream]
-        if rows.own:
-            return rows.spec
-        inputs = {k: v for k, v in rows.spec.items() if k.partition("/")[0] in INPUTS}
+        one = self.streams[stream or self.stream]
+        if one.own:
+            return one.spec
+        inputs = {k: v for k, v in one.spec.items() if k.partition("/")[0] in INPUTS}
         return meta_spec(self.source(split, stream)) | inputs
 
     def features(self, params: Params, limit: int = 0, keep_inputs: bool = False) -> Callable[..., Features]:
@@ -108,10 +108,10 @@ class Suite:
         def split(name: str, stream: str = "") -> Features:
             stream = stream or self.stream
             if (name, stream) not in kept:
-                source, most, rows = self.source(name, stream), limit if name == "train" else 0, self.rows[stream]
-                found = embed(self.program, params["encoders"], source, rows.transform, self.spec(name, stream), self.run.mesh,
-                              self.run.config.eval.batch, most, keep_inputs, rows.data.get("on_error"))
-                unread = len(picked(len(source), most)) - len(found["index"])
+                source, most, one = self.source(name, stream), limit if name == "train" else 0, self.streams[stream]
+                found = embed(self.program, params["encoders"], source, one.transform, self.spec(name, stream), self.run.mesh,
+                              self.run.config.eval.batch, most, keep_inputs, one.data.get("on_error"))
+                unread = min(len(source), most or len(source)) - len(found["index"])
                 key = name if stream == self.stream else f"{stream}/{name}"
                 self.skipped[key] = int(getattr(source, "skipped", 0)) + unread
                 kept[name, stream] = found
@@ -139,8 +139,8 @@ class Suite:
         """(name, {name, **kwargs} without `stream`, its stream) of every evaluator. Raises ValueError for an unknown stream."""
         for name, spec in cfg.plain(self.run.config.evals).items():
             stream = spec.get("stream", self.stream) if isinstance(spec, dict) else self.stream
-            if stream not in self.rows:
-                raise ValueError(f"config.evals.{name}.stream: unknown stream {stream!r}; {nearest(stream, self.rows)}")
+            if stream not in self.streams:
+                raise ValueError(f"config.evals.{name}.stream: unknown stream {stream!r}; {nearest(stream, self.streams)}")
             yield name, {k: v for k, v in spec.items() if k != "stream"} if isinstance(spec, dict) else spec, stream
 
     def _named(self, found: Iterator, stream: str) -> Iterator:
@@ -151,7 +151,7 @@ class Suite:
         for name, spec, stream in self.entries():
             if only(spec):
                 context = {"split": partial(features, stream=stream), "texts": texts, "heads": heads, "on": on,
-                           "trained": self.rows[stream].names, "names": getattr(self.source(on, stream), "label_names", {})}
+                           "trained": self.streams[stream].names, "names": getattr(self.source(on, stream), "label_names", {})}
                 where = f"config.evals.{name}"
                 yield where, self._named(cfg.build(EVALS, spec, where, **context), stream)
 
