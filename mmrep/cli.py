@@ -86,12 +86,19 @@ def prepare_process() -> str:
     return said
 
 
+def quiet_writers() -> None:
+    """After a failed write the checkpoint's writers report, each by itself, that nobody waits for them; `main`'s one line says it."""
+    import logging
+
+    usual = sys.unraisablehook
+    sys.unraisablehook = lambda gone: None if str(gone.exc_value) == "Event loop is closed" else usual(gone)
+    logging.getLogger("asyncio").addFilter(lambda record: "exception was never retrieved" not in record.getMessage())
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run a subcommand. Bad input ends with one line on standard error and exit code 2; 1 for a run that failed."""
     if argv is None:  # the command itself: the process is ours
-        usual = sys.unraisablehook
-        # after a failed write the checkpoint's writer threads report that nobody waits for them: the one line below says it
-        sys.unraisablehook = lambda gone: None if str(gone.exc_value) == "Event loop is closed" else usual(gone)
+        quiet_writers()
     argv = list(sys.argv[1:] if argv is None else argv)
     overrides, rest = [], []
     while argv:

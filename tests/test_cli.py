@@ -226,6 +226,16 @@ def test_a_table_of_ones_own_by_the_argument_of_a_config(command, tmp_path):
             "argument 'lable' is unknown; did you mean 'label'?")
 
 
+def test_writers_of_a_failed_checkpoint_say_nothing_of_their_own():
+    code = ("import asyncio\nfrom mmrep.cli import quiet_writers\nquiet_writers()\nasync def fails(): raise ValueError('no space')\n"
+            "async def main():\n    asyncio.ensure_future(fails())\n    await asyncio.sleep(0.01)\nasyncio.run(main())\n"
+            "import logging\nlogging.getLogger('asyncio').error('another')\n")
+    loud = subprocess.run([sys.executable, "-c", code.replace("quiet_writers()", "", 1)], cwd=runs.ROOT, capture_output=True, text=True)
+    assert "never retrieved" in loud.stderr
+    quiet = subprocess.run([sys.executable, "-c", code], cwd=runs.ROOT, capture_output=True, text=True)
+    assert quiet.returncode == 0 and quiet.stderr.strip() == "another"
+
+
 def test_not_finite_exits_with_one(command, tmp_path):
     file = tmp_path / "c.py"
     file.write_text("from tests import runs\ndef get_config():\n    return runs.config(**{'optim.lr': 1e36})\n")
