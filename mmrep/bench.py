@@ -24,9 +24,9 @@ def prepare(config: Any) -> tuple[Any, Any, dict, dict]:
         state = jax.jit(run.init, out_shardings=run.placed)(np.int32(config.seed), run.hp)
         batches = {}
         for n, s in config.data.items():
-            with pipeline.train_batches(run.sources[n], s.batch, config.seed, train_transform(config, n, run.tokenizer),
-                                        steps=1, spec=run.specs[n],
-                                        on_error=s.get("on_error")) as stream:
+            with pipeline.train_batches(
+                    run.sources[n], s.batch, streams.stream_seed(config.seed, n), train_transform(config, n, run.tokenizer), steps=1,
+                    spec=run.specs[n], on_error=s.get("on_error")) as stream:
                 batches[n] = sharding.put_batch(run.mesh, streams.without_text(next(stream)))
         hp = jax.device_put(run.hp, sharding.replicated(run.mesh))
     return run, state, batches, hp

@@ -52,8 +52,7 @@ def check(config: Any, steps: int = 60, say: Callable[[str], None] = print) -> b
         one = _fixed_rate(hp, steps)
         first = _overfit(run, program, state, batches, one, steps, line)
         _first_losses(run, first, batches, line)
-        if any(spec.name == "contrastive" for spec in config.objectives.values()):
-            _shuffled(run, program, state, one, steps, line)
+        _shuffled(run, program, state, one, steps, line)
     return not failed
 
 
@@ -213,14 +212,20 @@ def chance(spec: Any, objective: Objective, n: int, vocab: int, head: tuple[int,
 def _shuffled(run: Run, program: Callable, state: Any, hp: dict, steps: int, line: Callable) -> None:
     """Train on pairs shuffled within each batch: a loss below chance means that something besides the pairs leaks.
 
-    Chance is the mean of log n over the last steps, n the rows of a batch that then hold both views.
+    Chance is the mean of `_chance` over the last steps, for the rows of a batch that then hold both views.
     """
     config = run.config
-    judged = {n: t for n, t in run.terms.items() if config.objectives[n].name == "contrastive"}
+    judged = {n: t for n, t in run.terms.items() if config.objectives[n].name in ("contrastive", "sigmoid")}
+    for name, term in run.terms.items():
+        if name not in judged and len({view.modality for view in term.objective.views.values()}) > 1:
+            line("LOOK", "shuffled pairs at chance", f"{name}: {config.objectives[name].name} reads several modalities and has no "
+                 "known loss at chance; train on shuffled pairs beside it and compare")
+    if not judged:
+        return
     losses: dict[str, list] = {n: [] for n in judged}
     chances: dict[str, list] = {n: [] for n in judged}
     moved = {n: {t.objective.views["b"].modality for t in judged.values() if t.stream == n} for n in config.data}
-    readers = {n: pipeline.train_batches(run.sources[n], s.batch, config.seed + 1,
+    readers = {n: pipeline.train_batches(run.sources[n], s.batch, streams.stream_seed(config.seed + 1, n),
                                          train_transform(config, n, run.tokenizer), spec=run.specs[n],
                                          on_error=s.get("on_error")) for n, s in config.data.items()}
     for at in range(steps):
@@ -229,7 +234,7 @@ def _shuffled(run: Run, program: Callable, state: Any, hp: dict, steps: int, lin
         for name, term in judged.items() if at >= steps - max(steps // 4, 1) else ():
             here = int(np.asarray(presence(arrays[term.stream], term.objective.views.values())).sum())
             losses[name].append(float(metrics[f"{name}/loss"]))
-            chances[name].append(math.log(max(here, 1)))
+            chances[name].append(_chance(config.objectives[name].name, max(here, 1)))
     for reader in readers.values():
         reader.close()
     for name, term in judged.items():
@@ -240,6 +245,13 @@ def _shuffled(run: Run, program: Callable, state: Any, hp: dict, steps: int, lin
         got, want = float(np.mean(losses[name])), float(np.mean(chances[name]))
         line("ok" if got > 0.97 * want else "FAIL", "shuffled pairs at chance",
              f"{name} loss {got:.4f} over the last {len(losses[name])} of {steps} steps, chance {want:.4f}")
+
+
+def _chance(objective: str, n: int) -> float:
+    """The lowest loss of n rows whose pairs tell nothing. contrastive: log n. sigmoid: every logit says 1 / n."""
+    if objective == "contrastive" or n == 1:
+        return math.log(n)
+    return math.log(n) + (n - 1) * math.log(n / (n - 1))
 
 
 def shuffle(rows: dict, modalities: set[str], key: tuple[int, int]) -> dict:

@@ -12,14 +12,15 @@ import numpy as np
 
 from mmrep import config as cfg
 from mmrep import hosts
-from mmrep.core import checkpoint
+from mmrep.core import checkpoint, tree
 from mmrep.core.types import TrainState
 from mmrep.data.sources import identify
-from mmrep.evals.suite import Suite, as_json, averaged, reasons
+from mmrep.evals.suite import Suite, as_json, reasons
 from mmrep.opened import open_run, place
 from mmrep.run import Run, write_json
 from mmrep.summary import summary
 
+RENAMES = ("splits", "columns")  # overrides of a source that may put test rows into another split
 Say = Callable[[str], None]
 
 
@@ -38,7 +39,7 @@ def final(run: Run, suite: Suite, state: TrainState, workdir: Path, seconds: dic
     if config.save.metric:
         saved = checkpoint.read_params(workdir, metric=config.save.metric, mode=config.save.mode)
         params, ema, step = place(run, saved["params"], saved["ema"]), {}, saved["step"]
-    params = averaged(params, ema)
+    params = tree.averaged(params, ema)
     reads = count_read(workdir, int(bool(config.evals) and on == "test"))  # before: a reading that fails was one, too
     features = suite.features(params, config.eval.limit)
     results = judged(run, suite, params, features, on, init) | {"test_reads": reads}
@@ -82,8 +83,9 @@ def count_read(workdir: Path, more: int = 1) -> int:
 
 
 def may_be_test(split: str, data: dict[str, Any] | None) -> bool:
-    """Whether a reading counts as one of test: any split but the run's own train and val, which --data may rename."""
-    return split not in ("train", "val") or any(k.split(".")[0] == "splits" for k in data or {})
+    """Whether a reading counts as one of test: any split but the run's own train and val, which --data may rename by their names
+    or their column."""
+    return split not in ("train", "val") or any(re.split(r"[.\[]", k)[0] in RENAMES for k in data or {})
 
 
 def evaluate(workdir: str | Path, data: dict[str, Any] | None = None, split: str = "test", say: Say = print) -> dict:

@@ -61,6 +61,20 @@ def first_then_others(fn: Callable[[], Any]) -> Any:
     return value
 
 
+def total(counts: dict[str, int]) -> dict[str, int]:
+    """Each count, summed over the hosts; every host must call it, with the same names."""
+    import jax
+
+    if jax.process_count() == 1:
+        return counts
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    names = sorted(counts)
+    summed = multihost_utils.process_allgather(np.array([counts[n] for n in names])).reshape(-1, len(names)).sum(0)
+    return dict(zip(names, summed.tolist()))
+
+
 def _failed(here: bool) -> list[int]:
     """The hosts that say True; every host must call it."""
     import numpy as np

@@ -12,7 +12,7 @@ from mmrep import facts
 from mmrep.core import checkpoint, tree
 from mmrep.core.names import nearest
 from mmrep.data.survey import PICTURES
-from mmrep.evals.suite import Suite, averaged
+from mmrep.evals.suite import Suite
 from mmrep.run import Run, assemble
 
 
@@ -72,7 +72,7 @@ def _shapes(tree_: Any) -> dict[str, tuple[int, ...]]:
 
 def place(run: Run, params: dict, ema: dict) -> dict:
     """A checkpoint's numpy params onto the run's mesh, as they are judged."""
-    params = averaged(params, ema)
+    params = tree.averaged(params, ema)
     return jax.tree.map(lambda x, s: jax.device_put(np.asarray(x), s), params, run.placed.params)
 
 
@@ -86,7 +86,7 @@ def load(workdir: str | Path, step: int | None = None) -> tuple[dict[str, Callab
     form than the run's own.
     """
     from mmrep.core.types import View
-    from mmrep.evals.features import text_encoder
+    from mmrep.evals.features import text_encoder, text_program
     from mmrep.evals.supervised import heads_of, of_term
 
     run, params, suite, _, config = open_run(workdir, step=step)
@@ -116,7 +116,7 @@ def load(workdir: str | Path, step: int | None = None) -> tuple[dict[str, Callab
     if any(spec.name == "supervised" for spec in config.objectives.values()):
         model["score"] = score
     if "text" in config.encoders:
-        program = text_encoder(run.encode, run.tokenizer, length, run.mesh)
+        program = text_encoder(text_program(run.encode, run.mesh), run.tokenizer, length)
         model["texts"] = lambda params, texts: program(params["encoders"], _listed(texts))
         model["tokenize"] = tokenize
     return model, params, config

@@ -108,8 +108,7 @@ def train_transform(config: Any, stream: str, tokenizer: Any, train: bool = True
 def batch_like(spec: dict, batch: int) -> dict[str, Any]:
     """Shapes of a global batch, from the pipeline's spec of a row."""
     like = {k: jax.ShapeDtypeStruct((batch, *shape), dtype) for k, (shape, dtype) in spec.items() if shape is not None}
-    present = {k: jax.ShapeDtypeStruct((batch,), bool) for k in spec
-               if k in streams.sources.MODALITIES or k.startswith("mask/")}
+    present = {k: jax.ShapeDtypeStruct((batch,), bool) for k in spec if streams.sources.is_field(k)}
     return like | {"present": present, "index": jax.ShapeDtypeStruct((batch,), jnp.int32),
                    "valid": jax.ShapeDtypeStruct((batch,), bool)}
 

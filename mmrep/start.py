@@ -28,17 +28,20 @@ class Source(NamedTuple):
 
 
 def open_source(config: Any, workdir: Path) -> Source | None:
-    """The run that `config.init` names: its best (by its own config) or newest params; None on a resume.
+    """The run that `config.init` names: its best (by its own config) or newest params, as they are judged; None on a resume.
 
     Raises FileNotFoundError where it is no run, ValueError for a bad pattern.
     """
     c = config.init
     if not c.path or checkpoint.steps_of(workdir):
         return None
-    folder = folder_of(workdir / c.path if c.path.startswith("../stage") else Path(c.path))
+    number = re.fullmatch(r"stage(\d+)", workdir.name)  # a stage names the one before it beside its own folder, which may be moved
+    before = number and c.path == f"../stage{int(number[1]) - 1}"
+    folder = folder_of(workdir / c.path if before else Path(c.path))
     try:
         other = cfg.from_json((folder / "config.json").read_text())
-        params = checkpoint.read_params(folder, metric=other.save.metric, mode=other.save.mode)["params"]
+        saved = checkpoint.read_params(folder, metric=other.save.metric, mode=other.save.mode)
+        params = tree.averaged(saved["params"], saved["ema"])
     except FileNotFoundError as error:
         raise FileNotFoundError(f"config.init.path: {error.filename or error}: is no finished or stopped run") from None
     names = checkpoint.renamed(tree.paths(params), cfg.plain(c.rename))

@@ -17,11 +17,11 @@ from mmrep.checks import check_sizes
 from mmrep.core import checkpoint, sharding, tree
 from mmrep.core.types import TrainState
 from mmrep.data import pipeline, streams, survey
-from mmrep.evals.suite import Suite, as_json, averaged
+from mmrep.evals.suite import Suite, as_json
 from mmrep.evaluate import final
 from mmrep.run import Run, assemble, init_program, train_transform, write_json
 from mmrep.stop import Stop, Stopped
-from mmrep.workdir import locked, open_workdir, record
+from mmrep.workdir import locked, note, open_workdir, record
 from mmrep.writers import Progress, Writer
 
 Say = Callable[[str], None]
@@ -104,7 +104,7 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
         run = assemble(config, workdir)  # host 0 trains the tokenizer, the others read it
         check_sizes(config, run.sources)
         start.check_tokenizer(source, run)
-        suite = Suite(run)
+        suite = Suite(run, programs=programs)
         suite.check()
         return run, suite, source
 
@@ -161,7 +161,7 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
         progress = Progress(run.total, batch, first, say, hosts.first())
         closing.callback(progress.end)
         batches = {n: pipeline.train_batches(
-            run.sources[n], s.batch, config.seed, train_transform(config, n, run.tokenizer), start=first,
+            run.sources[n], s.batch, streams.stream_seed(config.seed, n), train_transform(config, n, run.tokenizer), start=first,
             host=jax.process_index(), hosts=jax.process_count(), threads=config.loader.threads,
             prefetch=config.loader.prefetch, on_error=s.get("on_error"), spec=run.specs[n],
             index_offset=_offset(run, n)) for n, s in config.data.items()}
@@ -229,10 +229,13 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
             raise Stopped(f"{workdir}: stopped by {stop.name} after the last step, which is saved; the same command "
                           "evaluates it", stop.name)
         seconds["train"] = round(time.perf_counter() - loop_began, 2)
-        bad = {row: why for b in batches.values() for row, why in b.bad.items()}
-        if bad:
-            say(f"{sum(b.skipped for b in batches.values())} times a row could not be read and was masked "
-                f"({len(bad)} rows), e.g. {next(iter(bad.values()))}")
+        for n, b in batches.items():
+            if b.bad:
+                say(f"config.data.{n}: {b.skipped} times a row could not be read and was masked ({len(b.bad)} rows), e.g. "
+                    f"{next(iter(b.bad.values()))}")
+        masked = hosts.total({n: b.skipped for n, b in batches.items()})
+        if any(masked.values()):
+            note(workdir, masked=masked)
     if config.evals:
         say(f"evaluating on {on}" + (f", with the controls {', '.join(config.eval.controls)}" if config.eval.controls else ""))
     with jax.set_mesh(run.mesh):
@@ -298,7 +301,7 @@ def _judge(suite: Suite, state: TrainState, stop: Stop) -> dict[str, float] | No
     """
     try:
         with stop.at_once() if jax.process_count() == 1 else nullcontext():
-            judged = as_json(suite.evaluate(averaged(state.params, state.ema), "val"))
+            judged = as_json(suite.evaluate(tree.averaged(state.params, state.ema), "val"))
     except Stopped:
         return None
     return {f"val/{k}": v["value"] for k, v in judged.items()}

@@ -41,19 +41,25 @@ def open_workdir(config: Any, workdir: Path) -> None:
     file = workdir / "config.json"
     changed = cfg.diff(cfg.from_json(file.read_text()), config) if file.is_file() else {}
     changed = {k: v for k, v in changed.items() if not k.startswith(MAY_CHANGE)}
-    if changed and (checkpoint.steps_of(workdir) or any(checkpoint.steps_of(p) for p in workdir.glob("stage*"))):
+    if changed and any(_trained(folder) for folder in (workdir, *workdir.glob("stage*"))):
         (key, (old, new)), *rest = changed.items()
         more = ", ".join(k for k, _ in rest[:5]) + (f" and {len(rest) - 5} more" if len(rest) > 5 else "")
         raise ValueError(f"--workdir {workdir}: holds a run of another config: config.{key} was {old!r}, is {new!r}"
                          f"{f' (also {more})' if more else ''}; use another --workdir (to train on "
                          f"from these params, with --config.init.path={workdir})")
     if changed and hosts.first():  # nothing was trained: what the other config left here must not leak into this one
-        for name in ("config.json", "run.json", "data.json", "tokenizer.json", "results.json"):
+        for name in ("config.json", "run.json", "data.json", "tokenizer.json"):
             (workdir / name).unlink(missing_ok=True)
     if hosts.first() and not file.is_file():
         part = workdir / "config.part"
         part.write_text(cfg.to_json(config) + "\n")
         part.replace(file)
+
+
+def _trained(folder: Path) -> bool:
+    """Whether a run took steps here, though its checkpoints may have been removed since."""
+    log = folder / "metrics.jsonl"
+    return bool(checkpoint.steps_of(folder)) or (folder / "results.json").is_file() or log.is_file() and log.stat().st_size > 0
 
 
 @contextmanager
@@ -101,3 +107,11 @@ def record(config: Any, workdir: Path) -> None:
     except (OSError, ValueError):
         before, starts = now, []
     write_json(log, before | {"starts": [*starts, now]})
+
+
+def note(workdir: Path, **found: Any) -> None:
+    """Add to this start's entry in run.json, e.g. `masked`: how many rows of each stream could not be read since it."""
+    if hosts.first():
+        file = workdir / "run.json"
+        log = json.loads(file.read_text())
+        write_json(file, log | {"starts": [*log["starts"][:-1], log["starts"][-1] | found]})

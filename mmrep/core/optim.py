@@ -52,6 +52,8 @@ def _check_rule(rule: dict, where: str) -> None:
     for axis in shard:
         if axis is not None and axis not in AXES:
             raise ValueError(f"{where}.shard: no mesh axis {axis!r}; {nearest(axis, AXES)}")
+        if axis is not None and list(shard).count(axis) > 1:
+            raise ValueError(f"{where}.shard: {tuple(shard)} splits two dimensions over {axis!r}; name each axis once")
 
 
 def frozen(rules: dict[str, dict], planned: Plan) -> set[str]:
@@ -77,6 +79,9 @@ def transform(name: str, **kwargs: Any) -> Any:
     if not callable(make):
         raise ValueError(f"config.optim.name: optax has no {name!r}; "
                          + nearest(name, ("adamw", "adam", "lion", "adafactor", "muon", "sgd", "lamb", "radam")))
+    if name.startswith("schedule_free"):
+        raise ValueError(f"config.optim.name: {name} trains other params than it evaluates, which a run here does not tell apart; take "
+                         "another optimizer, e.g. adamw with config.ema.eval")
     if "weight_decay" in kwargs:
         raise ValueError("config.optim.kwargs.weight_decay: decay is applied by config.optim.wd, once")
     given = sorted(kwargs)
@@ -85,9 +90,15 @@ def transform(name: str, **kwargs: Any) -> Any:
     try:
         if "weight_decay" in inspect.signature(make).parameters:
             kwargs = kwargs | {"weight_decay": 0.0}
-        return make(learning_rate=1.0, **kwargs)
+        tx = make(learning_rate=1.0, **kwargs)
     except TypeError as error:
         raise ValueError(f"config.optim: optax.{name} refuses {given}: {error}") from None
+    try:
+        jax.eval_shape(lambda p: tx.update(p, tx.init(p), p), {"kernel": jax.ShapeDtypeStruct((2, 2), "float32")})
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"config.optim.name: optax.{name} needs more than a gradient at a step ({str(error).splitlines()[0]}); take "
+                         "another optimizer") from None
+    return tx
 
 
 def _scanned(path: str) -> bool:

@@ -53,6 +53,11 @@ def prune(tree: dict, keep: Callable[[str], bool], prefix: str = "") -> dict:
     return out
 
 
+def averaged(params: dict, ema: dict[str, dict]) -> dict:
+    """The params that are judged, loaded, embedded with and started from: the EMA "eval", heads too, where a run keeps one."""
+    return overlay(params, ema["eval"]) if ema.get("eval") else params
+
+
 def overlay(base: dict, partial: dict) -> dict:
     """`base` with the leaves that `partial` holds put in their place."""
     return {k: overlay(v, partial[k]) if isinstance(v, dict) and k in partial else partial.get(k, v)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from mmrep.data.mixture import Mixture
-from mmrep.data.sources import MODALITIES, BadRow, Example, bad_row
+from mmrep.data.sources import BadRow, Example, bad_row, is_field
 from mmrep.data.transforms import Transform, compose, philox
 
 AUGMENT = 2  # tag of the augmentation's random streams
@@ -184,7 +184,7 @@ def stack(examples: list[Example | None], spec: Spec, index: np.ndarray, name: C
             batch[key] = alike
     batch["present"] = {}
     for key in spec:
-        if key in MODALITIES or key.startswith("mask/"):
+        if is_field(key):
             flags = [example.get("present", {}).get(key, key in example) for example in rows]
             samples = next((np.shape(flag) for flag in flags if not isinstance(flag, bool)), ())
             if samples:  # [B, S]: a row without the modality lacks every sample
@@ -213,6 +213,6 @@ def stack_block(block: Mapping[str, Any], spec: Spec, index: np.ndarray) -> dict
                 value = value.copy()
                 value[~here] = 0
         batch[key] = value
-        if key in MODALITIES or key.startswith("mask/"):
+        if is_field(key):
             batch["present"][key] = np.broadcast_to(here, len(index)).copy()
     return batch

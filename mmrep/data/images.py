@@ -90,13 +90,16 @@ def decode(data: bytes | np.ndarray, channels: int = 1, bits: int = 8, size_hint
 
     `size_hint` lets a JPEG be decoded at 1/2, 1/4 or 1/8 scale as long as its shorter side stays >= size_hint pixels.
     An 8-bit file read with bits=16 is scaled by 257. Raises ValueError or OSError on anything that is not such a
-    picture, on a 16-bit file read with bits=8 (no window is right for every scanner), and on 16-bit color in a picture file.
+    picture, on a 16-bit file read with bits=8 (no window is right for every scanner), on 16-bit color in a picture file, and on a
+    TIFF of several pages.
     """
     if isinstance(data, np.ndarray):
         return _fit(data if data.ndim == 3 else data[..., None], channels, bits)
     from PIL import Image, ImageOps
 
     with Image.open(io.BytesIO(data)) as image:
+        if image.format == "TIFF" and image.n_frames > 1:
+            raise ValueError(f"has {image.n_frames} pages; write each as a picture, with a row of its own")
         if image.format == "JPEG":
             if size_hint:
                 shorter = min(image.size)
@@ -160,12 +163,14 @@ def _fit(pixels: np.ndarray, channels: int, bits: int) -> np.ndarray:
 
 def decode_errors() -> tuple[type[BaseException], ...]:
     """What a corrupt or missing picture may raise, from the file system, the zip or Pillow."""
+    import lzma
     import struct
 
     from PIL import Image
 
-    return (OSError, ValueError, SyntaxError, KeyError, EOFError, struct.error, zlib.error, zipfile.BadZipFile,
-            Image.DecompressionBombError)
+    # RuntimeError: an encrypted member of a zip, or one of a compression that Python lacks
+    return (OSError, ValueError, SyntaxError, KeyError, EOFError, RuntimeError, struct.error, zlib.error, lzma.LZMAError,
+            zipfile.BadZipFile, Image.DecompressionBombError)
 
 
 def describe(error: BaseException) -> str:

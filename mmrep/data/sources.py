@@ -17,7 +17,7 @@ modality keys it may give; a modality an example lacks is a missing key. These a
 """
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,18 @@ import numpy as np
 
 MODALITIES = ("image", "volume", "signal", "text", "tabular", "category", "features")
 Example = dict[str, Any]
+
+
+def is_field(key: str) -> bool:
+    """Whether a key of an example is an input, whose absence is tracked: all but labels, soft targets, ids and what the pipeline
+    sets."""
+    return key.partition("/")[0] not in ("label", "soft", "group", "case", "index", "row", "present", "valid")
+
+
+def fields_among(keys: Iterable[str]) -> tuple[str, ...]:
+    """The inputs among an example's keys, but masks, which come with their picture: the usual ones first."""
+    found = [key for key in keys if is_field(key) and not key.startswith("mask/")]
+    return tuple(sorted(found, key=lambda k: (MODALITIES.index(k) if k in MODALITIES else len(MODALITIES), k)))
 
 
 class BadRow(ValueError):
@@ -94,7 +106,7 @@ class Arrays:
             raise ValueError(f"arrays: every field needs the same number of rows, got {lengths}")
         self._columns = {k: list(v) if k == "text" else np.asarray(v) for k, v in fields.items()}
         self._length = next(iter(lengths.values()))
-        self.fields = tuple(key for key in MODALITIES if key in fields)
+        self.fields = fields_among(fields)
         self.has = {key: np.asarray(present.get(key, np.ones(self._length)), bool) for key in self.fields}
         for key, value in present.items():
             if key not in self.has or len(value) != self._length:
@@ -269,7 +281,7 @@ class Tfds:
     def __init__(self, records: Any, columns: Mapping[str, Any], where: str, label_names: dict[str, list[str]]):
         self.label_names = label_names
         self._records, self._columns, self._where = records, dict(columns), where
-        self.fields = tuple(key for key in MODALITIES if key in columns)
+        self.fields = fields_among(columns)
         self._cases: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -300,7 +312,10 @@ class Tfds:
         for key, column in self._columns.items():
             if key == "text":
                 value = get(column)
-                text = value.decode("utf-8") if isinstance(value, bytes) else str(value)
+                text = value.decode("utf-8") if isinstance(value, bytes) else value
+                if not isinstance(text, str):
+                    raise ValueError(f"{self.where(row)}: feature {column!r} is no text but {type(value).__name__} of shape "
+                                     f"{np.shape(value)}")
                 if text:  # TFDS has no null: an empty text stands for an absent one
                     example["text"] = text
             elif key == "tabular":

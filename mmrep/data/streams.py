@@ -4,6 +4,7 @@
 (`skipped`), and the source what was left out when it was opened (`skipped`, too).
 """
 
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,12 @@ def stream_transform(stream: Any, tokenizer: tokenizers.Tokenizer, length: int, 
     tokens = TRANSFORMS["tokenize"](tokenizer=tokenizer, length=length)
     augment = transforms(stream.get("augment"), f"{where}.augment") if train else None
     return compose([augment, tokens]) if augment else tokens
+
+
+def stream_seed(seed: int, stream: str) -> int:
+    """The seed of a stream's order and augmentation: the run's for "main", another for each other name, so that two streams
+    over one source do not read the same rows at the same step."""
+    return seed if stream == "main" else seed + (zlib.crc32(stream.encode()) << 32)
 
 
 def without_text(batch: dict) -> dict[str, np.ndarray]:

@@ -43,14 +43,11 @@ def embed(program: Callable, params: Params, source: Any, transform: Any, spec: 
     "image/pooled": f32[n, D], ...}, each example once, on every host alike; a row that cannot be read is left out, where
     `on_error` or the source asks for it. keep_inputs: also "image/input", flattened, for the raw controls.
     """
-    shards = sharding.row_shards(mesh)
     kept = spread(len(source), limit or len(source))
     if len(kept) < len(source):
         source = streams.sources.subset(source, kept)
-    batch = -(-min(batch, max(len(source), 1)) // shards) * shards
     parts: list[dict] = []
-    with pipeline.eval_batches(source, batch, transform, jax.process_index(), jax.process_count(), on_error=on_error,
-                               spec=spec) as batches:
+    with read(source, batch, transform, spec, mesh, on_error) as batches:
         for host_batch in batches:
             arrays = streams.without_text(host_batch)
             rows = jax.device_get(program(params, sharding.put_batch(mesh, arrays)))
@@ -61,6 +58,23 @@ def embed(program: Callable, params: Params, source: Any, transform: Any, spec: 
         raise ValueError("no row of the split could be read: nothing to evaluate")
     found = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
     return found | {"index": kept[found["index"]].astype(np.int32)}
+
+
+def read(source: Any, batch: int, transform: Any, spec: dict, mesh: Any, on_error: str | None = None) -> pipeline.Batches:
+    """This host's batches of one pass over a source, of about `batch` rows over all hosts, as the mesh divides them."""
+    shards = sharding.row_shards(mesh)
+    batch = -(-min(batch, max(len(source), 1)) // shards) * shards
+    return pipeline.eval_batches(source, batch, transform, jax.process_index(), jax.process_count(), on_error=on_error, spec=spec)
+
+
+def encoder(encode: Callable, reads: dict[str, Fields], view: View, mesh: Any) -> Callable[[Params, dict], tuple]:
+    """(params["encoders"], Batch) -> (Encoded of the view, the batch), whole on every host."""
+
+    def run(params: Params, batch: dict) -> tuple:
+        batch = complete(batch, reads)
+        return encode(params, view, batch, None), batch
+
+    return jax.jit(run, out_shardings=sharding.replicated(mesh))
 
 
 def pretend(spec: dict, modalities: tuple[str, ...], n: int = 8) -> Features:
@@ -76,10 +90,14 @@ def pretend(spec: dict, modalities: tuple[str, ...], n: int = 8) -> Features:
     return rows
 
 
-def text_encoder(encode: Callable, tokenizer: Any, length: int, mesh: Any) -> Callable[[Params, list[str]], np.ndarray]:
-    """(params["encoders"], texts) -> f32[n, E] on every host, for prompts."""
-    program = jax.jit(lambda params, x: encode(params, View("text"), {"text": x}, None).embedding,
-                      out_shardings=sharding.replicated(mesh))  # params may be split over the hosts
+def text_program(encode: Callable, mesh: Any) -> Callable:
+    """(params["encoders"], tokens i32[n, L]) -> f32[n, E] on every host; params may be split over them."""
+    return jax.jit(lambda params, x: encode(params, View("text"), {"text": x}, None).embedding,
+                   out_shardings=sharding.replicated(mesh))
+
+
+def text_encoder(program: Callable, tokenizer: Any, length: int) -> Callable[[Params, list[str]], np.ndarray]:
+    """(params["encoders"], texts) -> f32[n, E] on every host, for prompts; program: `text_program`."""
 
     def run(params: Params, texts: list[str]) -> np.ndarray:
         tokens = np.zeros((-(-len(texts) // 64) * 64, length), np.int32)

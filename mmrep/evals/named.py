@@ -57,12 +57,19 @@ def constant(value: float, n: int) -> Interval:
 def report(name: str, y: np.ndarray, scores: np.ndarray, case: np.ndarray) -> Iterator[tuple[str, Found]]:
     """AUROC (macro) and, for classes, accuracy, with case intervals, and `accuracy/chance`, of the best constant answer.
 
-    y: i[n] or i[n, K] with -1 unknown; scores f[n, K].
+    y: i[n] or i[n, K] with -1 unknown; scores f[n, K], of classes probabilities or their logarithms, of findings anything
+    that ranks the rows.
     """
     if y.ndim == 1:
         yield tried(f"{name}/accuracy", lambda: mean_interval((scores.argmax(1) == y).astype(float), case))
         yield f"{name}/accuracy/chance", constant(np.bincount(y).max() / len(y), len(y)) if len(y) else "no row knows the label"
     yield tried(f"{name}/auroc", lambda: auroc_interval(y, binary(scores) if y.ndim == 1 else scores, case, mask(y)))
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """f[n, K], in f64: log-probabilities, which, other than logits, rank the rows by what they say of a class."""
+    shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
 
 
 def binary(scores: np.ndarray) -> np.ndarray:

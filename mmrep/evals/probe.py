@@ -6,7 +6,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmrep.evals.named import Found, area, cases, column, constant, known, labels, report, tried, variant
+from mmrep.evals.named import (
+    Found,
+    area,
+    cases,
+    column,
+    constant,
+    known,
+    labels,
+    log_softmax,
+    report,
+    tried,
+    variant,
+)
 from mmrep.metrics.intervals import Interval, bootstrap_weighted, mean_interval
 
 STRENGTHS = tuple(10.0 ** np.arange(-4, 3))
@@ -15,7 +27,9 @@ STRENGTHS = tuple(10.0 ** np.arange(-4, 3))
 def fit(x: np.ndarray, y: np.ndarray, strength: float, classes: int) -> Callable[[np.ndarray], np.ndarray]:
     """Multinomial logistic regression by L-BFGS; returns f[n, p] -> scores f[n, classes].
 
-    y: i[n], or 0/1 [n, classes] with -1 for unknown. A class without an example scores below all others.
+    y: i[n], whose scores are log-probabilities (logits of different rows cannot be compared: each row's are known but for a
+    constant), or 0/1 [n, classes] with -1 for unknown, whose scores are logits. A class without an example scores below all
+    others.
     """
 
     def one(x: np.ndarray, target: np.ndarray) -> Callable:
@@ -34,7 +48,8 @@ def fit(x: np.ndarray, y: np.ndarray, strength: float, classes: int) -> Callable
 
     def scores(z: np.ndarray) -> np.ndarray:
         raw = model(z)
-        raw = np.concatenate([-raw, raw], 1) if raw.shape[1] == 1 and len(seen) == 2 else raw
+        raw = np.concatenate([np.zeros_like(raw), raw], 1) if raw.shape[1] == 1 and len(seen) == 2 else raw
+        raw = log_softmax(raw)
         out = np.full((len(z), classes), raw.min(initial=0.0) - 1.0)
         out[:, seen] = raw
         return out
@@ -150,12 +165,18 @@ def probe(split: Callable[[str], dict], texts: Callable | None = None, *, label:
 def attempted(name: str, t: Task, on: str, compute: Callable[[], np.ndarray]) -> Iterator[tuple[str, Found]]:
     """`report` of the scores, or the reason why there are none, by the same names."""
     try:
+        _not_its_own(on)
         if not len(t.y["train"]) or not len(t.y[on]):
             raise ValueError(f"no row of {'train' if len(t.y[on]) else on} knows the label")
         yield from report(name, t.y[on], compute(), t.case[on])
     except ValueError as error:
         for metric in ("auroc",) if t.y[on].ndim == 2 else ("accuracy", "accuracy/chance", "auroc"):
             yield f"{name}/{metric}", str(error)
+
+
+def _not_its_own(on: str) -> None:
+    if on == "train":
+        raise ValueError("a probe is fitted on train: read it on val, test or other data")
 
 
 def paired(ours: Callable[[str], dict], theirs: Callable[[str], dict], *, label: str = "findings",
@@ -165,6 +186,7 @@ def paired(ours: Callable[[str], dict], theirs: Callable[[str], dict], *, label:
     y, case, name = a.y[on], a.case[on], f"probe/{title(label, modality, feature)}"
     metrics = ("auroc",) if y.ndim == 2 else ("accuracy", "auroc")
     try:
+        _not_its_own(on)
         sa, sb = fitted_scores(a, on), fitted_scores(b, on)
     except ValueError as error:
         yield from ((f"{name}/{m}", str(error)) for m in metrics)

@@ -9,13 +9,13 @@ import jax
 import numpy as np
 
 from mmrep import config as cfg
-from mmrep.core import sharding, tree
+from mmrep.core import sharding
 from mmrep.core.names import located, nearest
-from mmrep.core.types import Params
+from mmrep.core.types import Batch, Encoded, Params, View
 from mmrep.data import pipeline, streams
 from mmrep.data.batches import META, read_rows
 from mmrep.evals import EVALS
-from mmrep.evals.features import Features, embed, embedder, pretend, text_encoder
+from mmrep.evals.features import Features, embed, embedder, encoder, pretend, read, text_encoder, text_program
 from mmrep.evals.named import Found
 from mmrep.evals.probe import paired
 from mmrep.evals.supervised import heads_of
@@ -23,19 +23,18 @@ from mmrep.metrics.intervals import Interval
 from mmrep.run import Run, batch_like, init_program, train_transform
 
 CONTROLS = ("untrained", "raw_pca")
-INPUTS = (*streams.sources.MODALITIES, "mask")
-CONTEXT = ("split", "texts", "names", "trained", "heads", "on")  # what an evaluator is given besides its config
-
-
-def averaged(params: Params, ema: dict) -> Params:
-    """The params that are judged, loaded and embedded with: the EMA "eval", heads too, where the run keeps one."""
-    return tree.overlay(params, ema["eval"]) if ema.get("eval") else params
+# What an evaluator is given besides its config; it takes those that its signature names:
+#   split(name) -> Features, every row embedded; texts([str]) -> f32[n, E]; on: the split to judge; names, trained: class names
+#   of these data and of the training data; heads: of supervised terms; and, for what embeddings do not hold (tokens, several
+#   samples, masks, generated text): batches(split) -> Batches on the devices, encode(View, Batch) -> (Encoded, Batch), whole
+#   numpy arrays on every host, params: of the run.
+CONTEXT = ("split", "texts", "names", "trained", "heads", "on", "batches", "encode", "params")
 
 
 def meta_spec(source: Any) -> dict:
     """Forms of a source's labels, groups and cases, from its first readable row."""
     first = next((e for e in read_rows(source, np.arange(min(len(source), 64))) if isinstance(e, dict)), {})
-    meta = {k: [v] for k, v in first.items() if k.partition("/")[0] not in (*INPUTS, *META)}
+    meta = {k: [v] for k, v in first.items() if not streams.sources.is_field(k) and k not in META}
     return pipeline.probe(streams.sources.arrays(**meta)) if meta else {}
 
 
@@ -58,15 +57,16 @@ class Suite:
     `skipped` counts the rows of each split that could not be read.
     """
 
-    def __init__(self, run: Run, data: Any = None, facts: dict | None = None):
+    def __init__(self, run: Run, data: Any = None, facts: dict | None = None, programs: dict | None = None):
         config = run.config
-        self.run, self.skipped = run, {}
+        self.run, self.skipped, self.programs = run, {}, {} if programs is None else programs
         self.stream = "main" if "main" in config.data else sorted(config.data)[0]
         self.modalities = tuple(sorted(config.encoders))
-        self.program = embedder(run.encode, run.reads, self.modalities, run.mesh)
+        self.program = self._program("embed", lambda: embedder(run.encode, run.reads, self.modalities, run.mesh))
         self.texts = None
         if "text" in config.encoders:
-            self.texts = text_encoder(run.encode, run.tokenizer, config.tokenizer.length, run.mesh)
+            self.texts = text_encoder(self._program("texts", lambda: text_program(run.encode, run.mesh)), run.tokenizer,
+                                      config.tokenizer.length)
         self._sources: dict[tuple[str, str], Any] = {}
         self.streams: dict[str, Stream] = {}
         for name, stream in config.data.items():
@@ -79,6 +79,13 @@ class Suite:
                 spec, names = facts["eval"][name], facts["label_names"][name]
             own = data is None or name != self.stream
             self.streams[name] = Stream(stream if own else data, own, transform, spec, names)
+
+    def _program(self, kind: Any, make: Callable) -> Callable:
+        """A jitted function, shared with the other runs of `programs` that differ in traced values only."""
+        key = (kind, self.run.program)
+        if key not in self.programs:
+            self.programs[key] = make()
+        return self.programs[key]
 
     def form(self, field: str) -> tuple[tuple[int, ...], np.dtype] | None:
         """Shape and dtype of a field of one row as it is evaluated, of the first stream that has it."""
@@ -98,7 +105,7 @@ class Suite:
         one = self.streams[stream or self.stream]
         if one.own:
             return one.spec
-        inputs = {k: v for k, v in one.spec.items() if k.partition("/")[0] in INPUTS}
+        inputs = {k: v for k, v in one.spec.items() if streams.sources.is_field(k)}
         return meta_spec(self.source(split, stream)) | inputs
 
     def features(self, params: Params, limit: int = 0, keep_inputs: bool = False) -> Callable[..., Features]:
@@ -125,10 +132,11 @@ class Suite:
         from threadpoolctl import threadpool_limits
 
         features = features or self.features(params, self.run.config.eval.limit)
-        texts = (lambda t: self.texts(params["encoders"], t)) if self.texts else None
+        given = {"texts": (lambda t: self.texts(params["encoders"], t)) if self.texts else None, "heads": self._heads(params),
+                 "encode": partial(self._encode, params["encoders"]), "params": params}
         out: dict[str, Found] = {}
         with threadpool_limits(1):  # small solves: BLAS threads cost more than they give, far more on shared cores
-            for where, found in self._evaluators(features, texts, self._heads(params), on, only):
+            for where, found in self._evaluators(features, self._batches, given, on, only):
                 try:
                     out |= dict(found)
                 except (ValueError, OSError) as error:  # the other evaluators' numbers must not be lost with it
@@ -146,11 +154,28 @@ class Suite:
     def _named(self, found: Iterator, stream: str) -> Iterator:
         return found if stream == self.stream else ((f"{stream}/{name}", value) for name, value in found)
 
-    def _evaluators(self, features: Callable, texts: Callable | None, heads: dict, on: str, only: Callable = lambda spec: True
+    def _batches(self, split: str, stream: str) -> Iterator[Batch]:
+        """Every row of a split once, on the devices, `valid` where it is no padding; their texts are not among them."""
+        one, source = self.streams[stream], self.source(split, stream)
+        with read(source, self.run.config.eval.batch, one.transform, self.spec(split, stream), self.run.mesh,
+                  one.data.get("on_error")) as batches:
+            for rows in batches:
+                yield sharding.put_batch(self.run.mesh, streams.without_text(rows))
+
+    def _encode(self, params: Params, view: View, batch: Batch) -> tuple[Encoded, Batch]:
+        program = self._program(view, lambda: encoder(self.run.encode, self.run.reads, view, self.run.mesh))
+        return jax.device_get(program(params, batch))
+
+    def _pretended(self, view: View, batch: Batch) -> tuple[Encoded, Batch]:
+        """As `_encode`, of zeros, without compiling."""
+        program = encoder(self.run.encode, self.run.reads, view, self.run.mesh)
+        return jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), jax.eval_shape(program, self.run.shapes.params["encoders"], batch))
+
+    def _evaluators(self, features: Callable, batches: Callable, given: dict, on: str, only: Callable = lambda spec: True
                     ) -> Iterator[tuple[str, Iterator]]:
         for name, spec, stream in self.entries():
             if only(spec):
-                context = {"split": partial(features, stream=stream), "texts": texts, "heads": heads, "on": on,
+                context = given | {"split": partial(features, stream=stream), "batches": partial(batches, stream=stream), "on": on,
                            "trained": self.streams[stream].names, "names": getattr(self.source(on, stream), "label_names", {})}
                 where = f"config.evals.{name}"
                 yield where, self._named(cfg.build(EVALS, spec, where, **context), stream)
@@ -169,9 +194,12 @@ class Suite:
         heads = {k: h._replace(params={"kernel": np.zeros((4, h.params["kernel"].shape[1])),
                                        "bias": np.zeros(h.params["bias"].shape)})
                  for k, h in heads_of(self.run.config, self.run.shapes.params).items()}
-        texts = (lambda t: np.ones((len(t), 4))) if self.texts else None
+        given = {"texts": (lambda t: np.ones((len(t), 4))) if self.texts else None, "heads": heads, "encode": self._pretended,
+                 "params": self.run.shapes.params}
         rows = lambda _, stream: pretend(self.spec(on, stream), self.modalities)  # noqa: E731
-        for where, found in self._evaluators(rows, texts, heads, on):
+        zeros = lambda _, stream: iter([jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), batch_like(  # noqa: E731
+            self.spec(on, stream), sharding.row_shards(self.run.mesh)))])
+        for where, found in self._evaluators(rows, zeros, given, on):
             with located(where):
                 metrics = [name for name, _ in found]
             for name in metrics:

@@ -7,7 +7,7 @@ import numpy as np
 
 from mmrep import config as cfg
 from mmrep.core.names import nearest
-from mmrep.evals.named import Found, cases, column, known, labels, report, variant
+from mmrep.evals.named import Found, cases, column, known, labels, log_softmax, report, variant
 from mmrep.objectives.views import as_view
 
 
@@ -66,6 +66,7 @@ def supervised(split: Callable[[str], dict], texts: Callable | None = None, *, h
                              f"{y.shape} up to {int(y.max(initial=0))}")
         here = known(data, head.modality, y)
         scores = np.asarray(head.logits(column(data, f"{head.modality}/{head.feature}")[here]))
+        scores = log_softmax(scores) if head.kind == "ce" else scores
         yield from report(f"supervised/{variant(label, term=(term, ''))}", y[here], scores, cases(data)[here])
 
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from mmrep.core.step import presence
 from mmrep.core.types import Array, Batch, Encoded, Objective
 from mmrep.objectives.allpairs import infonce
-from mmrep.objectives.views import as_view, need
+from mmrep.objectives.views import as_view, need, within
 
 
 @jax.custom_vjp
@@ -41,6 +41,10 @@ def contrastive(a: str | dict = "image", b: str | dict = "text", *, direction: f
     (MedCLIP, Wang 2022). method: of `allpairs.infonce`.
     """
     views = {"a": as_view(a), "b": as_view(b)}
+    for name, value in (("temperature", temperature), ("max_scale", max_scale), ("soft_temperature", soft_temperature)):
+        within(name, value, 0, low_open=True)
+    for name, value in (("direction", direction), ("smoothing", smoothing)):
+        within(name, value, 0, 1)
 
     def init(rng: Array, shapes: dict, hp: dict) -> tuple[dict, dict]:
         if soft:
@@ -68,6 +72,7 @@ def moco(query: str | dict = "image", key: str | dict | None = None, *, temperat
 
     key: the other view (default: sample 1 of the query's modality), encoded by the EMA `teacher`; queue: its length.
     """
+    within("temperature", temperature, 0, low_open=True)
     q = as_view(query)
     views = {"query": q, "key": as_view(key or {"modality": q.modality, "sample": 1})._replace(net=teacher)}
 

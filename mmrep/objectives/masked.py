@@ -40,6 +40,8 @@ def masked(view: str | dict = "image", *, ratio: float = 0.75, norm_pixels: bool
     def init(rng: Array, shapes: dict, hp: dict) -> tuple[dict, dict]:
         encoded = jax.tree.map(lambda s: jnp.zeros((1, *s.shape[1:]), s.dtype), shapes["visible"])
         x, grid = target(encoded)
+        if encoded.out["keep"].shape[1] == x.shape[1]:
+            raise ValueError(f"ratio: {ratio} of {x.shape[1]} patches hides none; raise it, or take smaller patches")
         return decoder(x.shape[-1], grid).init(rng, *visible(encoded))["params"], {}
 
     def loss(params: dict, state: dict, encodings: dict[str, Encoded], batch: Batch, keys: Array, hp: dict, nets: dict

@@ -6,7 +6,7 @@ from mmrep.core.step import presence
 from mmrep.core.types import Array, Batch, Encoded, Objective
 from mmrep.objectives.allpairs import sigmoid as pairwise_sigmoid
 from mmrep.objectives.contrastive import logit_scale
-from mmrep.objectives.views import as_view, need
+from mmrep.objectives.views import as_view, need, within
 
 
 def sigmoid(a: str | dict = "image", b: str | dict = "text", *, temperature: float = 0.1, bias: float = -10.0,
@@ -16,6 +16,8 @@ def sigmoid(a: str | dict = "image", b: str | dict = "text", *, temperature: flo
 
     temperature, bias: starting values of 1/s and b, both learned. group, soft: as in `contrastive`.
     """
+    for name, value in (("temperature", temperature), ("max_scale", max_scale)):
+        within(name, value, 0, low_open=True)
     views = {"a": as_view(a), "b": as_view(b)}
 
     def init(rng: Array, shapes: dict, hp: dict) -> tuple[dict, dict]:

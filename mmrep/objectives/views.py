@@ -1,5 +1,6 @@
 """What every objective needs of the config: its views, its shared net, its fields of the batch."""
 
+import math
 from collections.abc import Iterable
 
 from mmrep.core.names import nearest
@@ -14,9 +15,18 @@ def as_view(spec: str | dict | View, **defaults: object) -> View:
     for key in spec:
         if key not in View._fields:
             raise ValueError(f"a view has no {key!r}; {nearest(key, View._fields)}")
+    if spec.get("mask") is not None:
+        within("mask of a view", spec["mask"], 0, 1, high_open=True)
     if "modality" not in (spec := defaults | spec):
         raise ValueError(f"view {spec} needs `modality`")
     return View(**spec)
+
+
+def within(name: str, value: float, low: float, high: float = math.inf, low_open: bool = False, high_open: bool = False) -> None:
+    """Raise ValueError for a number outside its range."""
+    if not (low < value if low_open else low <= value) or not (value < high if high_open else value <= high):
+        ends = f"{'(' if low_open else '['}{low}, {high}{')' if high_open or high == math.inf else ']'}"
+        raise ValueError(f"{name}: {value} is not in {ends}")
 
 
 def shared_net(shapes: dict, name: str) -> Net:

@@ -5,6 +5,7 @@ import pytest
 
 from mmrep.evals import EVALS
 from mmrep.evals.alignment import one_a_case
+from mmrep.evals.named import area
 from mmrep.evals.probe import fitted_scores, knn_scores, paired, task
 from mmrep.evals.suite import pca
 
@@ -86,7 +87,9 @@ def test_probe_equals_sklearn_and_is_nested_and_knn_is_a_weighted_vote(split):
     scores = fitted_scores(t, "test", strengths=(1.0,))
     mean, std = t.x["train"].mean(0), t.x["train"].std(0) + 1e-6
     model = LogisticRegression(C=1.0, max_iter=200).fit((t.x["train"] - mean) / std, t.y["train"])
-    assert np.allclose(scores, model.decision_function((t.x["test"] - mean) / std), atol=1e-3)
+    assert np.allclose(np.exp(scores), model.predict_proba((t.x["test"] - mean) / std), atol=1e-3)
+    ovr = roc_auc_score(t.y["test"], np.exp(scores), multi_class="ovr")
+    assert np.isclose(area(t.y["test"], scores), ovr, atol=1e-3)  # logits would rank the rows by their unknown constants, too
     got = run("probe", split, label="findings", fractions=(1.0,), knn=False)
     assert got["probe/findings/auroc"].value > 0.9
 

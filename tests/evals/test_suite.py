@@ -11,7 +11,8 @@ from PIL import Image
 import mmrep
 from mmrep import evaluate, opened
 from mmrep.core import checkpoint
-from mmrep.evals.suite import Suite, as_json, averaged, probes_image
+from mmrep.core.tree import averaged
+from mmrep.evals.suite import Suite, as_json, probes_image
 from mmrep.run import assemble
 from mmrep.train import train
 from tests import runs
@@ -147,7 +148,8 @@ def test_a_run_opens_without_its_data_and_reads_other_data_with_a_test_split_onl
     evaluate.export(tmp_path / "w", tmp_path / "other.parquet", other, say=said.append)
     assert "wrote 6 rows" in said[1]
     assert [evaluate.may_be_test(*args) for args in (("test", {}), ("all", {}), ("val", {"splits": "{'val': 'test'}"}),
-                                                     ("train", None), ("val", {"path": "x"}))] == [True, True, True, False, False]
+                                                     ("train", None), ("val", {"path": "x"}), ("val", {"columns.split": "fold"}))] == [
+        True, True, True, False, False, True]
     with pytest.raises(ValueError, match="source.split: 'test' would be train, val and test alike"):
         evaluate.evaluate(tmp_path / "w", other | {"split": "test"}, "val", say=said.append)
 

@@ -101,7 +101,7 @@ class Phantom:
             values, categories = tabular(block)
             here = present["tabular"][:, None]
             out["tabular"], out["category"] = np.where(here, values, np.float32(0)), np.where(here, categories, np.int32(0))
-        out |= {"index": ids, "case": ids.copy(), "group": semantics(reported, self._n_mentioned)}
+        out |= {"index": ids, "case": rows.astype(np.int32), "group": semantics(reported, self._n_mentioned)}
         return out | {f"label/{name}": block[name] for name in LABELS} | {"present": present}
 
     def texts(self, rows: Sequence[int] | np.ndarray | None = None) -> list[str | None]:
