@@ -15,6 +15,7 @@ from mmrep import hosts
 from mmrep.core import checkpoint, tree
 from mmrep.core.types import TrainState
 from mmrep.data.sources import identify
+from mmrep.evals.controls import controls
 from mmrep.evals.suite import Suite, as_json, reasons
 from mmrep.opened import open_run, place
 from mmrep.run import Run, write_json
@@ -61,12 +62,12 @@ def judged(run: Run, suite: Suite, params: dict, features: Callable, on: str, in
     probes' differences, and what is missing from them."""
     suite.skipped.clear()  # of this reading, not of those during training, which a resumed run has not made
     found = suite.evaluate(params, on, features)
-    controls, differences = suite.controls(on, tuple(run.config.eval.controls), run.config.seed, features, init)
+    beside, differences = controls(suite, on, tuple(run.config.eval.controls), run.config.seed, features, init)
     missing = reasons(found)
-    for kind, parts in (("controls", controls), ("paired", differences)):
+    for kind, parts in (("controls", beside), ("paired", differences)):
         for control, values in parts.items():
             missing |= {f"{kind}/{control}/{k}": why for k, why in reasons(values).items() if k not in missing}
-    return {"metrics": as_json(found), "controls": {k: as_json(v) for k, v in controls.items()},
+    return {"metrics": as_json(found), "controls": {k: as_json(v) for k, v in beside.items()},
             "paired": {k: as_json(v) for k, v in differences.items()}, "left_out": missing, "skipped": dict(suite.skipped),
             "split": on}
 

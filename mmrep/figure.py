@@ -102,7 +102,8 @@ def _map(ax, features: dict | None) -> None:
     import matplotlib
 
     ax.set(title="Embeddings (PCA of both)", xticks=[], yticks=[])
-    pair = [m for m in ("image", "text") if features and f"{m}/embedding" in features]
+    found = sorted({k.split("/")[0] for k in features or () if k.endswith("/embedding")}, key=lambda m: (m not in ("image", "text"), m))
+    pair = found[:2]
     if len(pair) < 2:
         ax.text(0.5, 0.5, "fewer than two modalities", ha="center", transform=ax.transAxes, color=GREY)
         return

@@ -81,7 +81,7 @@ def _of_pair(kind: str, name: str, metrics: dict) -> float | None:
 def _verdicts(paired: dict[str, dict[str, dict]], width: int) -> list[str]:
     """Probes against their controls in words: a difference is shown where its interval excludes 0."""
     lines = []
-    names = {"untrained": "untrained encoders", "raw_pca": "raw pixels (PCA)"}
+    names = {"untrained": "untrained encoders", "raw_pca": "raw inputs (PCA)"}
     for name in sorted({name for found in paired.values() for name in found}):
         for control in sorted(c for c in paired if name in paired[c]):
             d = paired[control][name]

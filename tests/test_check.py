@@ -33,6 +33,12 @@ def test_chance_is_the_loss_of_outputs_that_know_nothing():
         assert math.isclose(float(value), check.chance(Spec(name=name), o, n, 9), rel_tol=tolerance), name
     assert check.chance(Spec(name="caption"), None, n, 100) == math.log(100)
     assert check.chance(Spec(name="moco"), None, n, 100) is None
+
+    def binary(logit):  # a row's loss where every pair has the same logit
+        return np.logaddexp(0, -logit) + (n - 1) * np.logaddexp(0, logit)
+
+    assert math.isclose(check._chance("sigmoid", n), min(map(binary, np.linspace(-8, 2, 2001))), rel_tol=1e-6)
+    assert check._chance("contrastive", n) == math.log(n) and check._chance("sigmoid", 1) == 0
     heads = {"a": {"kind": "ce", "classes": 4, "weight": 2.0}, "b": {"kind": "bce", "classes": 3}}
     assert math.isclose(check.chance(Spec(name="supervised", heads=heads), None, n, 9), 5 * math.log(2))
 
@@ -70,13 +76,14 @@ def test_check_passes_a_sound_config(missing):
 
 
 @pytest.mark.slow
-def test_check_fails_where_something_besides_the_pairs_leaks(monkeypatch):
+@pytest.mark.parametrize("name", ["contrastive", "sigmoid"])
+def test_check_fails_where_something_besides_the_pairs_leaks(monkeypatch, name):
     """The batch's own shuffle is undone: pairs stay paired, and their loss falls below chance."""
     real = check.shuffle
     monkeypatch.setattr(check, "shuffle", lambda rows, m, key: real(rows, set(), key))
     said = []
     config = runs.config(**{"data": {"main": {"source": {"name": "phantom", "n": 64, "modalities": ("image", "text")}, "batch": 32}},
-                            "optim.lr": 3e-3})
+                            "optim.lr": 3e-3}, objectives={"clip": {"name": name}})
     assert not check.check(config, 150, said.append) and any(s.startswith("FAIL") and "shuffled" in s for s in said), said
 
 

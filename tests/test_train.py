@@ -201,7 +201,7 @@ def test_hyperparameters_are_traced(tmp_path, monkeypatch, whole):
                          **{"optim.lr": 3e-3, "optim.warmup": "0 steps", "log.tensorboard": True})
     train(config, tmp_path / "other", programs=programs, say=lambda text: None)
     # the size is that of jit's fast path, to which a first save adds an entry without a trace or a compilation
-    assert len(programs) == 2 and len(traced) == 1
+    assert {key[0] for key in programs} == {"init", "step", "embed", "texts"} and len(programs) == 4 and len(traced) == 1
     assert programs["step", next(k[1] for k in programs)]._cache_size() == size
     assert runs.rows(tmp_path / "one") == runs.rows(workdir)
     assert runs.rows(tmp_path / "other")[0]["lr"] != runs.rows(workdir)[0]["lr"]
@@ -330,6 +330,18 @@ def test_init_takes_over_only_what_is_asked(tmp_path, whole):
         go(runs.config(**{"init.path": str(tmp_path / "nowhere")}), tmp_path / "d")
     with pytest.raises(ValueError, match="holds a run of another config: config.init.only was"):
         go(runs.config(), tmp_path / "a")
+    shutil.rmtree(tmp_path / "a" / "checkpoints")  # to save room: the results are still a run's
+    with pytest.raises(ValueError, match="holds a run of another config: config.init.only was"):
+        go(runs.config(), tmp_path / "a")
+    assert (tmp_path / "a" / "results.json").is_file()
+
+
+def test_a_run_starts_from_the_params_that_were_judged(tmp_path):
+    go(runs.config(total="2 steps", ema={"eval": {"decay": 0.5}}, **{"optim.lr": 1e-2}), tmp_path / "a")
+    saved = checkpoint.read_params(tmp_path / "a")
+    taken = start.open_source(runs.config(**{"init.path": str(tmp_path / "a")}), tmp_path / "b").params
+    same = [all(map(np.array_equal, jax.tree.leaves(taken), jax.tree.leaves(other))) for other in (saved["ema"]["eval"], saved["params"])]
+    assert same == [True, False]
 
 
 @pytest.mark.parametrize("mode", ["max", "min"])

@@ -36,12 +36,13 @@ def embedder(encode: Callable, reads: dict[str, Fields], modalities: tuple[str, 
 
 
 def embed(program: Callable, params: Params, source: Any, transform: Any, spec: dict, mesh: Any, batch: int = 256,
-          limit: int = 0, keep_inputs: bool = False, on_error: str | None = None) -> Features:
+          limit: int = 0, keep_inputs: tuple[str, ...] = (), on_error: str | None = None) -> Features:
     """Run a source's rows (`limit` of them, spread evenly; 0 = all) through the encoders.
 
     Returns {"index": i32[n], rows of the source, "label/...", "present/image": bool[n], "image/embedding": f32[n, E],
     "image/pooled": f32[n, D], ...}, each example once, on every host alike; a row that cannot be read is left out, where
-    `on_error` or the source asks for it. keep_inputs: also "image/input", flattened, for the raw controls.
+    `on_error` or the source asks for it. keep_inputs: of these modalities
+    also "MODALITY/input", flattened, for the raw controls (on a single host).
     """
     kept = spread(len(source), limit or len(source))
     if len(kept) < len(source):
@@ -51,8 +52,8 @@ def embed(program: Callable, params: Params, source: Any, transform: Any, spec: 
         for host_batch in batches:
             arrays = streams.without_text(host_batch)
             rows = jax.device_get(program(params, sharding.put_batch(mesh, arrays)))
-            if keep_inputs and "image" in arrays and jax.process_count() == 1:
-                rows["image/input"] = arrays["image"].reshape(len(arrays["image"]), -1)
+            if jax.process_count() == 1:
+                rows |= {f"{m}/input": arrays[m].reshape(len(arrays[m]), -1) for m in keep_inputs if m in arrays}
             parts.append({k: v[rows["valid"]] for k, v in rows.items() if k != "valid"})
     if not parts or not sum(len(p["index"]) for p in parts):
         raise ValueError("no row of the split could be read: nothing to evaluate")

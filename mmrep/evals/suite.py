@@ -1,4 +1,4 @@
-"""Run a config's evaluators on params, and on the controls that stand beside them."""
+"""Run a config's evaluators on params."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -15,14 +15,13 @@ from mmrep.core.types import Batch, Encoded, Params, View
 from mmrep.data import pipeline, streams
 from mmrep.data.batches import META, read_rows
 from mmrep.evals import EVALS
+from mmrep.evals.controls import CONTROLS
 from mmrep.evals.features import Features, embed, embedder, encoder, pretend, read, text_encoder, text_program
 from mmrep.evals.named import Found
-from mmrep.evals.probe import paired
 from mmrep.evals.supervised import heads_of
 from mmrep.metrics.intervals import Interval
-from mmrep.run import Run, batch_like, init_program, train_transform
+from mmrep.run import Run, batch_like, train_transform
 
-CONTROLS = ("untrained", "raw_pca")
 # What an evaluator is given besides its config; it takes those that its signature names:
 #   split(name) -> Features, every row embedded; texts([str]) -> f32[n, E]; on: the split to judge; names, trained: class names
 #   of these data and of the training data; heads: of supervised terms; and, for what embeddings do not hold (tokens, several
@@ -108,8 +107,9 @@ class Suite:
         inputs = {k: v for k, v in one.spec.items() if streams.sources.is_field(k)}
         return meta_spec(self.source(split, stream)) | inputs
 
-    def features(self, params: Params, limit: int = 0, keep_inputs: bool = False) -> Callable[..., Features]:
-        """(split, stream="" for the main one) -> Features, embedded at first use. limit: rows of the training split (0 = all)."""
+    def features(self, params: Params, limit: int = 0, keep_inputs: tuple[str, ...] = ()) -> Callable[..., Features]:
+        """(split, stream="" for the main one) -> Features, embedded at first use. limit: rows of the training split (0 = all).
+        keep_inputs: modalities whose raw inputs are kept, too."""
         kept: dict[tuple[str, str], Features] = {}
 
         def split(name: str, stream: str = "") -> Features:
@@ -151,7 +151,7 @@ class Suite:
                 raise ValueError(f"config.evals.{name}.stream: unknown stream {stream!r}; {nearest(stream, self.streams)}")
             yield name, {k: v for k, v in spec.items() if k != "stream"} if isinstance(spec, dict) else spec, stream
 
-    def _named(self, found: Iterator, stream: str) -> Iterator:
+    def named(self, found: Iterator, stream: str) -> Iterator:
         return found if stream == self.stream else ((f"{stream}/{name}", value) for name, value in found)
 
     def _batches(self, split: str, stream: str) -> Iterator[Batch]:
@@ -169,7 +169,8 @@ class Suite:
     def _pretended(self, view: View, batch: Batch) -> tuple[Encoded, Batch]:
         """As `_encode`, of zeros, without compiling."""
         program = encoder(self.run.encode, self.run.reads, view, self.run.mesh)
-        return jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), jax.eval_shape(program, self.run.shapes.params["encoders"], batch))
+        encoded, rows = jax.eval_shape(program, self.run.shapes.params["encoders"], batch)
+        return _zeros(encoded), _zeros(rows)
 
     def _evaluators(self, features: Callable, batches: Callable, given: dict, on: str, only: Callable = lambda spec: True
                     ) -> Iterator[tuple[str, Iterator]]:
@@ -178,7 +179,7 @@ class Suite:
                 context = given | {"split": partial(features, stream=stream), "batches": partial(batches, stream=stream), "on": on,
                            "trained": self.streams[stream].names, "names": getattr(self.source(on, stream), "label_names", {})}
                 where = f"config.evals.{name}"
-                yield where, self._named(cfg.build(EVALS, spec, where, **context), stream)
+                yield where, self.named(cfg.build(EVALS, spec, where, **context), stream)
 
     def _heads(self, params: Params) -> dict:
         """The supervised heads, whole on every host."""
@@ -197,9 +198,8 @@ class Suite:
         given = {"texts": (lambda t: np.ones((len(t), 4))) if self.texts else None, "heads": heads, "encode": self._pretended,
                  "params": self.run.shapes.params}
         rows = lambda _, stream: pretend(self.spec(on, stream), self.modalities)  # noqa: E731
-        zeros = lambda _, stream: iter([jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), batch_like(  # noqa: E731
-            self.spec(on, stream), sharding.row_shards(self.run.mesh)))])
-        for where, found in self._evaluators(rows, zeros, given, on):
+        empty = lambda _, stream: iter([_zeros(batch_like(self.spec(on, stream), 8))])  # noqa: E731
+        for where, found in self._evaluators(rows, empty, given, on):
             with located(where):
                 metrics = [name for name, _ in found]
             for name in metrics:
@@ -236,81 +236,11 @@ class Suite:
         if metric and "val" in splits and metric not in (valid := [f"val/{n}" for n in names]):
             raise ValueError(f"config.save.metric: no evaluator gives {metric!r}; {nearest(metric, valid)}")
 
-    def controls(self, on: str, wanted: tuple[str, ...], seed: int, features: Callable, init: Callable | None = None
-                 ) -> tuple[dict, dict]:
-        """({control: {name: Found}}, {control: {probe name: paired difference}}).
 
-        The same evaluators on untrained encoders, the probes of the image on raw pixels' principal components; and for each
-        of these probes the difference of `features` (the trained ones) to the control, on the same resampled cases.
-        init: the run's compiled init, where the caller has it.
-        """
-        if not wanted or not self.run.config.evals:
-            return {}, {}
-        params = (init or init_program(self.run))(np.int32(seed), self.run.hp).params
-        raw, why = "raw_pca" in wanted and any(probes_image(spec) for _, spec, _ in self.entries()), ""
-        raw = raw and "image" in self.modalities
-        if raw and jax.process_count() > 1:
-            raw, why = False, "pixels of several hosts are not gathered; run `mmrep evaluate` on one host"
-        untrained = self.features(params, self.run.config.eval.limit, keep_inputs=raw)
-        found, differences = {}, {}
-        if why:
-            found["raw_pca"] = differences["raw_pca"] = {"raw_pca": why}
-        if "untrained" in wanted:
-            found["untrained"] = self.evaluate(params, on, untrained)
-            differences["untrained"] = self.paired(features, untrained, on)
-        if raw:
-            pixels = pca(untrained)
-            found["raw_pca"] = self.evaluate(params, on, pixels, probes_image)
-            differences["raw_pca"] = self.paired(features, pixels, on)
-        return found, differences
-
-    def paired(self, ours: Callable, theirs: Callable, on: str) -> dict[str, Found]:
-        """Differences of every probe of `config.evals` that reads the image."""
-        from threadpoolctl import threadpool_limits
-
-        out: dict[str, Found] = {}
-        for name, spec, stream in self.entries():
-            if probes_image(spec):
-                mine, other = (partial(features, stream=stream) for features in (ours, theirs))
-                with threadpool_limits(1):
-                    try:
-                        out |= dict(self._named(paired(mine, other, on=on, **{k: v for k, v in spec.items() if k != "name"}), stream))
-                    except (ValueError, OSError) as error:
-                        out[f"evals.{name}"] = str(error)
-        return out
-
-
-def probes_image(spec: dict) -> bool:
-    """Whether raw pixels are a control of this evaluator."""
-    return spec["name"] == "probe" and spec.get("modality", "image") == "image"
-
-
-def pca(split: Callable[..., Features], widths: tuple[int, ...] = (16, 64, 256)) -> Callable[..., Features]:
-    """Features whose image outputs are the principal components of the raw pixels, fitted on the stream's train.
-
-    How many of them a probe reads is one of `widths`, chosen on validation with its strength. They raise ValueError where
-    fewer than two training rows hold an image.
-    """
-    from sklearn.decomposition import PCA
-
-    fitted: dict[str, Any] = {}
-
-    def model(stream: str) -> Any:
-        if stream not in fitted:
-            train = split("train", stream)
-            here = train["present/image"]
-            if here.sum() < 2:
-                raise ValueError("fewer than two training rows hold an image")
-            n = min(max(widths), int(here.sum()) - 1, train["image/input"].shape[1])
-            fitted[stream] = PCA(n, svd_solver="randomized", random_state=0).fit(train["image/input"][here].astype(np.float32))
-        return fitted[stream]
-
-    def of(name: str, stream: str = "") -> Features:
-        data, n = split(name, stream), model(stream).n_components_
-        z = model(stream).transform(data["image/input"].astype(np.float32))
-        return data | {"image/pooled": z, "image/embedding": z, "image/widths": sorted({min(w, n) for w in widths})}
-
-    return of
+def _zeros(shapes: Any) -> Any:
+    """Arrays of zeros, of which every row is valid."""
+    zeros = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)
+    return zeros | {"valid": np.ones(len(zeros["valid"]), bool)} if isinstance(zeros, dict) else zeros
 
 
 def as_json(found: dict[str, Found]) -> dict[str, dict[str, float]]:

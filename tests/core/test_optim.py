@@ -42,7 +42,9 @@ def test_first_rule_that_sets_an_attribute_decides_it():
     ({"match": "encoders/image/.*", "lr": 1.0}, "matches no leaf"), ({"match": "(", "lr": 1.0}, "no regular expression"),
     ({"match": ".*", "learning_rate": 1.0}, "unknown key"), ({"lr": 1.0}, "needs `match`"),
     ({"match": ".*", "shard": ("tensr",)}, "no mesh axis 'tensr'; did you mean 'tensor'"),
-    ({"match": ".*", "shard": "tensor"}, "no tuple of mesh axes"), ({"match": ".*", "freeze": 1}, "freeze: 1 is no bool")])
+    ({"match": ".*", "shard": "tensor"}, "no tuple of mesh axes"),
+    ({"match": ".*", "shard": ("tensor", "tensor")}, "splits two dimensions over 'tensor'"),
+    ({"match": ".*", "freeze": 1}, "freeze: 1 is no bool")])
 def test_bad_rules_name_their_path(rule, message):
     with pytest.raises(ValueError, match=f"config.rules.0.*{message}"):
         optim.plan({"0": rule}, tree.paths(LEAVES))
@@ -118,6 +120,10 @@ def test_unknown_optimizer_and_kwarg():
         optim.transform("adamww")
     with pytest.raises(ValueError, match="config.optim.*beta"):
         optim.transform("adamw", beta=0.9)
+    with pytest.raises(ValueError, match="config.optim.name: optax.lbfgs needs more than a gradient"):
+        optim.transform("lbfgs")
+    with pytest.raises(ValueError, match="config.optim.name: schedule_free_adamw trains other params"):
+        optim.transform("schedule_free_adamw")
 
 
 def test_ema_decay_goes_from_decay_to_final():

@@ -250,6 +250,22 @@ def test_bytes_that_are_not_utf8_have_a_row(tmp_path):
         Table(tmp_path / "d.csv")
 
 
+def test_encrypted_members_and_pages_are_one_line(tmp_path):
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as file:
+        file.writestr("0.png", b"secret")
+    data = bytearray((tmp_path / "p.zip").read_bytes())
+    for place, magic in ((6, b"PK\x03\x04"), (8, b"PK\x01\x02")):
+        data[data.index(magic) + place] |= 1  # the flag of an encrypted member
+    (tmp_path / "p.zip").write_bytes(data)
+    pages = [Image.fromarray(picture(i)) for i in range(3)]
+    pages[0].save(tmp_path / "0.tif", save_all=True, append_images=pages[1:])
+    for name, images, message in (("0.png", "p.zip", "encrypted"), ("0.tif", ".", "has 3 pages")):
+        (tmp_path / "t.csv").write_text(f"file,part\n{name},train\n")
+        source = manifest(tmp_path / "t.csv", "train", tmp_path / images, {"image": "file", "split": "part"})
+        with pytest.raises(ValueError, match=f"row 1 .*{name}.*{message}"):
+            source[0]
+
+
 def test_archives_are_safe_to_read_from_threads(tmp_path):
     write(tmp_path, "csv")
     for kind in ("zip", "npz"):

@@ -27,6 +27,11 @@ def test_arrays():
     assert source[2]["text"] == "t2" and "text" not in source[3] and source[5]["group"] == 2
     block = source.block(np.array([3, 1]))
     assert block["text"] == ["t3", "t1"] and block["present"]["text"].tolist() == [False, True]
+    pet = arrays(image=np.ones((2, 2, 2, 1), np.uint8), pet=np.ones((2, 3), np.float32), soft=np.ones((2, 2), np.float32),
+                 present={"pet": [True, False]})  # any input has its presence told, whatever its name
+    batch = next(iter(eval_batches(pet, 2)))
+    assert pet.fields == ("image", "pet") and set(batch["present"]) == {"image", "pet"}
+    assert batch["present"]["pet"].tolist() == [True, False] and not batch["pet"][1].any()
     with pytest.raises(ValueError, match="same number of rows"):
         arrays(image=np.zeros((3, 2, 2, 1)), text=["a"])
     with pytest.raises(ValueError, match=r"present\['txt'\]"):

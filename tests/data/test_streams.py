@@ -25,6 +25,13 @@ def test_a_wrong_value_names_its_path(key, value, message):
             streams.open_source(stream, "val", "config.data.x")
 
 
+def test_streams_over_one_source_read_other_rows():
+    source = arrays(image=np.zeros((64, 2, 2, 1), np.uint8))
+    seeds = {n: streams.stream_seed(3, n) for n in ("main", "images", "pairs")}
+    first = {n: next(iter(train_batches(source, 16, seed, index_offset=0)))["row"].tolist() for n, seed in seeds.items()}
+    assert seeds["main"] == 3 and len({tuple(rows) for rows in first.values()}) == 3
+
+
 def test_fractions_of_the_training_rows_alone():
     for share, split, want in [(0.25, "train", 10), (1, "train", 40), (1.0, "train", 40), (0.25, "val", 40)]:
         stream = {"source": SOURCE, "batch": 4, "fraction": share, "on_error": None}

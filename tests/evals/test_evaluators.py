@@ -5,9 +5,9 @@ import pytest
 
 from mmrep.evals import EVALS
 from mmrep.evals.alignment import one_a_case
+from mmrep.evals.controls import pca
 from mmrep.evals.named import area
 from mmrep.evals.probe import fitted_scores, knn_scores, paired, task
-from mmrep.evals.suite import pca
 
 
 def features(n=240, seed=0, signal=3.0, noise=1.0):
@@ -139,7 +139,7 @@ def test_raw_pca_control_chooses_its_width_on_validation():
         x = rng.normal(size=(300, 20)) * np.linspace(10, 1, 20)  # the label hides in a small direction
         x[:, 12] += 8 * (2 * y - 1)
         parts[name] = {"image/input": x, "present/image": np.ones(300, bool), "label/y": y, "index": np.arange(300)}
-    of = pca(parts.get, widths=(2, 20))
+    of = pca(parts.get, ("image",), widths=(2, 20))
     assert list(of("train")["image/widths"]) == [2, 20]
     got = dict(EVALS["probe"](of, None, label="y", fractions=(1.0,)))
     assert got["probe/y/auroc"].value > 0.9

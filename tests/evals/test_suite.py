@@ -12,7 +12,11 @@ import mmrep
 from mmrep import evaluate, opened
 from mmrep.core import checkpoint
 from mmrep.core.tree import averaged
-from mmrep.evals.suite import Suite, as_json, probes_image
+from mmrep.core.types import View
+from mmrep.evals import EVALS
+from mmrep.evals.controls import controls
+from mmrep.evals.suite import Suite, as_json
+from mmrep.metrics.intervals import mean_interval
 from mmrep.run import assemble
 from mmrep.train import train
 from tests import runs
@@ -62,13 +66,40 @@ def test_names_foretold_are_those_found_and_raw_pixels_control_only_image_probes
         params = jax.jit(run.init, out_shardings=run.placed)(np.int32(0), run.hp).params
         features = suite.features(params)
         found = suite.evaluate(params, "val", features)
-        controls, differences = suite.controls("val", ("raw_pca",), 0, features)
+        beside, differences = controls(suite, "val", ("untrained", "raw_pca"), 0, features)
     assert set(found) == set(suite.names())
     assert as_json(found).keys() < found.keys() and isinstance(found["probe/findings@1%/auroc"], str)  # 64 rows: no 1 %
-    assert set(controls["raw_pca"]) == {"probe/findings/n_labels", "probe/findings/auroc", "probe/findings@1%/n_labels",
+    assert set(beside["raw_pca"]) == {"probe/findings/n_labels", "probe/findings/auroc", "probe/findings@1%/n_labels",
                                         "probe/findings@1%/auroc"}
     assert set(differences["raw_pca"]) == {"probe/findings/auroc"}
-    assert not probes_image({"name": "probe", "modality": "text"}) and not probes_image({"name": "alignment"})
+    assert {"probe/findings/auroc", "probe/class:text/auroc"} <= set(differences["untrained"])  # raw text is no control, untrained is
+    own = evaluate.judged(run, suite, params, features, "train")
+    assert "fitted on train" in own["left_out"]["probe/findings/auroc"] and "retrieval/image_to_text/R@1/instance" in own["metrics"]
+
+
+def test_an_evaluator_can_read_tokens_and_params_and_two_runs_share_its_program(monkeypatch):
+    def tokens(batches, encode, params, *, modality, on):
+        """Mean length of a row's tokens: of every row once, on whatever mesh."""
+        lengths, kernel = [], params["encoders"][modality]["head"]["kernel"]
+        for batch in batches(on):
+            encoded, rows = encode(View(modality), batch)
+            assert encoded.tokens.shape[:2] == encoded.mask.shape and kernel.shape[0] == encoded.tokens.shape[-1]
+            lengths += encoded.mask.sum(1)[rows["valid"]].tolist()
+        yield "tokens/length", mean_interval(np.array(lengths, float), np.arange(len(lengths)), bounds=None)
+
+    monkeypatch.setitem(EVALS, "tokens", tokens)
+    programs = {}
+    for seed in (0, 1):
+        run = assemble(runs.config(evals={"t": {"name": "tokens", "modality": "text"}}, seed=seed))
+        suite = Suite(run, programs=programs)
+        suite.check()
+        with jax.set_mesh(run.mesh):
+            params = jax.jit(run.init, out_shardings=run.placed)(np.int32(0), run.hp).params
+            found = suite.evaluate(params, "val")["tokens/length"]
+            count = len(programs)
+        want = [0 if text is None else len(run.tokenizer.encode([text], 10**4)[0].nonzero()[0]) for text in suite.source("val").texts()]
+        assert found.n == len(want) and np.isclose(found.value, np.minimum(want, run.config.tokenizer.length).mean())
+    assert count == 3 and all(program._cache_size() <= 1 for program in programs.values())  # embed, texts and this view, once
 
 
 def test_rows_are_judged_without_augmentation_whatever_it_does_to_their_shape(tmp_path):
