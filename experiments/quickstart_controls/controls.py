@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mmrep import config as cfg
 from mmrep import evaluate
+from mmrep.cli import prepare_process
 from mmrep.train import train
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "quickstart.py"
@@ -69,6 +70,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs and of controls.json")
     parser.add_argument("--total", default="", help="length of every run, e.g. '500 steps' (default: the config's)")
     args = parser.parse_args()
+    prepare_process()  # as the mmrep command does: its allocator setting saves page faults at every step
     found = study(args.out, args.total)
     (args.out / "controls.json").write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
     print(table(found))
