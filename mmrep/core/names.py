@@ -1,6 +1,7 @@
 """Errors that name the config path and the nearest valid name."""
 
 import difflib
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
     known = sorted(str(k) for k in known)
     close = difflib.get_close_matches(str(name), known, 1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else "valid: " + ", ".join(known) if known else "there are none"
+
+
+def within(name: str, value: float, low: float, high: float = math.inf, low_open: bool = False, high_open: bool = False) -> None:
+    """Raise ValueError for a number outside its range [low, high], or without the ends that are open."""
+    if not (low < value if low_open else low <= value) or not (value < high if high_open else value <= high):
+        ends = f"{'(' if low_open else '['}{low}, {high}{')' if high_open or high == math.inf else ']'}"
+        raise ValueError(f"{name}: {value} is not in {ends}")
 
 
 @contextmanager

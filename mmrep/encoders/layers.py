@@ -11,6 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mmrep.core.names import within
+
 Array = jax.Array
 INIT = nn.initializers.xavier_uniform()
 # Token and position embeddings: with the usual 0.02 the first blocks' outputs drown them, and a small model learns slowly
@@ -28,15 +30,9 @@ def uniform(keys: Array, tag: int, shape: tuple[int, ...]) -> Array:
     return jax.vmap(lambda k: jax.random.uniform(jax.random.fold_in(k, tag), shape))(keys)
 
 
-def check_rate(name: str, rate: float) -> None:
-    """Raise ValueError for a rate that drops nothing sensible."""
-    if not 0 <= rate < 1:
-        raise ValueError(f"{name}: {rate} is no share to drop, in [0, 1)")
-
-
 def drop_path(x: Array, rate: float, keys: Array | None, tag: int) -> Array:
     """Drop a residual branch for whole examples (stochastic depth, Huang et al. 2016); x: f[B, N, D]."""
-    check_rate("drop_path", rate)
+    within("drop_path", rate, 0, 1, high_open=True)
     if not rate or keys is None:
         return x
     keep = uniform(keys, tag, ()) >= rate
@@ -45,7 +41,7 @@ def drop_path(x: Array, rate: float, keys: Array | None, tag: int) -> Array:
 
 def dropout(x: Array, rate: float, keys: Array | None, tag: int) -> Array:
     """Dropout with per-example keys; x: f[B, ...]."""
-    check_rate("dropout", rate)
+    within("dropout", rate, 0, 1, high_open=True)
     if not rate or keys is None:
         return x
     keep = uniform(keys, tag, x.shape[1:]) >= rate

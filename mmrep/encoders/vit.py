@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
 
+from mmrep.core.names import within
 from mmrep.core.types import Encoded
-from mmrep.encoders.layers import POSITION_INIT, Dense, Pool, Stack, check_rate, uniform
+from mmrep.encoders.layers import POSITION_INIT, Dense, Pool, Stack, uniform
 
 Array = jax.Array
 KEEP_TAG = 1
@@ -69,7 +70,7 @@ class PatchTransformer(nn.Module):
     @nn.compact
     def __call__(self, x: Array, keys: Array | None = None, mask: float | None = None, causal: bool = False) -> Encoded:
         """x: f[B, *spatial, C]; keys: [B] in training, None otherwise; mask: share of tokens to drop, in [0, 1)."""
-        check_rate("drop", self.drop)
+        within("drop", self.drop, 0, 1, high_open=True)
         patches, grid = patchify(x, tuple(self.patch))
         x = Dense(self.width, self.dtype, nn.initializers.lecun_normal(), name="embed")(patches)
         x = x + self.position(grid).astype(self.dtype)

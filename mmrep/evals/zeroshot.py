@@ -19,7 +19,7 @@ def prompts_of(spec: dict, label: str, names: list[str] | None) -> tuple[list[li
     """
     if spec.get("prompts") == "phantom":
         from mmrep.data import phantom
-        found = phantom.prompts(label.removesuffix("_bin"))  # the severity's name as a class, beside that of its value
+        found = phantom.prompts(label)
         return found[1], (found[2] if len(found) > 2 else None)
     if spec.get("prompts"):
         raise ValueError(f"prompts: unknown {spec['prompts']!r}; valid: phantom, or give templates")

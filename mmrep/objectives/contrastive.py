@@ -3,10 +3,11 @@
 import jax
 import jax.numpy as jnp
 
+from mmrep.core.names import within
 from mmrep.core.step import presence
 from mmrep.core.types import Array, Batch, Encoded, Objective
 from mmrep.objectives.allpairs import infonce
-from mmrep.objectives.views import as_view, need, within
+from mmrep.objectives.views import as_view, need
 
 
 @jax.custom_vjp

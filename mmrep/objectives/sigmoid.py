@@ -2,11 +2,12 @@
 
 import jax.numpy as jnp
 
+from mmrep.core.names import within
 from mmrep.core.step import presence
 from mmrep.core.types import Array, Batch, Encoded, Objective
 from mmrep.objectives.allpairs import sigmoid as pairwise_sigmoid
 from mmrep.objectives.contrastive import logit_scale
-from mmrep.objectives.views import as_view, need, within
+from mmrep.objectives.views import as_view, need
 
 
 def sigmoid(a: str | dict = "image", b: str | dict = "text", *, temperature: float = 0.1, bias: float = -10.0,

@@ -1,9 +1,8 @@
 """What every objective needs of the config: its views, its shared net, its fields of the batch."""
 
-import math
 from collections.abc import Iterable
 
-from mmrep.core.names import nearest
+from mmrep.core.names import nearest, within
 from mmrep.core.types import Net, View
 
 
@@ -20,13 +19,6 @@ def as_view(spec: str | dict | View, **defaults: object) -> View:
     if "modality" not in (spec := defaults | spec):
         raise ValueError(f"view {spec} needs `modality`")
     return View(**spec)
-
-
-def within(name: str, value: float, low: float, high: float = math.inf, low_open: bool = False, high_open: bool = False) -> None:
-    """Raise ValueError for a number outside its range."""
-    if not (low < value if low_open else low <= value) or not (value < high if high_open else value <= high):
-        ends = f"{'(' if low_open else '['}{low}, {high}{')' if high_open or high == math.inf else ']'}"
-        raise ValueError(f"{name}: {value} is not in {ends}")
 
 
 def shared_net(shapes: dict, name: str) -> Net:

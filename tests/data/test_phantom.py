@@ -218,6 +218,7 @@ def test_prompts_say_what_they_should():
             names, texts = prompts(kind, n_mentioned=n_mentioned)
             assert len(names) == len(texts) and {len(t) for t in texts} == {18}
             assert all(parse(t)[key] == k for k, row in enumerate(texts) for t in row)
+    assert prompts("severity_bin") == prompts("severity")
     names, texts = prompts("class")
     rest = [[{k: v for k, v in parse(t).items() if k != "class"} for t in row] for row in texts]
     assert all(row == rest[0] for row in rest), "only the class may differ between the classes' prompts"

@@ -147,12 +147,13 @@ def _contexts(n: int) -> Latents:
 def prompts(kind: str, n: int = 18, n_mentioned: int = 6) -> tuple:
     """Prompts for zero-shot evaluation, in the reports' own wording; average the embeddings over P, or over the ensemble.
 
-    kind "class", "laterality", "severity", "zone": returns (names, texts) with texts[k][p] for every name k and p < n: the same
-    n contexts (other attributes, synonyms, sentence styles) for every name, so that only the name differs on average.
+    kind "class", "laterality", "severity_bin" (or "severity"), "zone": returns (names, texts) with texts[k][p] for every name k
+    and p < n: the same n contexts (other attributes, synonyms, sentence styles) for every name, so that only the name differs on average.
     kind "findings": returns (names, positive, negative), each texts[f][p], equal in all but that finding.
     n: prompts a name (a multiple of 18 balances the other attributes); n_mentioned: attributes named besides the class, as the
     training reports have (the asked-for one is always named). Raises ValueError for an unknown kind.
     """
+    kind = "severity" if kind == "severity_bin" else kind  # the label of its classes, and the attribute
     if kind == "findings":
         n = max(n, 2 * len(CLASSES))
     elif kind not in _NAMES:
