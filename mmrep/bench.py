@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmrep.checks import check_sizes
-from mmrep.core import profiling, sharding
+from mmrep.core import allocator, profiling, sharding
 from mmrep.data import pipeline, streams
 from mmrep.run import assemble, train_transform
 
@@ -45,6 +45,7 @@ def bench_step(config: Any, steps: int = 10) -> dict[str, float]:
         began = time.perf_counter()
         program = jax.jit(run.step, donate_argnums=0, out_shardings=(run.placed, None)).lower(state, batches, hp).compile()
         compile_s = time.perf_counter() - began
+        allocator.fill_holes()
         for _ in range(WARM_UP):
             state, metrics = program(state, batches, hp)
             jax.block_until_ready(metrics)

@@ -59,24 +59,11 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def tune_allocator() -> str:
-    """glibc: keep freed memory in the process, so that each step's temporaries are not mapped and faulted in again.
-
-    Measured x0.78 a step on CPU. Must run before jax is imported. Returns what to say of it in the log.
-    """
-    import ctypes
-
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-        done = [libc.mallopt(option, value) for option, value in ((-4, 0), (-1, -1), (-8, 1))]  # the -1: never trim
-    except (OSError, AttributeError):
-        return "allocator: as it comes (no glibc)"
-    return "allocator: glibc keeps freed memory" if all(done) else "allocator: glibc refused the setting"
-
-
 def prepare_process() -> str:
     """What every command sets before numpy and jax are imported: allocator, BLAS threads, compilation cache; what to log."""
-    said = tune_allocator()
+    from mmrep.core import allocator
+
+    said = allocator.tune()
     # BLAS threads that spin beside XLA's cost the evaluators' small matrices x6 (25 s -> 1.4 s for a probe on a busy
     # machine), and their number changes the last digits.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -14,7 +14,7 @@ import numpy as np
 from mmrep import config as cfg
 from mmrep import facts, hosts, start
 from mmrep.checks import check_sizes
-from mmrep.core import checkpoint, sharding, tree
+from mmrep.core import allocator, checkpoint, sharding, tree
 from mmrep.core.types import TrainState
 from mmrep.data import pipeline, streams, survey
 from mmrep.evals.suite import Suite, as_json
@@ -153,8 +153,6 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
             state, how = checkpoint.restore(manager, newest, run.shapes, run.placed), f"resumed at step {newest}"
         first = int(state.step)
         replicated = sharding.replicated(run.mesh)
-        program = programs.setdefault(("step", run.program), jax.jit(
-            _asked(run.step), donate_argnums=0, out_shardings=(run.placed, replicated)))
         hp, go = jax.device_put((run.hp, np.ones((), bool)), replicated)
         writer = Writer(workdir, first, config.log.tensorboard, hosts.first())
         closing.callback(writer.close)
@@ -197,7 +195,12 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
                 for done in range(first + 1, run.total + 1):
                     inputs = {n: sharding.put_batch(run.mesh, streams.without_text(next(b))) for n, b in batches.items()}
                     asked = sharding.put_batch(run.mesh, np.full(sharding.row_shards(run.mesh), stop.asked))
-                    state, metrics = program(state, inputs, hp, go, asked)
+                    if ("step", run.program) not in programs:
+                        programs["step", run.program] = jax.jit(
+                            _asked(run.step), donate_argnums=0, out_shardings=(run.placed, replicated)
+                        ).lower(state, inputs, hp, go, asked).compile()
+                        allocator.fill_holes()
+                    state, metrics = programs["step", run.program](state, inputs, hp, go, asked)
                     go = metrics["go"]
                     if done == first + 1:
                         jax.block_until_ready(go)
