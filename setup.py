@@ -10,7 +10,7 @@ setup(
     packages=find_packages(include=["mmrep", "mmrep.*"]),
     install_requires=[
         "jax>=0.10", "flax>=0.12", "optax>=0.2.8", "orbax-checkpoint>=0.12", "tensorflow-datasets>=4.9.10",
-        "grain>=0.2.18", "array_record>=0.8", "ml-collections>=1.1", "einops>=0.8", "pillow>=11", "scikit-learn>=1.6",
+        "grain>=0.2.18", "array_record>=0.8", "ml-collections>=1.1", "einops>=0.8", "pillow>=11", "scikit-learn>=1.6", "threadpoolctl>=3.5",
         "numpy>=2.0", "scipy>=1.14", "tokenizers>=0.21", "pyarrow>=18", "matplotlib>=3.9",
     ],
     extras_require={

@@ -182,25 +182,37 @@ def _first_losses(run: Run, first: dict, batches: dict, line: Callable) -> None:
         rows = batches[run.terms[name].stream]
         n = int(presence(rows, objective.views.values()).sum())
         head = run.shapes.params["objectives"].get(name, {}).get("head", {}).get("kernel")
-        want = chance(spec, objective, n, run.tokenizer.vocab_size, head and head.shape) if n else None
+        alike = _positives(rows, objective) if spec.get("group", True) else 1.0
+        want = chance(spec, objective, n, run.tokenizer.vocab_size, head and head.shape, alike) if n else None
         if want is not None and f"{name}/loss" in first:
             got = first[f"{name}/loss"]
             line("ok" if abs(got - want) <= 0.25 * want else "LOOK", f"first loss of {name}",
                  f"{got:.4f}, at random {want:.4f}")
 
 
-def chance(spec: Any, objective: Objective, n: int, vocab: int, head: tuple[int, int] | None = None) -> float | None:
+def _positives(rows: dict, objective: Objective) -> float:
+    """Mean number of a row's positives among the complete rows, itself included: those of its group."""
+    here = np.asarray(presence(rows, objective.views.values()))
+    group = np.asarray(rows["group"])[here] if "group" in rows else np.arange(here.sum())
+    _, sizes = np.unique(group[group >= 0], return_counts=True)
+    return float((sizes**2).sum() + (group < 0).sum()) / max(len(group), 1)
+
+
+def chance(spec: Any, objective: Objective, n: int, vocab: int, head: tuple[int, int] | None = None, positives: float = 1.0
+           ) -> float | None:
     """The loss of a term over n complete rows whose outputs are independent of the data; None where there is no such number.
 
-    contrastive: log n. sigmoid: all logits at the bias b, softplus(-b) + (n - 1) softplus(b). caption: log vocab.
+    contrastive: log n. sigmoid: all logits at the bias b, m softplus(-b) + (n - m) softplus(b) for m positives a row. caption: log vocab.
     masked on standardized patches, whose last layer is head = (width, P) at its Xavier start: 1 + 2 width / (width + P), the
     variances of target and output. distill: 2 - 2 cos = 2. matching: log 2. supervised: log K a class, log 2 a finding.
     """
     if spec.name == "contrastive":
         return math.log(n)
     if spec.name == "sigmoid":
+        if spec.get("soft"):
+            return None
         bias = objective.hp["bias"]
-        return float(np.logaddexp(0, -bias) + (n - 1) * np.logaddexp(0, bias))
+        return float(positives * np.logaddexp(0, -bias) + (n - positives) * np.logaddexp(0, bias))
     if spec.name == "supervised":
         return sum(h.get("weight", 1.0) * (math.log(h["classes"]) if h["kind"] == "ce" else math.log(2))
                    for h in spec.heads.values())
@@ -255,8 +267,10 @@ def _chance(objective: str, n: int) -> float:
 
 
 def shuffle(rows: dict, modalities: set[str], key: tuple[int, int]) -> dict:
-    """The batch with the modalities' rows permuted, all alike, and every row a group of its own (groups speak of pairs)."""
-    order = np.random.Generator(np.random.Philox(key=key)).permutation(len(rows["index"]))
-    mine = {k: v[order] for k, v in rows.items() if k.partition("/")[0] in modalities}
-    present = rows["present"] | {m: v[order] for m, v in rows["present"].items() if m in modalities}
+    """The batch with the modalities' rows permuted, each its own way, and every row a group of its own (groups speak of pairs)."""
+    rng = np.random.Generator(np.random.Philox(key=key))
+    order = {m: rng.permutation(len(rows["index"])) for m in sorted(modalities)}
+    mine = {k: v[order[k.partition("/")[0]]] for k, v in rows.items() if k.partition("/")[0] in modalities}
+    present = rows["present"] | {k: v[order[k.partition("/")[0]]] for k, v in rows["present"].items()
+                                 if k.partition("/")[0] in modalities}
     return rows | mine | {"present": present, "group": np.asarray(rows["index"], np.int32)}

@@ -6,10 +6,14 @@ import jax
 
 from mmrep import config as cfg
 from mmrep.core import optim, sharding
-from mmrep.core.names import located, nearest
+from mmrep.core.names import located, nearest, within
 from mmrep.data import pipeline
 from mmrep.data.sources import MODALITIES
 from mmrep.encoders.inputs import fields_of, keys_of
+
+# the smallest value of numbers that count things
+LEAST = {"micro": 1, "head.dim": 1, "tokenizer.length": 2, "loader.threads": 0, "loader.prefetch": 0, "eval.batch": 1, "eval.limit": 0,
+         "save.keep": 1, "mesh.min_shard": 0}
 
 
 def check_views(terms: dict, towers: dict, specs: dict) -> None:
@@ -89,6 +93,16 @@ def check_names(config: Any) -> None:
                     raise ValueError(f"config.inputs.{name}.std: {value} is not above 0")
     if not 0 <= config.seed < 2**31:
         raise ValueError(f"config.seed: {config.seed} is not in 0 .. 2**31 - 1")
+    for path, least in LEAST.items():
+        node = config
+        for key in path.split("."):
+            node = node[key]
+        within(f"config.{path}", node, least)
+    for name, stream in config.data.items():
+        within(f"config.data.{name}.cache_mib", stream.get("cache_mib", 0), 0)
+    for name, tower in config.encoders.items():
+        for key in ("depth", "width", "heads", "length"):
+            within(f"config.encoders.{name}.{key}", tower.get(key, 1), 1)
     if config.optim.schedule not in optim.SCHEDULES:
         raise ValueError(f"config.optim.schedule: unknown {config.optim.schedule!r}; "
                          f"{nearest(config.optim.schedule, optim.SCHEDULES)}")

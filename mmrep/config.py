@@ -284,7 +284,8 @@ def steps(duration: str | int, where: str, *, batch: int, examples: int, total: 
         units["%"] = total / 100
     key = unit.rstrip("s") if unit != "%" else unit
     if key not in units or not 0 <= number < math.inf or len(words) > 2:
-        raise ValueError(f"{where}: {duration!r} is no duration; write a number >= 0 and steps, epochs, examples or %, e.g. '600 steps'")
+        raise ValueError(f"{where}: {duration!r} is no duration here; write a number >= 0 and steps, epochs"
+                         f"{' or examples' if total is None else ', examples or %'}, e.g. '600 steps'")
     # what is not 0 is at least one step: "0.1%" of a short run must not switch a thing off
     return max(int(round(number * units[key])), 1 if number else 0)
 

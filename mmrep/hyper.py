@@ -54,7 +54,7 @@ def program_key(config: Any, hp: dict, vocab: int, specs: dict) -> str:
             rule[key] = key
     for name, spec in c["objectives"].items():
         for key in hp["terms"][name]:
-            spec.pop(key, None)
+            spec[key] = key  # its value is traced, that it is there is not: a window or a ramp is another program
     c["ema"] = sorted(c["ema"])
     c["data"] = {n: (s["batch"], sorted((k, str(v)) for k, v in specs[n].items())) for n, s in c["data"].items()}
     c["tokenizer"] = vocab, config.tokenizer.length

@@ -5,7 +5,7 @@ import re
 GROUPS = (("classification", ("zeroshot/", "supervised/", "probe/", "knn/")), ("retrieval", ("retrieval/",)),
           ("alignment of the modalities", ("alignment",)), ("other", ("",)))
 # in results.json only: what stands beside another number, and second readings of the same thing
-ASIDE = re.compile(r"retrieval/(chance|ceiling)|alignment[^/]*/(uniformity|effective|cka_linear)|.*/(null|chance|n_labels|"
+ASIDE = re.compile(r"retrieval/(chance|ceiling)|alignment[^/]*/(uniformity|effective|cka_linear)|.*/(null|chance|n_labels|strength|width|"
                    r"MRR/group|MRR/instance|median_rank/group|balanced_accuracy)$")
 CELL = 11
 
@@ -36,7 +36,7 @@ def summary(results: dict) -> str:
 
 def _rows(results: dict) -> str:
     """What was read."""
-    n = max((m["n"] for k, m in results["metrics"].items() if not k.endswith("/n_labels")), default=0)
+    n = max((m["n"] for k, m in results["metrics"].items() if not k.endswith(("/n_labels", "/strength", "/width"))), default=0)
     text = f"{results['split']}, {n} rows" if n else results["split"]
     return text + (f", step {results['step']}" if "step" in results else "")
 

@@ -228,8 +228,8 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
             except FloatingPointError:
                 checkpoint.save(manager, state)  # `go` kept the state as it was before the bad step
                 raise
-        if stop.asked:  # too late for the last step to tell
-            raise Stopped(f"{workdir}: stopped by {stop.name} after the last step, which is saved; the same command "
+        if hosts.total({"stop": int(stop.asked)})["stop"]:  # too late for the last step to tell; all hosts leave, or none
+            raise Stopped(f"{workdir}: stopped by {stop.name or 'another host'} after the last step, which is saved; the same command "
                           "evaluates it", stop.name)
         seconds["train"] = round(time.perf_counter() - loop_began, 2)
         for n, b in batches.items():

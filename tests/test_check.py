@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from mmrep import bench, check
+from mmrep.core import profiling
 from mmrep.objectives import OBJECTIVES
+from mmrep.run import assemble, batch_like
 from tests import runs
 
 TRIO = ("image", "tabular", "text")
@@ -31,6 +33,11 @@ def test_chance_is_the_loss_of_outputs_that_know_nothing():
         params, _ = o.init(jax.random.key(0), {"batch": batch}, hp)
         value, _ = o.loss(params, {}, {"a": Encoded(embedding=u), "b": Encoded(embedding=v)}, batch, None, hp, {})
         assert math.isclose(float(value), check.chance(Spec(name=name), o, n, 9), rel_tol=tolerance), name
+    group = jnp.asarray(rng.integers(-1, 8, n).astype(np.int32))  # rows of a group are positives of each other, -1 of none
+    value, _ = o.loss(params, {}, {"a": Encoded(embedding=u), "b": Encoded(embedding=v)}, batch | {"group": group}, None, hp, {})
+    alike = check._positives(batch | {"group": group}, o)
+    assert 3 < alike < 6 and math.isclose(float(value), check.chance(Spec(name="sigmoid"), o, n, 9, None, alike), rel_tol=0.02)
+    assert check._positives(batch, o) == 1.0 and check.chance(Spec(name="sigmoid", soft=True), o, n, 9) is None
     assert check.chance(Spec(name="caption"), None, n, 100) == math.log(100)
     assert check.chance(Spec(name="moco"), None, n, 100) is None
 
@@ -56,6 +63,9 @@ def test_shuffle_moves_the_named_modality_and_nothing_else():
     for m in ("text", "tabular"):
         assert np.array_equal(new[m], rows[m]) and np.array_equal(new["present"][m], rows["present"][m])
     assert np.array_equal(new["group"], rows["index"])
+    both = check.shuffle(rows, {"image", "text"}, (3, 1))  # pairs of the two are parted, too
+    found = [[int(np.flatnonzero((rows[m] == x).all(1))[0]) for x in both[m]] for m in ("image", "text")]
+    assert sorted(found[0]) == sorted(found[1]) == list(range(20)) and np.equal(*found).mean() < 0.3
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.4])
@@ -141,6 +151,19 @@ def test_bench_gives_medians_over_warm_steps(monkeypatch):
         bench.bench_step(runs.config(), steps=0)
 
 
+
+
+def test_flops_of_a_frozen_tower_are_those_of_its_forward_pass():
+    def flops(**changes):
+        run = assemble(runs.config(**changes))
+        return profiling.model_flops(run, {"main": batch_like(run.specs["main"], 16)})
+
+    whole, remat = flops(), flops(**{"encoders": {m: t | {"remat": True} for m, t in runs.TOWERS.items()}})
+    text = flops(rules=({"match": "encoders/image/.*", "freeze": True},))
+    image = flops(rules=({"match": "encoders/text/.*", "freeze": True},))
+    # each tower: forward + twice that backward, but for the first layer, which needs no gradient of its input
+    assert whole <= remat <= 1.1 * whole
+    assert abs((whole - text) + (whole - image) - 2 / 3 * whole) < 0.1 * whole
 
 
 def test_classes_that_training_lacks_and_rows_without_a_label_are_told():

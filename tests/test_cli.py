@@ -122,7 +122,7 @@ def test_bad_data_is_one_line_naming_file_and_row(command, monkeypatch, tmp_path
                 ({"3:file": "x.png"}, [], "t.csv row 4 (line 5): image 'x.png' is not in"),
                 ({}, ["split=training"], "'training'"),
                 ({"2:report": '" "'}, [], "t.csv row 3 (line 4): text column 'report' is empty"),
-                ({"5:age": "nan"}, [], "t.csv row 6 (line 7): tabular column 'age' is null or NaN"))):
+                ({"5:age": "nan"}, [], "t.csv row 6 (line 7): tabular column 'age' is null, NaN or infinite"))):
             file = table(tmp_path / str(i), **cells)
             refused(command("train", file, "--workdir", tmp_path / "w",
                             *(f"--config.data.main.source.{o}" for o in overrides)), message)

@@ -202,6 +202,8 @@ def test_hyperparameters_are_traced(tmp_path, monkeypatch, whole):
     train(config, tmp_path / "other", programs=programs, say=lambda text: None)
     assert {key[0] for key in programs} == {"init", "step", "embed", "texts"} and len(programs) == 4 and len(traced) == 1
     assert programs["step", next(k[1] for k in programs)] is step  # a compiled program cannot compile again
+    windowed = runs.config(objectives={"clip": {"name": "contrastive", "from": "1 steps"}})  # its terms are conditional: another program
+    assert assemble(windowed).program != assemble(runs.config()).program
     assert runs.rows(tmp_path / "one") == runs.rows(workdir)
     assert runs.rows(tmp_path / "other")[0]["lr"] != runs.rows(workdir)[0]["lr"]
     assert runs.rows(tmp_path / "other")[-1]["loss"] != runs.rows(workdir)[2]["loss"]

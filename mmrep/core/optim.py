@@ -84,11 +84,16 @@ def transform(name: str, **kwargs: Any) -> Any:
                          "another optimizer, e.g. adamw with config.ema.eval")
     if "weight_decay" in kwargs:
         raise ValueError("config.optim.kwargs.weight_decay: decay is applied by config.optim.wd, once")
+    takes = inspect.signature(make).parameters
+    for key in kwargs:
+        if key not in takes or key == "learning_rate":
+            raise ValueError(f"config.optim.kwargs.{key}: optax.{name} takes no {key!r} here; "
+                             + nearest(key, set(takes) - {"learning_rate"}))
     given = sorted(kwargs)
     if name == "muon" and "muon_weight_dimension_numbers" not in kwargs:
         kwargs = kwargs | {"muon_weight_dimension_numbers": _matrices}
     try:
-        if "weight_decay" in inspect.signature(make).parameters:
+        if "weight_decay" in takes:
             kwargs = kwargs | {"weight_decay": 0.0}
         tx = make(learning_rate=1.0, **kwargs)
     except TypeError as error:

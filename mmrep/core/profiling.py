@@ -9,6 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mmrep.core import tree
+
 
 def matmul_flops(fn: Callable, *args: Any) -> float:
     """Floating-point operations of all matrix products and convolutions in `fn(*args)`, scans counted by their length.
@@ -76,10 +78,15 @@ def tree_bytes(shapes: Any, placed: Any) -> int:
 
 
 def model_flops(run: Any, batches: dict) -> float:
-    """Matrix-product FLOPs of a step: forward once and backward twice; recomputation (remat) does not count."""
-    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (run.shapes, batches))
+    """Matrix-product FLOPs of loss and gradients of what trains: teachers and frozen towers count their forward pass only.
 
-    def forward(state: Any, batches: dict) -> jax.Array:
-        return run.loss(state.params, state.ema, state.aux, batches, state.rng, state.step, run.hp)[0]
+    Recomputation does not count: where remat or micro-batches bring it above three forward passes, it is those three.
+    """
+    state, batches = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (run.shapes, batches))
 
-    return 3.0 * matmul_flops(forward, *shapes)
+    def loss(trained: dict, state: Any, batches: dict) -> jax.Array:
+        params = tree.overlay(state.params, trained)
+        return run.loss(params, state.ema, state.aux, batches, state.rng, state.step, run.hp)[0]
+
+    trained = tree.prune(state.params, lambda path: path not in run.frozen)
+    return min(matmul_flops(jax.value_and_grad(loss), trained, state, batches), 3.0 * matmul_flops(loss, trained, state, batches))

@@ -53,7 +53,9 @@ def texts(source: Any, columns: str | Sequence[str], allow_empty: bool) -> list[
         for row in source.rows:
             text = texts[row]
             if text is not None and not (text.strip() if isinstance(text, str) else all(isinstance(t, str) and t.strip() for t in text)):
-                _bad(source, row, f"text column {columns!r} is empty; make it null, filter the row, or pass "
+                odd = isinstance(text, list) and not all(isinstance(t, str) for t in text)
+                what = "holds something else than text" if odd else "is empty"
+                _bad(source, row, f"text column {columns!r} {what}; make it null, filter the row, or pass "
                                   f"allow_empty=True or on_error='skip'")
     return texts
 
@@ -79,7 +81,7 @@ def tabular(source: Any, columns: list[str], missing: str | float, train: np.nda
     if missing == "raise":
         for row in source.rows[gaps[source.rows].any(1)]:
             column = columns[int(np.argmax(gaps[row]))]
-            _bad(source, row, f"tabular column {column!r} is null or NaN; pass missing='mean', 'absent' or a number, "
+            _bad(source, row, f"tabular column {column!r} is null, NaN or infinite; pass missing='mean', 'absent' or a number, "
                               f"or on_error='skip'")
     source._cells["tabular"] = np.where(gaps, mean if isinstance(missing, str) else missing, values).astype(np.float32)
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from mmrep.data.transforms import with_channels
+
 
 class Folder:
     """Files below a folder, by relative path."""
@@ -148,13 +150,7 @@ def _fit(pixels: np.ndarray, channels: int, bits: int) -> np.ndarray:
     """Pixels [H, W, C] in the wanted number of channels and bits."""
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"holds {pixels.dtype} pixels; store them as uint8 or uint16")
-    if pixels.shape[-1] == 1 and channels == 3:
-        pixels = np.repeat(pixels, 3, axis=-1)
-    elif pixels.shape[-1] == 3 and channels == 1:
-        luma = pixels.astype(np.float32) @ np.array([[0.299], [0.587], [0.114]], np.float32)
-        pixels = np.rint(luma).astype(pixels.dtype)
-    elif pixels.shape[-1] != channels:
-        raise ValueError(f"has {pixels.shape[-1]} channels, {channels} were asked for")
+    pixels = with_channels(pixels, channels)
     if bits == 8 and pixels.dtype == np.uint16:
         raise ValueError("has 16 bits a pixel; set bits=16 beside path in the source and put first in prepare "
                          "{'name': 'to_uint8', 'window': (low, high)}, the range of values to see")

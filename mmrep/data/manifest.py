@@ -131,7 +131,7 @@ def manifest(path: str | Path, split: str, images: str | Path | None = None, col
     filter     {column: value, or a list of values, or {"not": value or list}}; None is null
     on_error   "raise" at the first bad row, or "skip": drop those found now (counted in `skipped`); a picture that
                proves corrupt later becomes a masked row of the batch
-    missing    for a null or NaN tabular cell: "raise", "absent" (the row lacks the modality), "mean" (of the training
+    missing    for a null, NaN or infinite tabular cell: "raise", "absent" (the row lacks the modality), "mean" (of the training
                split), or a number
     shared_cases   allow a case to have rows in several of train, val and test, which is an error
     channels, bits, size_hint   as `images.decode`: u8 or u16 [H, W, 1 or 3]; size_hint = pixels the transforms need
@@ -196,8 +196,13 @@ def manifest(path: str | Path, split: str, images: str | Path | None = None, col
 # ---- columns and pictures
 
 def _named(columns: Any) -> list[tuple[str, Any]]:
-    """{name: column} as pairs; a lone column is named after itself."""
-    return [(columns, columns)] if isinstance(columns, str) else list(columns.items())
+    """{name: column, or [column, ...]} as pairs; a lone column is named after itself. Raises ValueError for anything else."""
+    if isinstance(columns, str):
+        return [(columns, columns)]
+    if not isinstance(columns, Mapping) or not all(
+            isinstance(c, str) or isinstance(c, (list, tuple)) and all(isinstance(one, str) for one in c) for c in columns.values()):
+        raise ValueError(f"manifest columns: {columns!r} is neither a column's name nor {{name: column}}")
+    return list(columns.items())
 
 
 def _open_store(table: Path, images: str | Path | None) -> Any:

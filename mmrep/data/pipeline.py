@@ -14,7 +14,7 @@ import numpy as np
 
 from mmrep.data.batches import AUGMENT, Spec, probe, read_rows, stack, stack_block, transformed
 from mmrep.data.mixture import Mixture, interleave
-from mmrep.data.sources import BadRow, identify, where
+from mmrep.data.sources import BadRow, rows_of, where
 from mmrep.data.transforms import Transform, compose, philox
 
 _ORDER, _MIX, _COMPONENT = 1, 3, 16  # tags that keep the random streams of one seed apart; AUGMENT is 2
@@ -79,7 +79,7 @@ class _Steps:
         if batch is None:
             batch, bad = self._by_row(ids, epochs, real)
         batch["row"] = np.full(len(ids), -1, np.int32)
-        batch["row"][real] = identify(self.source, ids[real])["row"]
+        batch["row"][real] = rows_of(self.source, ids[real])
         return batch, bad
 
     def _by_row(self, ids: np.ndarray, epochs: np.ndarray, real: np.ndarray) -> tuple[dict, dict[int, str]]:

@@ -86,9 +86,9 @@ def check_cases(table: Table, columns: Mapping, splits: Mapping, filters: Mappin
     cases, first, shared = table[columns["case"]], {}, {}
     for row, split in zip(rows.tolist(), which.tolist()):
         if split >= 0 and cases[row] is not None:
-            before = first.setdefault(cases[row], (row, split))
+            before = first.setdefault(str(cases[row]), (row, split))  # as text: a cell may hold a list
             if before[1] != split:
-                shared.setdefault(cases[row], (before, (row, split)))
+                shared.setdefault(str(cases[row]), (before, (row, split)))
     if shared:
         example = ", ".join(f"row {row + 1} in {SPLITS[split]}" for row, split in next(iter(shared.values())))
         raise ValueError(f"manifest {table.path}: {len(shared)} of {len(first)} cases ({columns['case']!r}) have rows in several "

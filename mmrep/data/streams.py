@@ -113,7 +113,12 @@ def open_tokenizer(config: Any, train: dict[str, Any], saved: Path | None = None
     """The config's tokenizer: bytes, a file, or one trained on the training texts (kept at `saved` for a resume)."""
     spec = {k: v for k, v in cfg.plain(config.tokenizer).items() if k != "length"}
     if spec["name"] == "byte" or spec["name"].endswith(".json"):
+        for key in spec.keys() - {"name"}:
+            raise ValueError(f"config.tokenizer.{key}: {spec['name']} takes no {key!r}; {nearest(key, ('name', 'length'))}")
         return tokenizers.load(spec["name"])
+    if spec["name"] not in tokenizers.TRAINERS:
+        raise ValueError(f"config.tokenizer.name: unknown {spec['name']!r}; {nearest(spec['name'], ('byte', *tokenizers.TRAINERS))}, "
+                         "or a saved FILE.json")
     if saved is not None and saved.is_file():
         return tokenizers.load(saved)
 

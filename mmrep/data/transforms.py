@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from mmrep.core.names import within
+
 Example = dict[str, Any]
 Transform = Callable[[Example, np.random.Generator], Example]
 
@@ -73,7 +75,9 @@ def _geometry(change: Callable[[np.ndarray, bool], np.ndarray], example: Example
 
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+    height, width = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+    within("size", min(height, width), 1)
+    return height, width
 
 
 def resize(size: int | Sequence[int], method: str = "area", fit: str = "stretch") -> Transform:
@@ -124,6 +128,9 @@ def random_crop(size: int | Sequence[int], scale: Sequence[float] = (0.5, 1.0), 
     Source: Szegedy et al. 2015, as in torchvision; ten draws, then the largest central box of an allowed aspect.
     """
     height, width = _pair(size)
+    for name, ends, most in (("scale", scale, 1.0), ("ratio", ratio, math.inf)):
+        if isinstance(ends, (int, float)) or len(ends) != 2 or not 0 < ends[0] <= ends[1] <= most:
+            raise ValueError(f"random_crop: {name} {ends!r} is no pair (low, high) with 0 < low <= high" + " <= 1" * (most == 1))
 
     def apply(example: Example, rng: np.random.Generator) -> Example:
         if "image" not in example:
@@ -150,6 +157,7 @@ def flip(axis: str = "horizontal", p: float = 0.0) -> Transform:
     """Mirror with probability p. Off by default: a mirrored chest has its heart, and its report's "left", wrong."""
     if axis not in ("vertical", "horizontal"):
         raise ValueError(f"flip: axis {axis!r} is not 'vertical' or 'horizontal'")
+    within("flip: p", p, 0, 1)
     number = 0 if axis == "vertical" else 1
     return lambda example, rng: (
         _geometry(lambda x, mask: np.flip(x, number), example) if rng.uniform() < p else example)
@@ -191,24 +199,34 @@ def intensity(gain: float = 0.2, offset: float = 0.1, gamma: float = 0.2, p: flo
     return apply
 
 
+def with_channels(image: np.ndarray, channels: int) -> np.ndarray:
+    """[H, W, C] to [H, W, channels], same dtype: ITU-R 601 luma of RGB, or the gray plane repeated.
+
+    Raises ValueError for any other two numbers.
+    """
+    if image.shape[-1] == channels:
+        return image
+    if channels == 3 and image.shape[-1] == 1:
+        return np.repeat(image, 3, axis=-1)
+    if channels == 1 and image.shape[-1] == 3:
+        return _like(image.astype(np.float32) @ np.array([[0.299], [0.587], [0.114]], np.float32), image)
+    raise ValueError(f"has {image.shape[-1]} channels, {channels} were asked for")
+
+
 def to_channels(channels: int) -> Transform:
-    """Make the image 1-channel (ITU-R 601 luma of RGB) or 3-channel (the gray plane repeated)."""
+    """Make the image 1-channel or 3-channel; see `with_channels`."""
     def apply(example: Example, rng: np.random.Generator) -> Example:
-        if "image" not in example or example["image"].shape[-1] == channels:
-            return example
-        image = example["image"]
-        if channels == 3 and image.shape[-1] == 1:
-            return {**example, "image": np.repeat(image, 3, axis=-1)}
-        if channels == 1 and image.shape[-1] == 3:
-            luma = image.astype(np.float32) @ np.array([[0.299], [0.587], [0.114]], np.float32)
-            return {**example, "image": _like(luma, image)}
-        raise ValueError(f"to_channels: cannot make {channels} channels of {image.shape[-1]}")
+        return {**example, "image": with_channels(example["image"], channels)} if "image" in example else example
 
     return apply
 
 
 def to_uint8(window: Sequence[float] | None = None, percentile: Sequence[float] | None = None) -> Transform:
     """Image to u8: linearly from `window` (low, high), or from its own `percentile`s, or from its dtype's range."""
+    for name, ends in (("window", window), ("percentile", percentile)):
+        if ends is not None and (len(ends) != 2 or not ends[0] < ends[1]):
+            raise ValueError(f"to_uint8: {name} {ends!r} is no pair (low, high) with low < high")
+
     def apply(example: Example, rng: np.random.Generator) -> Example:
         if "image" not in example:
             return example
@@ -275,7 +293,9 @@ def remove_words(words: Sequence[str]) -> Transform:
 
 
 def sample_sentences(count: int = 1) -> Transform:
-    """Keep `count` random sentences of the text, in their order."""
+    """Keep `count` >= 1 random sentences of the text, in their order."""
+    within("sample_sentences: count", count, 1)
+
     def apply(example: Example, rng: np.random.Generator) -> Example:
         def change(text: str) -> str:
             sentences = [s for s in re.split(r"(?<=[.!?])\s+|\n+", text) if s.strip()]

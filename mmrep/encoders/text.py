@@ -38,6 +38,9 @@ class TextTransformer(nn.Module):
         """x: i32[B, L], L <= length. Raises ValueError for a longer one or for a mask, which text does not take."""
         if mask is not None:
             raise ValueError("a text view takes no `mask` of dropped tokens")
+        if self.pool == "cls" and (self.causal or causal):
+            raise ValueError("pool='cls' of a causal text encoder sees the first token alone, the same in every text; use pool='last', "
+                             "'mean' or 'map'")
         if x.shape[1] > self.length:
             raise ValueError(f"text of {x.shape[1]} tokens is longer than the encoder's `length` {self.length}")
         ids, here = x, x != 0

@@ -37,7 +37,7 @@ def fit(x: np.ndarray, y: np.ndarray, strength: float, classes: int) -> Callable
             return lambda z: np.zeros((len(z), 1))
         from sklearn.linear_model import LogisticRegression
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a hundred iterations rank the strengths as well as convergence would
+            warnings.simplefilter("ignore")  # two hundred iterations rank the strengths as well as convergence would
             model = LogisticRegression(C=strength, max_iter=200).fit(x, target)
         return lambda z: np.atleast_2d(model.decision_function(z).T).T
 
@@ -110,8 +110,8 @@ def task(split: Callable[[str], dict], label: str, modality: str, feature: str, 
     return Task(x, y, case, tuple(split("train").get(f"{modality}/widths", ())), classes)
 
 
-def fitted_scores(t: Task, on: str, rows: np.ndarray | slice = slice(None), strengths: tuple = STRENGTHS) -> np.ndarray:
-    """Scores f[n, classes] on split `on`, of the strength (and width) with the best validation score.
+def fitted(t: Task, on: str, rows: np.ndarray | slice = slice(None), strengths: tuple = STRENGTHS) -> tuple[np.ndarray, float, int]:
+    """Scores f[n, classes] on split `on`, and the strength and width they are of: those with the best validation score.
 
     Raises ValueError where training or validation rows cannot tell.
     """
@@ -121,14 +121,14 @@ def fitted_scores(t: Task, on: str, rows: np.ndarray | slice = slice(None), stre
     if not len(t.y["val"]):
         raise ValueError("no validation row has the label: nothing to choose the strength by")
     x, xv, xt = standardize(t.x["train"][rows], t.x["val"], t.x[on])
-    best: tuple[float, np.ndarray] | None = None
+    best: tuple[float, np.ndarray, float, int] | None = None
     for width in t.widths or (x.shape[1],):
         for strength in strengths:
             model = fit(x[:, :width], y, strength, t.classes)
             value = score(t.y["val"], model(xv[:, :width]))
             if best is None or value > best[0]:
-                best = value, model(xt[:, :width])
-    return best[1]
+                best = value, model(xt[:, :width]), strength, width
+    return best[1:]
 
 
 def title(label: str, modality: str, feature: str) -> str:
@@ -143,9 +143,9 @@ def probe(split: Callable[[str], dict], texts: Callable | None = None, *, label:
 
     A share is of the training cases that were embedded (`config.eval.limit` rows spread over the split, 0 for all) and
     know the label: `probe/LABEL@10%/n_labels` says how many rows that is. Shares are nested. Features are standardized
-    on the share; the strength is chosen on the whole of validation. Intervals: case bootstrap. Of another modality or
-    feature the names are `probe/LABEL:text:embedding/...`. Raises ValueError for a label, modality or feature that is
-    not there.
+    on the share; the strength is chosen on the whole of validation and recorded (`probe/LABEL/strength`, of raw inputs also
+    `width`: how many components). Intervals: case bootstrap. Of another modality or feature the names are
+    `probe/LABEL:text:embedding/...`. Raises ValueError for a label, modality or feature that is not there.
     """
     if feature not in ("pooled", "embedding"):
         raise ValueError(f"feature: {feature!r}; valid: pooled, embedding")
@@ -157,7 +157,15 @@ def probe(split: Callable[[str], dict], texts: Callable | None = None, *, label:
         use = t.pool(seed, fraction)
         x, y = t.x["train"][use], t.y["train"][use]
         yield f"probe/{name}/n_labels", constant(int(use.sum()), int(use.sum()))
-        yield from attempted(f"probe/{name}", t, on, lambda: fitted_scores(t, on, use))
+        chosen: dict[str, float] = {}
+
+        def scores(rows: np.ndarray = use, chosen: dict = chosen) -> np.ndarray:
+            found, chosen["strength"], chosen["width"] = fitted(t, on, rows)
+            return found
+
+        yield from attempted(f"probe/{name}", t, on, scores)
+        for key in ("strength", "width") if t.widths else ("strength",):
+            yield f"probe/{name}/{key}", constant(chosen[key], len(t.y["val"])) if key in chosen else "no probe was fitted"
         if knn and not t.widths:
             yield from attempted(f"knn/{name}", t, on, lambda: knn_scores(x, y, t.x[on], classes=t.classes))
 
@@ -187,7 +195,7 @@ def paired(ours: Callable[[str], dict], theirs: Callable[[str], dict], *, label:
     metrics = ("auroc",) if y.ndim == 2 else ("accuracy", "auroc")
     try:
         _not_its_own(on)
-        sa, sb = fitted_scores(a, on), fitted_scores(b, on)
+        sa, sb = fitted(a, on)[0], fitted(b, on)[0]
     except ValueError as error:
         yield from ((f"{name}/{m}", str(error)) for m in metrics)
         return

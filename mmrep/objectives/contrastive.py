@@ -88,8 +88,9 @@ def moco(query: str | dict = "image", key: str | dict | None = None, *, temperat
              ) -> tuple[Array, dict]:
         q, k = encodings["query"].embedding, encodings["key"].embedding
         positive = (q * k).sum(1) / hp["temperature"]
-        negative = jax.nn.logsumexp(q @ state["queue"].T / hp["temperature"], axis=1)
-        return jnp.logaddexp(positive, negative) - positive, {"accuracy": (positive > negative).astype(jnp.float32)}
+        queued = q @ state["queue"].T / hp["temperature"]
+        value = jnp.logaddexp(positive, jax.nn.logsumexp(queued, axis=1)) - positive
+        return value, {"accuracy": (positive > queued.max(1)).astype(jnp.float32)}
 
     def update(state: dict, encodings: dict[str, Encoded], batch: Batch, hp: dict) -> dict:
         new, here = encodings["key"].embedding, presence(batch, views.values())

@@ -134,7 +134,7 @@ def test_each_mistake_is_one_line_with_file_and_row(tmp_path, kind):
     where = rf"spoiled.{kind} row 9" + (rf" \(line {line}\)" if line else "")
     cases = [({"file": "gone.png"}, FileNotFoundError, "image 'gone.png' is not in .*; set images="),
              ({"report": " "}, ValueError, "text column 'report' is empty; make it null"),
-             ({"age": None}, ValueError, "tabular column 'age' is null or NaN; pass missing='mean'")]
+             ({"age": None}, ValueError, "tabular column 'age' is null, NaN or infinite; pass missing='mean'")]
     for cells, error, message in cases:
         path = spoil(tmp_path, kind, 8, **cells)
         with pytest.raises(error, match=where + ": " + message) as caught:

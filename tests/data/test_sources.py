@@ -13,7 +13,7 @@ from mmrep.data.manifest import manifest
 from mmrep.data.mixture import mixture
 from mmrep.data.phantom import phantom
 from mmrep.data.pipeline import eval_batches, train_batches
-from mmrep.data.sources import arrays, cached, fraction, identify, subset
+from mmrep.data.sources import arrays, cached, fraction, identify, rows_of, subset
 
 
 def small(n=10):
@@ -72,6 +72,7 @@ def test_rows_are_traced_to_their_file(tmp_path):
             real = batch["valid"]
             assert batch["row"].dtype == np.int32 and (batch["row"][~real] == -1).all()
             assert batch["row"][real].tolist() == identify(source, batch["index"][real])["row"]
+            assert batch["row"][real].tolist() == rows_of(source, batch["index"][real]).tolist()
             if source is chain:
                 assert batch["row"][real].tolist() == batch["label/n"][real].tolist()
     subjects = identify(phantom("val", n=4), [3, 1])

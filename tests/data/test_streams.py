@@ -9,7 +9,7 @@ from mmrep.data.phantom import phantom
 from mmrep.data.pipeline import eval_batches, train_batches
 from mmrep.data.sources import arrays, cached
 
-SOURCE = {"name": "phantom", "n": 40, "size": 8}
+SOURCE = {"name": "phantom", "n": 40, "size": 16}
 
 
 @pytest.mark.parametrize("key,value,message", [
@@ -59,7 +59,7 @@ def test_texts_are_spread_over_rows_and_components():
 
 def test_texts_are_those_that_are_trained_on():
     source = arrays(text=["CT of the chest", "no word", "a CT"])
-    prepare = streams.transforms(({"name": "resize", "size": 8}, {"name": "remove_words", "words": ("ct",)}), "prepare")
+    prepare = streams.transforms(({"name": "resize", "size": 16}, {"name": "remove_words", "words": ("ct",)}), "prepare")
     want = [example["text"] for example in cached(source, 0, prepare).read(np.arange(3))]
     assert [*streams.texts(cached(source, 0, prepare))] == want and "CT" not in " ".join(want)
     source.texts = lambda rows: [["CT of the chest", "no word", "a CT"][row] for row in rows]  # as a table gives them alone

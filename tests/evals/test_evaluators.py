@@ -7,7 +7,7 @@ from mmrep.evals import EVALS
 from mmrep.evals.alignment import one_a_case
 from mmrep.evals.controls import pca
 from mmrep.evals.named import area
-from mmrep.evals.probe import fitted_scores, knn_scores, paired, task
+from mmrep.evals.probe import fitted, knn_scores, paired, task
 
 
 def features(n=240, seed=0, signal=3.0, noise=1.0):
@@ -84,7 +84,7 @@ def test_probe_equals_sklearn_and_is_nested_and_knn_is_a_weighted_vote(split):
     got = run("probe", split, label="class", fractions=(1.0, 0.1))
     assert {"probe/class/accuracy", "probe/class/auroc", "probe/class@10%/auroc", "knn/class/accuracy"} <= set(got)
     t = task(split, "class", "image", "pooled", "test")
-    scores = fitted_scores(t, "test", strengths=(1.0,))
+    scores = fitted(t, "test", strengths=(1.0,))[0]
     mean, std = t.x["train"].mean(0), t.x["train"].std(0) + 1e-6
     model = LogisticRegression(C=1.0, max_iter=200).fit((t.x["train"] - mean) / std, t.y["train"])
     assert np.allclose(np.exp(scores), model.predict_proba((t.x["test"] - mean) / std), atol=1e-3)
@@ -168,7 +168,7 @@ def test_an_unknown_finding_costs_only_itself(split):
     y = parts["test"]["label/findings"]
     assert got["probe/findings/auroc"].n == (y >= 0).any(1).sum() and got["probe/findings/auroc"].value > 0.9
     t = task(parts.get, "findings", "image", "pooled", "test")
-    s = fitted_scores(t, "test")
+    s = fitted(t, "test")[0]
     areas = [roc_auc_score(t.y["test"][m, k], s[m, k]) for k, m in enumerate((t.y["test"] >= 0).T)]
     assert np.isclose(got["probe/findings/auroc"].value, np.mean(areas))
     votes = knn_scores(t.x["train"], t.y["train"], t.x["test"][:4], k=5)

@@ -171,6 +171,20 @@ def test_bad_input_is_named():
             allpairs.infonce(**{"u": u, "v": v, "scale": s, **wrong})
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("loss, scalars", [("infonce", (20.0,)), ("sigmoid", (20.0, -8.0))])
+@pytest.mark.parametrize("names", [("group", "valid"), ("soft", "valid")])
+def test_chunked_equals_dense_at_4096(loss, scalars, names):
+    """At the size where "auto" begins to cut into chunks, with chunks of the default size."""
+    u, v, options = make(names, 4096)
+    u, v = (np.concatenate([x, unit(np.random.default_rng(1), 4096, 248)], 1) for x in (u, v))
+    u, v = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (u, v))
+    args, options = tuple(map(jnp.float32, (u, v, *scalars))), jax.tree.map(jnp.asarray, options)
+    dense, chunked = (jax.jit(jax.value_and_grad(
+        lambda args, options, m=m: getattr(allpairs, loss)(*args, **options, method=m)))(args, options) for m in ("dense", "chunked"))
+    close(chunked, dense)
+
+
 @pytest.mark.parametrize("loss", ["infonce", "sigmoid"])
 def test_temporaries_at_16384(loss):
     """Compiles only: at most 48 MiB where the dense forms need 3 to 6 GiB."""

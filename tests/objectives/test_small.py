@@ -40,10 +40,11 @@ def test_moco_is_cross_entropy_over_positive_and_queue(rng):
     params, state = o.init(jax.random.key(1), shapes, hp(o))
     q, k = unit(rng), unit(rng)
     encodings = {"query": Encoded(embedding=q), "key": Encoded(embedding=k)}
-    value, _ = o.loss(params, state, encodings, batch(), keys(), hp(o), {})
+    value, metrics = o.loss(params, state, encodings, batch(), keys(), hp(o), {})
     for i in range(B):
         logits = np.array([q[i] @ k[i], *(q[i] @ c for c in np.asarray(state["queue"]))]) / 0.3
         assert np.isclose(value[i], -np.log(np.exp(logits[0]) / np.exp(logits).sum()), rtol=1e-5)
+        assert metrics["accuracy"][i] == (logits.argmax() == 0)
     # the queue is a ring: absent rows take no slot
     here = np.array([1, 1, 0, 1, 1, 1], bool)
     new = o.update(state | {"at": jnp.int32(5)}, encodings, batch(valid=jnp.asarray(here)), hp(o))

@@ -134,9 +134,10 @@ def render_image(block: Latents, size: int = 32, contrast: float = CONTRAST, clu
                  nuisance: float = NUISANCE) -> np.ndarray:
     """Latents of B subjects -> u8[B,size,size,1].
 
-    size: 32..224 pixels a side (the same scene, finer). contrast, clutter, nuisance: multiples of the calibrated levels, all
-    >= 0: of lesion and marks; of the low-frequency background; of noise, decoys and vendor differences. Only elementwise
-    arithmetic in a fixed order: bytes do not depend on the block. Raises ValueError for a size or level out of range.
+    size: 16..1024 pixels a side (the same scene, finer; made for 32..224). contrast, clutter, nuisance:
+    multiples of the calibrated levels, all >= 0: of lesion and marks; of the low-frequency background; of noise, decoys and
+    vendor differences. Only elementwise arithmetic in a fixed order: bytes do not depend on the block. Raises ValueError for a
+    size or level out of range.
     """
     if not 16 <= size <= 1024 or min(contrast, clutter, nuisance) < 0:
         raise ValueError(f"phantom image: size must be 16..1024 and levels >= 0, got {size=} {contrast=} {clutter=} {nuisance=}")

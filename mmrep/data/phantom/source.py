@@ -6,7 +6,7 @@ import numpy as np
 
 from mmrep.data.phantom import image as image_module
 from mmrep.data.phantom.image import render_image
-from mmrep.data.phantom.latents import CONTENT, Latents, latents
+from mmrep.data.phantom.latents import CONTENT, PREVALENCE, Latents, latents
 from mmrep.data.phantom.philox import bits, choice, uniform
 from mmrep.data.phantom.tabular import tabular
 from mmrep.data.phantom.text import report, semantics
@@ -135,13 +135,15 @@ def _models(seed: int, index: np.ndarray, start: int, rate: float) -> np.ndarray
 def phantom(split: str = "train", seed: int = 0, n: int | None = None, size: int = 32, n_mentioned: int = 6,
             pair_noise: float = 0.0, duplicates: float = 0.0, missing: Mapping[str, float] | None = None,
             contrast: float = image_module.CONTRAST, clutter: float = image_module.CLUTTER_LEVEL,
-            nuisance: float = image_module.NUISANCE, modalities: Sequence[str] = MODALITIES, **factors) -> Phantom:
+            nuisance: float = image_module.NUISANCE, modalities: Sequence[str] = MODALITIES,
+            prevalence: Sequence[float] | None = None, correlation: float = 0.3) -> Phantom:
     """Synthetic subjects of one split as a random-access source; row i is a pure function of (seed, split, i, knobs).
 
     n: rows (default 65,536 train, 512 val, 512 test); size: image side; n_mentioned: attributes a report names besides the
     class, 0..6; pair_noise: share of subjects with the report of a subject of no split; duplicates: share of subjects with
     the content and the very report of an earlier one; missing: {modality: rate} completely at random, at least one modality
-    kept; contrast, clutter, nuisance: multiples of the calibrated image levels; factors: prevalence, correlation of `latents`.
+    kept; contrast, clutter, nuisance: multiples of the calibrated image levels; prevalence (default `PREVALENCE`), correlation:
+    of the findings, see `latents`.
     Raises ValueError, naming the knob, for anything out of range.
     """
     missing, modalities = dict(missing or {}), tuple(modalities)
@@ -155,7 +157,10 @@ def phantom(split: str = "train", seed: int = 0, n: int | None = None, size: int
     for name, rate in {"pair_noise": pair_noise, "duplicates": duplicates, **missing}.items():
         if not 0 <= rate <= 1:
             raise ValueError(f"phantom {name} must be a rate in 0..1, got {rate}")
+    if not 16 <= size <= 1024:
+        raise ValueError(f"phantom size must be 16..1024 pixels, got {size}")
     if not 0 <= n_mentioned <= 6:
         raise ValueError(f"phantom n_mentioned must be 0..6, got {n_mentioned}")
     levels = {"contrast": contrast, "clutter": clutter, "nuisance": nuisance}
-    return Phantom(split, seed, n, size, n_mentioned, pair_noise, duplicates, missing, levels, modalities, factors)
+    return Phantom(split, seed, n, size, n_mentioned, pair_noise, duplicates, missing, levels, modalities,
+                   {"prevalence": tuple(PREVALENCE if prevalence is None else prevalence), "correlation": correlation})
