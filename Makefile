@@ -19,11 +19,11 @@ demo: $(STAMP)
 test: $(STAMP)
 	@echo "== tests (units, references, end to end, an eighth of the slower arms)"
 	@$(BIN)/ruff check .
-	@$(BIN)/python -m pytest -q -n 2 --durations=10
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal --durations=10
 
 check: $(STAMP)
 	@echo "== everything else: the slower arms that make test leaves out today"
-	@$(BIN)/python -m pytest -q --durations=10 -n 2 --rest
+	@$(BIN)/python -m pytest -q --durations=10 -n 2 --dist worksteal --rest
 	@echo "== controls of the quickstart, shortened: shuffled pairs stay at chance, labels teach"
 	@rm -rf runs/check_controls
 	@$(BIN)/python -m experiments.quickstart_controls.controls --out runs/check_controls --total "100 steps"

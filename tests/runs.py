@@ -18,8 +18,7 @@ CACHE = os.environ["MMREP_TEST_CACHE"]
 jax.config.update("jax_compilation_cache_dir", CACHE)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 CLIP = {"clip": {"name": "contrastive"}}
-TOWERS = {"image": {"name": "vit", "patch": (8, 8), "width": 16, "depth": 1, "heads": 2},
-          "text": {"name": "text", "width": 16, "depth": 1, "heads": 2}}
+TOWERS = tiny.TOWERS
 PROGRAMS: dict = {}  # compiled steps, shared by the runs of this process
 
 # The config of the subprocess runs. MMREP_TEST_SIGNAL = "NUMBER STEP" sends the process a signal right after it has
@@ -46,7 +45,7 @@ def get_config(arg=""):
 def config(**changes):
     """A one-layer CLIP on 64 subjects, without evaluators; changes as in `tiny.config`."""
     c = tiny.config(changes.pop("objectives", CLIP), **{
-        "encoders": TOWERS, "total": "4 steps", "log.every": "1 steps", "save.every": "2 steps", "eval.controls": (),
+        "total": "4 steps", "log.every": "1 steps", "save.every": "2 steps", "eval.controls": (),
         "optim.warmup": "2 steps", "mesh.min_shard": 1} | changes)
     return c.lock()
 

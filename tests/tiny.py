@@ -11,8 +11,8 @@ from mmrep.data import pipeline, streams
 from mmrep.run import assemble, train_transform
 
 ROOT = Path(__file__).resolve().parent.parent
-TOWERS = {"image": {"name": "vit", "patch": (8, 8), "width": 16, "depth": 2, "heads": 2},
-          "text": {"name": "text", "width": 16, "depth": 2, "heads": 2}}
+TOWERS = {"image": {"name": "vit", "patch": (8, 8), "width": 16, "depth": 1, "heads": 2},
+          "text": {"name": "text", "width": 16, "depth": 1, "heads": 2}}
 
 
 def base():
