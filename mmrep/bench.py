@@ -11,7 +11,7 @@ import numpy as np
 from mmrep.checks import check_sizes
 from mmrep.core import allocator, profiling, sharding
 from mmrep.data import pipeline, streams
-from mmrep.run import assemble, train_transform
+from mmrep.run import assemble, init_program, train_transform
 
 WARM_UP = 3  # steps before the timed ones
 
@@ -21,7 +21,7 @@ def prepare(config: Any) -> tuple[Any, Any, dict, dict]:
     run = assemble(config)
     check_sizes(config, run.sources)
     with jax.set_mesh(run.mesh):
-        state = jax.jit(run.init, out_shardings=run.placed)(np.int32(config.seed), run.hp)
+        state = init_program(run)(np.int32(config.seed), run.hp)
         batches = {}
         for n, s in config.data.items():
             with pipeline.train_batches(

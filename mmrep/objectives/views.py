@@ -6,7 +6,7 @@ from mmrep.core.names import nearest, within
 from mmrep.core.types import Net, View
 
 
-def as_view(spec: str | dict | View, **defaults: object) -> View:
+def as_view(spec: str | dict | View) -> View:
     """A View from a modality name or a dict of View fields. Raises ValueError for another field."""
     if isinstance(spec, View):
         return spec
@@ -16,7 +16,7 @@ def as_view(spec: str | dict | View, **defaults: object) -> View:
             raise ValueError(f"a view has no {key!r}; {nearest(key, View._fields)}")
     if spec.get("mask") is not None:
         within("mask of a view", spec["mask"], 0, 1, high_open=True)
-    if "modality" not in (spec := defaults | spec):
+    if "modality" not in spec:
         raise ValueError(f"view {spec} needs `modality`")
     return View(**spec)
 
