@@ -38,7 +38,7 @@ class TextTransformer(nn.Module):
         """x: i32[B, L], L <= length. Raises ValueError for a longer one or for a mask, which text does not take."""
         if mask is not None:
             raise ValueError("a text view takes no `mask` of dropped tokens")
-        if self.pool == "cls" and (self.causal or causal):
+        if self.pool == "cls" and self.causal:  # one view may be causal: a decoder reads its tokens, not what is pooled
             raise ValueError("pool='cls' of a causal text encoder sees the first token alone, the same in every text; use pool='last', "
                              "'mean' or 'map'")
         if x.shape[1] > self.length:
