@@ -1,6 +1,7 @@
 """Defaults of every config: `c = base.get_config()`, then set what differs. Sizes are given by the config's file.
 
-Durations are strings: "600 steps", "20 epochs", "1e6 examples" or "5%" (of the run).
+Durations are strings: "600 steps", "20 epochs", "1e6 examples" or "5%" (of the run). An epoch is as many whole batches as the rows
+give; what is left over is left out, other rows each time.
 A thing that is built is a dict {name, **kwargs}; the names are the keys of the plain dictionaries ENCODERS, NETS,
 OBJECTIVES, SOURCES, TRANSFORMS and EVALS in the package.
 """

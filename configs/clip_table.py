@@ -2,7 +2,8 @@
 
   mmrep train configs/clip_table.py:path=table.csv,text=report,label=finding,case=patient --workdir runs/mine
 
-The argument names the columns: image (file names), text, split (train, val or test of every row), and, where there are such,
+The argument names the table (path), the pictures' folder, zip or npz (images; without it the table's folder) and the columns:
+image (file names), text, split (train, val or test of every row), and, where there are such,
 label (a class or a finding; judged by a linear probe) and case (the patient; what intervals resample by). Rows of equal text
 are positives of each other. Everything else by --config.KEY=VALUE, or in a copy of this file. `:smoke` alone writes a small
 table of synthetic subjects to the temporary folder and trains on that.
@@ -18,7 +19,8 @@ from mmrep.config import parse_arg
 
 
 def get_config(arg: str = ""):
-    a = parse_arg(arg, path="", image="image", text="caption", split="split", label="", case="", channels=1, size=64, smoke=False)
+    a = parse_arg(arg, path="", images="", image="image", text="caption", split="split", label="", case="", channels=1, size=64,
+                  smoke=False)
     c = base.get_config()
     c.total = "2 steps" if a.smoke else "60 epochs"
     width, depth = (32, 1) if a.smoke else (128, 6)
@@ -35,7 +37,8 @@ def get_config(arg: str = ""):
     columns |= {"case": a.case} if a.case else {}
     columns |= {"label": {a.label: a.label}} if a.label else {}
     c.data = {"main": {
-        "source": {"name": "manifest", "path": a.path, "channels": a.channels, "columns": columns, "splits": {}, "filter": {}},
+        "source": {"name": "manifest", "path": a.path, "channels": a.channels, "columns": columns, "splits": {}, "filter": {}}
+                  | ({"images": a.images} if a.images else {}),
         "prepare": ({"name": "resize", "size": a.size},),
         "augment": ({"name": "random_crop", "size": a.size, "scale": (0.5, 1.0)}, {"name": "rotate", "degrees": 10.0},
                     {"name": "intensity"}),

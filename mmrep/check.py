@@ -89,8 +89,9 @@ def _rows(run: Run, asked: Any, line: Callable, most: int = 2000) -> None:
                 continue
             tried, bad = survey.unreadable(source, most)
             problems = [*(str(why) for _, why in getattr(source, "problems", {}).values()), *map(str, bad)]
+            rows = len(source) + getattr(source, "skipped", 0)
             line(("LOOK" if _skips(asked.data[name]) else "FAIL") if problems else "ok", f"rows of {split} ({name})",
-                 f"{tried:,} of {len(source):,} read, " + (f"bad: {len(problems)}, e.g. {problems[0]}" if problems else "none is bad"))
+                 f"{tried:,} of {rows:,} read, " + (f"bad: {len(problems)}, e.g. {problems[0]}" if problems else "none is bad"))
             for note in (*getattr(source, "notes", ()), *_classes(run.sources[name], source, split)):
                 line("LOOK", f"rows of {split} ({name})", note)
         found = survey.pixels(run.sources[name], train_transform(run.config, name, run.tokenizer), cfg.plain(run.config.inputs),
@@ -124,7 +125,8 @@ def _sizes(run: Run, batches: dict, line: Callable) -> None:
     held = profiling.tree_bytes(run.shapes, run.placed)
     line("ok", "state, bytes a device", f"{held:,} ({held / 2**20:.1f} MiB) on {jax.device_count()} device(s)")
     flops = profiling.model_flops(run, batches) * run.total
-    hours = ", ".join(f"{n} {flops / (p * USUAL_SHARE) / 3600:.3g}" for n, p in CHIPS.items()) if flops > 1e16 else "seconds"
+    hours = ", ".join(f"{n} {flops / (p * USUAL_SHARE) / 3600:.3g}" for n, p in CHIPS.items())
+    hours = hours if flops > 1e16 else f"seconds on any of {', '.join(CHIPS)}"
     line("ok", "accelerator hours", f"{hours} for {run.total} steps, {flops:.3g} FLOP at {USUAL_SHARE:.0%} of bf16 peak")
 
 

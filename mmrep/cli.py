@@ -27,9 +27,9 @@ def parser() -> argparse.ArgumentParser:
 
     def run(p: argparse.ArgumentParser) -> None:
         p.add_argument("workdir", help="a run's folder")
-        p.add_argument("--data", nargs="*", default=[], metavar="KEY=VALUE",
-                       help="overrides of the data source, e.g. path=other.csv")
-        p.add_argument("--split", default="test")
+        p.add_argument("--data", action="append", default=[], metavar="KEY=VALUE",
+                       help="override of the data source, e.g. path=other.csv; several may follow")
+        p.add_argument("--split", default="test", help="train, val or test (default: test, whose readings are counted)")
 
     p = add("train", "train a config; the same command goes on after a stop")
     config(p)
@@ -39,18 +39,18 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--host", type=int, default=0, help="several hosts: this one's number")
     p = add("evaluate", "evaluate a run again, on its own or on other data")
     run(p)
-    p.add_argument("--json", default="", help="also write the results here")
+    p.add_argument("--json", default="", help="write the results here; without it they are only printed")
     p = add("embed", "write embeddings with ids")
     run(p)
-    p.add_argument("--out", required=True, help="FILE.parquet or FILE.npz")
+    p.add_argument("--out", required=True, help="FILE.parquet or FILE.npz; `row` counts the table's rows from 0")
     p = add("check", "what to know before a long run: overfit, chance, gradients, memory, hours")
     config(p)
-    p.add_argument("--steps", type=int, default=60, help="steps of the overfit test")
+    p.add_argument("--steps", type=int, default=60, help="steps of the overfit test (default: 60)")
     p = add("data", "look at data")
     data = p.add_subparsers(dest="action", required=True, metavar="ACTION")
     p = data.add_parser("show", help="contact sheet of decoded, augmented training batches")
     config(p)
-    p.add_argument("--out", default="batch.png")
+    p.add_argument("--out", default="batch.png", help="PNG file (default: batch.png)")
     p = add("bench", "measure")
     bench = p.add_subparsers(dest="action", required=True, metavar="ACTION")
     p = bench.add_parser("step", help="one JSON line: compile, step, throughput, share of the GEMM peak, memory")
@@ -92,6 +92,9 @@ def main(argv: list[str] | None = None) -> int:
         arg = argv.pop(0)
         if arg.startswith("--config."):
             overrides.append(arg if "=" in arg or not argv else f"{arg}={argv.pop(0)}")
+        elif arg == "--data":  # several pairs, and what is no pair is not taken for one: the workdir may follow
+            while argv and "=" in argv[0] and not argv[0].startswith("-"):
+                rest += ["--data", argv.pop(0)]
         else:
             rest.append(arg)
     args = parser().parse_args(rest)

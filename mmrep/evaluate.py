@@ -91,17 +91,22 @@ def may_be_test(split: str, data: dict[str, Any] | None) -> bool:
 
 def evaluate(workdir: str | Path, data: dict[str, Any] | None = None, split: str = "test", say: Say = print) -> dict:
     """Evaluate a run again, on other data by overrides of the source; counts a reading of test. Returns what `judged`
-    gives, with "test_reads", "data" and "config_hash".
+    gives, with "step", "test_reads", "data" and "config_hash".
 
     Only the split has to be there: what needs others (a probe) is left out where they are not.
     """
     o = open_run(workdir, data)
     with jax.set_mesh(o.run.mesh):
+        o.suite.source(split)  # a split that is not there is told whatever the config evaluates
         o.suite.check((split,))
         reads = count_read(o.folder, int(may_be_test(split, data)))
         results = judged(o.run, o.suite, o.params, o.suite.features(o.params, o.run.config.eval.limit), split)
+    results |= {"step": o.step, "test_reads": reads, "data": data or {}, "config_hash": cfg.digest(o.config)}
     say(summary(results))
-    return results | {"test_reads": reads, "data": data or {}, "config_hash": cfg.digest(o.config)}
+    if not (o.folder / "results.json").is_file():
+        say(f"{o.folder}: not finished; this is its checkpoint of step {o.step}")
+    say(f"test has been read {reads} times ({o.folder / 'test_reads.json'}, embeddings of it included)")
+    return results
 
 
 def export(workdir: str | Path, out: str | Path, data: dict[str, Any] | None = None, split: str = "test",

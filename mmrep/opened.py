@@ -1,5 +1,6 @@
 """A run opened again: a notebook's way to a trained model, and what evaluation and embedding start from."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,13 +18,14 @@ from mmrep.run import Run, assemble
 
 
 class Opened(NamedTuple):
-    """A run opened again: parts, params as they are judged, evaluators, folder, and the config it was trained with."""
+    """A run opened again: parts, params as they are judged, evaluators, folder, the config it was trained with, the params' step."""
 
     run: Run
     params: dict
     suite: Suite
     folder: Path
     config: Any
+    step: int
 
 
 def open_run(workdir: str | Path, data: dict[str, Any] | None = None, step: int | None = None) -> Opened:
@@ -56,7 +58,7 @@ def open_run(workdir: str | Path, data: dict[str, Any] | None = None, step: int 
         other = changed.data[main]
     run = assemble(config, folder, facts=known)
     checkpoint.check_same(_shapes(saved["params"]), _shapes(run.shapes.params), str(folder))
-    return Opened(run, place(run, saved["params"], saved["ema"]), Suite(run, other, known), folder, trained)
+    return Opened(run, place(run, saved["params"], saved["ema"]), Suite(run, other, known), folder, trained, int(saved["step"]))
 
 
 def folder_of(workdir: str | Path) -> Path:
@@ -89,7 +91,7 @@ def load(workdir: str | Path, step: int | None = None) -> tuple[dict[str, Callab
     from mmrep.evals.features import text_encoder, text_program
     from mmrep.evals.supervised import heads_of, of_term
 
-    run, params, suite, _, config = open_run(workdir, step=step)
+    run, params, suite, _, config, _ = open_run(workdir, step=step)
     length = config.tokenizer.length
 
     def tokenize(texts: Any) -> np.ndarray:
@@ -146,6 +148,9 @@ def _check_input(modality: str, x: Any, shape: tuple[int, ...], dtype: np.dtype)
                          + (", or the last, of channels" if modality in PICTURES else ""))
     if modality in PICTURES and form[-1] != shape[-1]:
         raise ValueError(f"encode: {modality} has {form[-1]} channels, the run's {shape[-1]}: it reads {one}")
+    if modality in PICTURES and form[1:] != shape:
+        warnings.warn(f"encode: {modality} of shape {form}; the run was trained on {one}, after config.data.*.prepare, which is not "
+                      "applied here: embeddings of another size may mean little", stacklevel=3)
     if dtype.kind == "u" and kind.kind in "iub" and kind != dtype:
         raise ValueError(f"encode: {modality} is {kind}; the run reads {one}: scale it to the range of {dtype} and cast it, or "
                          "give floats, standardized as config.inputs says")

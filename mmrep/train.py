@@ -130,7 +130,8 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
     for line in hosts.first_then_others(write_and_look):
         say(line)
     frozen = tree.size(tree.prune(run.shapes.params, lambda p: p in run.frozen))
-    say(f"{batch} examples a step, {run.total} steps, {len(run.sources[main]):,} training examples, "
+    rows = len(run.sources[main])
+    say(f"{batch} examples a step, {run.total} steps, {rows:,} training examples ({rows // batch:,} steps an epoch), "
         f"{tree.size(run.shapes.params) / 1e6:.2f} M params{f', {frozen / 1e6:.2f} M of them frozen' if frozen else ''}, "
         f"{jax.device_count()} {jax.devices()[0].device_kind} device(s)")
 
@@ -235,7 +236,7 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
         for n, b in batches.items():
             if b.bad:
                 say(f"config.data.{n}: {b.skipped} times a row could not be read and was masked ({len(b.bad)} rows), e.g. "
-                    f"{next(iter(b.bad.values()))}")
+                    f"{_what(next(iter(b.bad.values())))}")
         masked = hosts.total({n: b.skipped for n, b in batches.items()})
         if any(masked.values()):
             note(workdir, masked=masked)
@@ -245,12 +246,17 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
         return final(run, suite, state, workdir, seconds, say, init, on)
 
 
+def _what(problem: str) -> str:
+    """A bad row's line without its advice, which the run has taken already: to skip it."""
+    return problem.partition(";")[0].partition(", or pass on_error")[0]
+
+
 def _of_data(run: Run) -> list[str]:
     """What a user may not expect of the training data: rows left out, rows that lack something, pixels of an odd scale."""
     lines = []
     for name, s in run.sources.items():
         if getattr(s, "skipped", 0):
-            lines.append(f"config.data.{name}: left out {s.skipped} bad rows, e.g. {next(iter(s.problems.values()))[1]}")
+            lines.append(f"config.data.{name}: left out {s.skipped} bad rows, e.g. {_what(next(iter(s.problems.values()))[1])}")
         lines += [f"config.data.{name}: {note}" for note in getattr(s, "notes", ())]
         unread = sorted(set(s.fields) - {key for fields in run.reads.values() for key in fields})
         if unread:

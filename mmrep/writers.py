@@ -93,6 +93,7 @@ class Progress:
         left = (self.total - step) / rate
         head = f"step {step}/{self.total}  loss {metrics.get('loss', float('nan')):.4f}  "
         tail = f"{rate * self.batch:,.0f} examples/s  wait {100 * min(waited / seconds, 1):.0f} %  ETA {clock(left)}"
+        tail = "" if step == self.step0 else tail  # the step that compiles tells no rate
         if self.live:
             width = 24
             full = int(width * step / self.total)

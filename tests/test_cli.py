@@ -183,7 +183,8 @@ def test_evaluate_embed_and_load(command, tmp_path):
     code, _ = command("evaluate", tmp_path / "w", "--json", tmp_path / "again.json")
     again = json.loads((tmp_path / "again.json").read_text())
     assert code == 0 and again["metrics"] == first["metrics"] and again["test_reads"] == 2
-    command("evaluate", tmp_path / "w", "--data", "n=24", "--json", tmp_path / "n.json")
+    command("evaluate", "--data", "n=24", tmp_path / "w", "--json", tmp_path / "n.json")
+    refused(command("evaluate", tmp_path / "w", "--split", "validaton"), "phantom split must be one of")
     assert all(m["n"] <= 24 for m in json.loads((tmp_path / "n.json").read_text())["metrics"].values())
     refused(command("evaluate", tmp_path / "w", "--data", "m=24"), "config.data.main.source.m: phantom takes no 'm'")
     refused(command("train", QUICK, "--workdir", tmp_path / "w"), "holds a run of another config: config.")

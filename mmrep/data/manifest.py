@@ -101,12 +101,11 @@ class Manifest:
         return f"manifest {self.table.where(int(self.rows[index]))}"
 
     def identify(self, rows: np.ndarray) -> dict[str, list]:
-        """Rows of the file from 0, the case ids as written there and the pictures' paths; see `sources.identify`."""
+        """Rows of the file from 0, the case ids and the pictures' names as written there; see `sources.identify`."""
         kept = self.rows[rows].tolist()
         cases = [None if cell is None else str(cell) for cell in (self._case_ids[row] for row in kept)]
         names = self._cells.get("image")
-        paths = [None if names is None or names[row] is None else str(self.store.path / names[row]) for row in kept]
-        return {"row": kept, "case": cases, "image": paths}
+        return {"row": kept, "case": cases, "image": [None if names is None else names[row] for row in kept]}
 
     def _picture(self, row: int, name: str, decoder: Callable) -> np.ndarray:
         try:
@@ -175,12 +174,12 @@ def manifest(path: str | Path, split: str, images: str | Path | None = None, col
     for key in ("group", "case"):
         if key in columns:
             source._cells[key] = identities(table[columns[key]])
+    source.problems = {row: (kind, f"manifest {table.where(row)}: {why}") for row, (kind, why) in source.problems.items()}
     source.rows = np.array([row for row in rows if row not in source.problems], np.int64)
     if source.problems and (on_error == "raise" or not len(source.rows)):
         first = min(source.problems)
         kind, message = source.problems[first]
-        every = "every row is bad: " if on_error == "skip" else ""
-        raise kind(f"manifest {every}{table.where(first)}: {message}")
+        raise kind(("every row is bad, e.g. " if on_error == "skip" else "") + message)
     source.fields = tuple(key for key in ("image", "text", "tabular", "category") if key in columns)
     given = [*source.fields, *(f"mask/{name}" for name, _ in _named(columns.get("mask", {})))]
     source.has = {key: np.array([source._cells[key][row] is not None for row in source.rows]) for key in given}
@@ -190,6 +189,10 @@ def manifest(path: str | Path, split: str, images: str | Path | None = None, col
         source.notes += of_no_split(table, columns, splits, filter)
     source.notes += [f"manifest {table.path}: {len(here) - here.sum():,} of {len(here):,} {split} rows have no {key}"
                      for key, here in source.has.items() if not here.all()]
+    for label, values in source.labels.items():
+        gaps = (values < 0 if values.dtype.kind == "i" else np.isnan(values)).reshape(len(values), -1).all(1)
+        if split == "train" and gaps.any():
+            source.notes.append(f"manifest {table.path}: {gaps.sum():,} of {len(gaps):,} {split} rows have no label {label!r}")
     return source
 
 

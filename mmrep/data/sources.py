@@ -60,7 +60,7 @@ def where(source: Any, row: int) -> str:
 def identify(source: Any, rows: Sequence[int] | np.ndarray) -> dict[str, list]:
     """Where rows (i[n], as `index` in a batch) come from: lists of n, None where the source does not say.
 
-    {"row": number in the file or table, from 0; "case": the id written there, str; "image": path of the picture}; of a
+    {"row": number in the file or table, from 0; "case": the id written there, str; "image": name of the picture, as written there}; of a
     mixture also "source", the component's name.
     """
     if hasattr(source, "identify"):

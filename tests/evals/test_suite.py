@@ -178,7 +178,7 @@ def test_a_run_opens_without_its_data_and_reads_other_data_with_a_test_split_onl
     assert again["metrics"]["retrieval/image_to_text/R@1/instance"]["n"] == 6
     assert "no split 'train'" in again["left_out"]["evals.p"] and "left out: evals.p: " in said[0]
     evaluate.export(tmp_path / "w", tmp_path / "other.parquet", other, say=said.append)
-    assert "wrote 6 rows" in said[1]
+    assert "test has been read 3 times" in said[1] and "wrote 6 rows" in said[2]
     assert [evaluate.may_be_test(*args) for args in (("test", {}), ("all", {}), ("val", {"splits": "{'val': 'test'}"}),
                                                      ("train", None), ("val", {"path": "x"}), ("val", {"columns.split": "fold"}))] == [
         True, True, True, False, False, True]
