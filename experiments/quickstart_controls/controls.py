@@ -32,7 +32,8 @@ def study(out: Path, total: str) -> dict[str, dict[str, dict]]:
                  "--config.evals.probe_class.knn=False"] if total else []
     found = {}
     for name, arg in (("trained", ""), ("shuffled", ":shuffled"), ("supervised", ":supervised")):
-        results = train(cfg.load(f"{CONFIG}{arg}", overrides), out / name)
+        beside = [] if name == "trained" else ["--config.eval.controls=()"]  # those of the first are everyone's
+        results = train(cfg.load(f"{CONFIG}{arg}", overrides + beside), out / name)
         found[name] = results["metrics"]
         if name == "trained":
             found |= results["controls"]
