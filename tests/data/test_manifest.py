@@ -13,7 +13,7 @@ from mmrep.data.images import decode
 from mmrep.data.manifest import manifest
 from mmrep.data.pipeline import eval_batches, train_batches
 from mmrep.data.sources import BadRow
-from mmrep.data.tables import Table
+from mmrep.data.tables import Table, identities
 
 N = 12
 COLUMNS = {"image": "file", "text": "report", "label": {"sex": "sex", "stage": "stage", "score": "score"},
@@ -99,6 +99,7 @@ def test_every_format_and_store_gives_the_same_rows(tmp_path, kind, images):
     whole = load(tmp_path, "all", images=name)
     groups = [int(whole[i]["group"]) for i in range(N)]
     assert groups[4] != groups[5] and groups[0] == groups[1] and len(set(groups)) == 7
+    assert identities(["a b", " a  b\n", "a c", None, None]).tolist() == [0, 0, 1, 5, 6]  # white space tells no texts apart
     assert [int(source[i]["group"]) for i in range(6)] == [groups[row] for row in source.rows]
     assert source.tabular_mean[0] == pytest.approx(50.5 + np.mean(source.rows))
     assert [whole[3]["label/stage"], whole[3]["label/sex"]] == [-1, 0]
