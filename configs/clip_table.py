@@ -3,10 +3,10 @@
   mmrep train configs/clip_table.py:path=table.csv,text=report,label=finding,case=patient --workdir runs/mine
 
 The argument names the table (path), the pictures' folder, zip or npz (images; without it the table's folder) and the columns:
-image (file names), text, split (train, val or test of every row), and, where there are such,
-label (a class or a finding; judged by a linear probe) and case (the patient; what intervals resample by). Rows of equal text
-are positives of each other. Everything else by --config.KEY=VALUE, or in a copy of this file. `:smoke` alone writes a small
-table of synthetic subjects to the temporary folder and trains on that.
+image (file names), text, split (train, val or test of every row), and, where there are such, label (a class or a finding; judged
+by a linear probe) and case (the patient; what intervals resample by). Rows of equal text are positives of each other. Everything else
+by --config.KEY=VALUE, or in a copy of this file. `:smoke` alone writes a small table of synthetic subjects to the temporary folder and
+trains on that.
 """
 
 import getpass

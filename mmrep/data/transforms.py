@@ -295,7 +295,6 @@ def remove_words(words: Sequence[str]) -> Transform:
 def sample_sentences(count: int = 1) -> Transform:
     """Keep `count` >= 1 random sentences of the text, in their order."""
     within("sample_sentences: count", count, 1)
-
     def apply(example: Example, rng: np.random.Generator) -> Example:
         def change(text: str) -> str:
             sentences = [s for s in re.split(r"(?<=[.!?])\s+|\n+", text) if s.strip()]

@@ -48,7 +48,7 @@ def test_pretrain_then_finetune_a_tenth_of_the_labels(tmp_path):
     train(runs.config(total="2 steps"), other, programs=runs.PROGRAMS, say=lambda text: None)
     c = cfg.load("configs/finetune.py:smoke,fraction=0.1,frozen=1", [f"init.path={other}"])
     with c.unlocked():
-        c.encoders = {"image": runs.TOWERS["image"] | {"depth": 1}}
+        c.encoders = {"image": runs.TOWERS["image"]}
         c.total, c.ema = "2 steps", {"eval": {"decay": 0.5}}
     log = []
     results = train(c, tmp_path / "w", say=log.append)

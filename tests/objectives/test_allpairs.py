@@ -175,7 +175,7 @@ def test_bad_input_is_named():
 @pytest.mark.parametrize("loss, scalars", [("infonce", (20.0,)), ("sigmoid", (20.0, -8.0))])
 @pytest.mark.parametrize("names", [("group", "valid"), ("soft", "valid")])
 def test_chunked_equals_dense_at_4096(loss, scalars, names):
-    """At the size where "auto" begins to cut into chunks, with chunks of the default size."""
+    """Eight chunks of the default size a side; the other tests cut into chunks of a few rows."""
     u, v, options = make(names, 4096)
     u, v = (np.concatenate([x, unit(np.random.default_rng(1), 4096, 248)], 1) for x in (u, v))
     u, v = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (u, v))
