@@ -8,7 +8,7 @@ from mmrep import config as cfg
 from mmrep.core import optim, sharding
 from mmrep.core.names import located, nearest, within
 from mmrep.data import pipeline
-from mmrep.data.sources import MODALITIES
+from mmrep.data.example import MODALITIES
 from mmrep.encoders.inputs import fields_of, keys_of
 
 # the smallest value of numbers that count things

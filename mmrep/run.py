@@ -12,6 +12,7 @@ from mmrep.checks import check_batches, check_heads, check_names, check_views
 from mmrep.core import optim, sharding, step, tree
 from mmrep.core.types import TrainState
 from mmrep.data import pipeline, streams
+from mmrep.data.example import is_field
 from mmrep.encoders.inputs import complete, fields_of
 from mmrep.hyper import hyperparameters, program_key
 from mmrep.model import make_encode, make_init, make_nets, make_terms, towers
@@ -108,7 +109,7 @@ def train_transform(config: Any, stream: str, tokenizer: Any, train: bool = True
 def batch_like(spec: dict, batch: int) -> dict[str, Any]:
     """Shapes of a global batch, from the pipeline's spec of a row."""
     like = {k: jax.ShapeDtypeStruct((batch, *shape), dtype) for k, (shape, dtype) in spec.items() if shape is not None}
-    present = {k: jax.ShapeDtypeStruct((batch,), bool) for k in spec if streams.sources.is_field(k)}
+    present = {k: jax.ShapeDtypeStruct((batch,), bool) for k in spec if is_field(k)}
     return like | {"present": present, "index": jax.ShapeDtypeStruct((batch,), jnp.int32),
                    "valid": jax.ShapeDtypeStruct((batch,), bool)}
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from mmrep.data.example import Example, Transform, is_field
 from mmrep.data.mixture import Mixture
-from mmrep.data.sources import BadRow, Example, bad_row, is_field
-from mmrep.data.transforms import Transform, compose, philox
+from mmrep.data.rng import AUGMENT, philox
+from mmrep.data.sources import BadRow, bad_row
 
-AUGMENT = 2  # tag of the augmentation's random streams
 META = {"present", "index", "row"}  # keys of a batch that are no data: the pipeline sets them, whatever a source gives
 
 Spec = dict[str, tuple[tuple[int, ...] | None, np.dtype | None]]  # key -> (shape, dtype) of one row; None for str
@@ -87,12 +87,11 @@ def _array(key: str, value: Any) -> np.ndarray:
     return value.astype(np.float32) if value.dtype.kind == "f" else value
 
 
-def probe(source: Any, transforms: Any = None, seed: int = 0, on_error: str | None = None) -> Spec:
+def probe(source: Any, transform: Transform | None = None, seed: int = 0, on_error: str | None = None) -> Spec:
     """Shape and dtype of every key, from the first readable rows (of every component) that hold each modality.
 
     Deterministic, so every host zero-fills an absent modality alike. Raises ValueError when no row holds a field.
     """
-    transform = compose(transforms)
     spec: Spec = {}
     for part in source.components if isinstance(source, Mixture) else (source,):
         found: set[str] = set()
@@ -107,7 +106,8 @@ def probe(source: Any, transforms: Any = None, seed: int = 0, on_error: str | No
                     if field and field not in example:
                         continue
                     keys = set(example)
-                    example = transformed(part, int(row), dict(example), transform, philox(seed, AUGMENT, int(row)))
+                    if transform is not None:
+                        example = transformed(part, int(row), dict(example), transform, philox(seed, AUGMENT, int(row)))
                 if isinstance(example, BadRow):
                     if on_error == "raise" or on_error is None and not example.skip:
                         raise example

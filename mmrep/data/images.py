@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mmrep.data.transforms import with_channels
+from mmrep.data.transforms.pixels import with_channels
 
 
 class Folder:

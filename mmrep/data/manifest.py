@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from mmrep.data import columns as read
+from mmrep.data.example import Example
 from mmrep.data.images import decode, decode_errors, decode_mask, describe, open_images
-from mmrep.data.sources import BadRow, Example
+from mmrep.data.sources import BadRow
 from mmrep.data.splits import check_cases, filter_rows, of_no_split, split_rows, train_rows
 from mmrep.data.tables import Table, find_table, identities
 
@@ -73,7 +74,7 @@ class Manifest:
         # A picture decoded at a smaller scale needs its masks at that scale.
         for key in [k for k in example if k.startswith("mask/") and "image" in example]:
             if example[key].shape[:2] != example["image"].shape[:2]:
-                from mmrep.data.transforms import resample
+                from mmrep.data.transforms.geometry import resample
 
                 example[key] = resample(example[key], *example["image"].shape[:2], "nearest")
         return example

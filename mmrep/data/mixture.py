@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from mmrep.data.sources import Example, identify, where
+from mmrep.data.example import Example
+from mmrep.data.sources import identify, where
 
 
 def largest_remainder(weights: Mapping[str, float], batch: int) -> dict[str, int]:

@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from mmrep.data.batches import AUGMENT, Spec, probe, read_rows, stack, stack_block, transformed
+from mmrep.data.batches import Spec, probe, read_rows, stack, stack_block, transformed
+from mmrep.data.example import Transform
 from mmrep.data.mixture import Mixture, interleave
+from mmrep.data.rng import AUGMENT, COMPONENT, MIX, ORDER, philox
 from mmrep.data.sources import BadRow, rows_of, where
-from mmrep.data.transforms import Transform, compose, philox
 
-_ORDER, _MIX, _COMPONENT = 1, 3, 16  # tags that keep the random streams of one seed apart; AUGMENT is 2
 _FOREVER = 2**40  # steps; grain wants a length
 
 
-def plan(n: int, batch: int, seed: int, shuffle: bool = True, tag: int = _ORDER) -> Callable[[int], tuple]:
+def plan(n: int, batch: int, seed: int, shuffle: bool = True, tag: int = ORDER) -> Callable[[int], tuple]:
     """Row order: step -> (ids i64[batch], epoch int), a pure function of its arguments.
 
     An epoch is n // batch batches of a fresh permutation from Philox(seed, epoch): no id twice in a batch; the
@@ -53,17 +53,16 @@ def source_plan(source: Any, batch: int, seed: int, shuffle: bool = True) -> Cal
         if size < count:
             raise ValueError(f"mixture: {name!r} has {size} rows and gives {count} to a batch of {batch}; lower its "
                              f"weight or the batch size")
-        plans.append(plan(size, count, seed, shuffle, tag=_COMPONENT + number))
-    return interleave(tuple(plans), source.offsets, lambda step: philox(seed, _MIX, step).permutation(batch))
+        plans.append(plan(size, count, seed, shuffle, tag=COMPONENT + number))
+    return interleave(tuple(plans), source.offsets, lambda step: philox(seed, MIX, step).permutation(batch))
 
 
 class _Steps:
     """What grain reads: element i is the local batch of step start + i."""
 
-    def __init__(self, source: Any, rows: Callable, transforms: Any, spec: Spec, seed: int, start: int, steps: int,
+    def __init__(self, source: Any, rows: Callable, transform: Transform | None, spec: Spec, seed: int, start: int, steps: int,
                  block: slice, on_error: str | None, index_offset: int):
-        self.source, self.rows, self.spec, self.seed = source, rows, spec, seed
-        self.transform: Transform | None = None if not transforms else compose(transforms)
+        self.source, self.rows, self.transform, self.spec, self.seed = source, rows, transform, spec, seed
         self.start, self.steps, self.block = start, steps, block
         self.on_error, self.index_offset = on_error, index_offset
 
@@ -167,7 +166,7 @@ def _local(batch: int, host: int, hosts: int) -> slice:
     return slice(host * size, (host + 1) * size)
 
 
-def train_batches(source: Any, batch: int, seed: int, transforms: Any = None, start: int = 0, host: int = 0,
+def train_batches(source: Any, batch: int, seed: int, transform: Transform | None = None, start: int = 0, host: int = 0,
                   hosts: int = 1, threads: int = 2, prefetch: int = 2, on_error: str | None = None,
                   shuffle: bool = True, steps: int | None = None, index_offset: int = 0,
                   spec: Spec | None = None) -> Batches:
@@ -181,13 +180,13 @@ def train_batches(source: Any, batch: int, seed: int, transforms: Any = None, st
     """
     block = _local(batch, host, hosts)
     rows = source_plan(source, batch, seed, shuffle)
-    spec = probe(source, transforms, seed, on_error) if spec is None else spec
+    spec = probe(source, transform, seed, on_error) if spec is None else spec
     length = _FOREVER if steps is None else max(steps - start, 0)
-    return Batches(_Steps(source, rows, transforms, spec, seed, start, length, block, on_error, index_offset),
+    return Batches(_Steps(source, rows, transform, spec, seed, start, length, block, on_error, index_offset),
                    threads, prefetch)
 
 
-def eval_batches(source: Any, batch: int, transforms: Any = None, host: int = 0, hosts: int = 1, threads: int = 2,
+def eval_batches(source: Any, batch: int, transform: Transform | None = None, host: int = 0, hosts: int = 1, threads: int = 2,
                  prefetch: int = 2, on_error: str | None = None, seed: int = 0, index_offset: int = 0,
                  spec: Spec | None = None) -> Batches:
     """One pass in row order: every example once on any number of hosts, each host the same number of full batches.
@@ -196,8 +195,8 @@ def eval_batches(source: Any, batch: int, transforms: Any = None, host: int = 0,
     modality. `on_error` as in `train_batches`; what it masked is counted in the iterator's `skipped`.
     """
     block = _local(batch, host, hosts)
-    spec = probe(source, transforms, seed, on_error) if spec is None else spec
+    spec = probe(source, transform, seed, on_error) if spec is None else spec
     length = -(-len(source) // batch)
     rows = lambda step: (np.arange(step * batch, (step + 1) * batch), 0)  # noqa: E731
-    return Batches(_Steps(source, rows, transforms, spec, seed, 0, length, block, on_error, index_offset),
+    return Batches(_Steps(source, rows, transform, spec, seed, 0, length, block, on_error, index_offset),
                    threads, prefetch)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mmrep.data.tables import Table, matches, vocabulary
+from mmrep.data.tables import Table, collapsed, matches, vocabulary
 
 SPLITS = ("train", "val", "test")
 
@@ -86,9 +86,10 @@ def check_cases(table: Table, columns: Mapping, splits: Mapping, filters: Mappin
     cases, first, shared = table[columns["case"]], {}, {}
     for row, split in zip(rows.tolist(), which.tolist()):
         if split >= 0 and cases[row] is not None:
-            before = first.setdefault(str(cases[row]), (row, split))  # as text: a cell may hold a list
+            case = collapsed(cases[row])
+            before = first.setdefault(case, (row, split))
             if before[1] != split:
-                shared.setdefault(str(cases[row]), (before, (row, split)))
+                shared.setdefault(case, (before, (row, split)))
     if shared:
         example = ", ".join(f"row {row + 1} in {SPLITS[split]}" for row, split in next(iter(shared.values())))
         raise ValueError(f"manifest {table.path}: {len(shared)} of {len(first)} cases ({columns['case']!r}) have rows in several "

@@ -15,12 +15,14 @@ from mmrep import config as cfg
 from mmrep.core.names import nearest
 from mmrep.data import sources, tokenizers
 from mmrep.data.batches import read_rows
+from mmrep.data.example import Transform
 from mmrep.data.manifest import manifest
 from mmrep.data.mixture import Mixture, mixture
 from mmrep.data.phantom import phantom
-from mmrep.data.transforms import TRANSFORMS, Transform, compose
+from mmrep.data.tfds import tfds
+from mmrep.data.transforms import compose, tokenize
 
-SOURCES = {"phantom": phantom, "manifest": manifest, "tfds": sources.tfds}
+SOURCES = {"phantom": phantom, "manifest": manifest, "tfds": tfds}
 STREAM_KEYS = ("source", "sources", "batch", "prepare", "augment", "cache_mib", "on_error", "fraction")
 SPLITS = ("train", "val", "test")
 
@@ -52,10 +54,10 @@ def _share(stream: dict, where: str) -> float:
     return float(share)
 
 
-def transforms(specs: Any, where: str) -> Transform | None:
-    """One transform from a tuple of {name, **kwargs}; None for an empty one."""
-    built = [cfg.build(TRANSFORMS, spec, f"{where}[{i}]") for i, spec in enumerate(specs or ())]
-    return compose(built) if built else None
+def transform_of(stream: Any, key: str, where: str) -> Transform | None:
+    """One transform from the stream's tuple of {name, **kwargs} under `key` (prepare or augment); None for an empty one."""
+    specs = stream.get(key) or ()
+    return compose(specs, f"{where}.{key}") if specs else None
 
 
 def open_source(stream: Any, split: str, where: str = "config.data.main") -> Any:
@@ -66,7 +68,7 @@ def open_source(stream: Any, split: str, where: str = "config.data.main") -> Any
     stream = cfg.plain(stream)
     given = {"on_error": stream["on_error"]} if stream.get("on_error") else {}
     share = _share(stream, where)
-    prepare = transforms(stream.get("prepare"), f"{where}.prepare")
+    prepare = transform_of(stream, "prepare", where)
 
     def one(spec: dict, path: str) -> Any:
         spec = {k: v for k, v in spec.items() if k != "weight"}
@@ -140,8 +142,8 @@ def stream_transform(stream: Any, tokenizer: tokenizers.Tokenizer, length: int, 
 
     Tokens alone are made for whole blocks of rows at a time.
     """
-    tokens = TRANSFORMS["tokenize"](tokenizer=tokenizer, length=length)
-    augment = transforms(stream.get("augment"), f"{where}.augment") if train else None
+    tokens = tokenize(tokenizer=tokenizer, length=length)
+    augment = transform_of(stream, "augment", where) if train else None
     return compose([augment, tokens]) if augment else tokens
 
 

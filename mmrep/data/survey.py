@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from mmrep.data.batches import AUGMENT, read_rows, transformed
+from mmrep.data.batches import read_rows, transformed
+from mmrep.data.example import Transform
+from mmrep.data.rng import AUGMENT, philox
 from mmrep.data.sources import BadRow, spread
 from mmrep.data.streams import texts
-from mmrep.data.transforms import Transform, philox
 
 PICTURES = ("image", "volume")
 BLOCK = 64

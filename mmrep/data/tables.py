@@ -221,11 +221,16 @@ def vocabulary(cells: Sequence[Any]) -> list[str]:
     return sorted({str(cell) for cell in cells if cell is not None})
 
 
+def collapsed(cell: Any) -> str:
+    """The cell as text, its white space collapsed: what makes two cells one group, or one case."""
+    return " ".join(str(cell).split())
+
+
 def identities(cells: Sequence[Any]) -> np.ndarray:
     """Stable i32 ids of the cells: the rank of the distinct value; a null gets an id of its own, equal to no other.
 
     Values that differ in white space only are one: texts of the same tokens must not be each other's negatives.
     """
-    cells = [None if cell is None else " ".join(str(cell).split()) for cell in cells]
+    cells = [None if cell is None else collapsed(cell) for cell in cells]
     rank = {value: i for i, value in enumerate(vocabulary(cells))}
-    return np.array([len(rank) + i if cell is None else rank[str(cell)] for i, cell in enumerate(cells)], np.int32)
+    return np.array([len(rank) + i if cell is None else rank[cell] for i, cell in enumerate(cells)], np.int32)

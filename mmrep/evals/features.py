@@ -9,7 +9,7 @@ import numpy as np
 from mmrep.core import sharding
 from mmrep.core.types import Params, View
 from mmrep.data import pipeline, streams
-from mmrep.data.sources import spread
+from mmrep.data.sources import spread, subset
 from mmrep.encoders.inputs import Fields, complete
 
 Features = dict[str, np.ndarray]
@@ -46,7 +46,7 @@ def embed(program: Callable, params: Params, source: Any, transform: Any, spec: 
     """
     kept = spread(len(source), limit or len(source))
     if len(kept) < len(source):
-        source = streams.sources.subset(source, kept)
+        source = subset(source, kept)
     parts: list[dict] = []
     with read(source, batch, transform, spec, mesh, on_error) as batches:
         for host_batch in batches:

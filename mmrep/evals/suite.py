@@ -14,6 +14,8 @@ from mmrep.core.names import located, nearest
 from mmrep.core.types import Batch, Encoded, Params, View
 from mmrep.data import pipeline, streams
 from mmrep.data.batches import META, read_rows
+from mmrep.data.example import is_field
+from mmrep.data.sources import arrays
 from mmrep.evals import EVALS
 from mmrep.evals.controls import CONTROLS
 from mmrep.evals.features import Features, embed, embedder, encoder, pretend, read, text_encoder, text_program
@@ -33,8 +35,8 @@ CONTEXT = ("split", "texts", "names", "trained", "heads", "on", "batches", "enco
 def meta_spec(source: Any) -> dict:
     """Forms of a source's labels, groups and cases, from its first readable row."""
     first = next((e for e in read_rows(source, np.arange(min(len(source), 64))) if isinstance(e, dict)), {})
-    meta = {k: [v] for k, v in first.items() if not streams.sources.is_field(k) and k not in META}
-    return pipeline.probe(streams.sources.arrays(**meta)) if meta else {}
+    meta = {k: [v] for k, v in first.items() if not is_field(k) and k not in META}
+    return pipeline.probe(arrays(**meta)) if meta else {}
 
 
 class Stream(NamedTuple):
@@ -104,7 +106,7 @@ class Suite:
         one = self.streams[stream or self.stream]
         if one.own:
             return one.spec
-        inputs = {k: v for k, v in one.spec.items() if streams.sources.is_field(k)}
+        inputs = {k: v for k, v in one.spec.items() if is_field(k)}
         return meta_spec(self.source(split, stream)) | inputs
 
     def features(self, params: Params, limit: int = 0, keep_inputs: tuple[str, ...] = ()) -> Callable[..., Features]:

@@ -300,12 +300,13 @@ def test_a_case_in_two_splits_is_an_error_and_rows_of_no_split_are_told(tmp_path
     clean = write(tmp_path, "csv", rows, "clean")
     assert [manifest(clean, s, **options).notes for s in ("val", "test")] == [[f"manifest {clean}: 1 of 3 val rows have no text"], []]
     rows[1]["patient"] = rows[3]["patient"] = rows[4]["patient"]
+    rows[3]["patient"] += " "  # white space makes no other patient
     shared = write(tmp_path, "csv", rows, "shared")
     with pytest.raises(ValueError, match=r"shared.csv: 1 of 10 cases \('patient'\) have rows in several splits, e.g. row 2 in val, "
                                          "row 4 in train: give all rows"):
         manifest(shared, "test", **options)
     assert len(manifest(shared, "train", **options, shared_cases=True)) == 6
-    assert len(manifest(shared, "train", **options, filter={"patient": {"not": "p4"}})) == 4  # those rows are not read
+    assert len(manifest(shared, "train", **options, filter={"patient": {"not": ("p4", "p4 ")}})) == 4  # those rows are not read
     rows[0]["split"], rows[2]["split"], rows[6]["split"] = "Trian", None, "Trian"
     lost = write(tmp_path, "jsonl", rows, "lost")
     (note,) = manifest(lost, "train", **options, shared_cases=True).notes

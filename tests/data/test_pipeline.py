@@ -13,10 +13,10 @@ from mmrep.data.manifest import manifest
 from mmrep.data.mixture import largest_remainder, mixture
 from mmrep.data.pipeline import eval_batches, plan, train_batches
 from mmrep.data.sources import BadRow, arrays, cached, subset
-from mmrep.data.transforms import compose
+from mmrep.data.transforms import center_crop, compose, flip, intensity, lowercase, random_crop, resize, tokenize
 
 SHARED = Path(os.environ.get("MMREP_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
-AUGMENT = [("random_crop", {"size": 8}), ("flip", {"p": 0.5}), ("intensity", {}), ("tokenize", {"length": 12})]
+AUGMENT = compose([random_crop(size=8), flip(p=0.5), intensity(), tokenize(length=12)])
 
 
 def tiny(n, seed=0, **more):
@@ -125,8 +125,8 @@ def test_block_and_row_reads_agree():
     table = {"tabular": np.ones((8, 2)), "category": np.ones((8, 3), int), "present": {"tabular": np.arange(8) > 2}}
     lone = arrays(**table)
     lone.block = lambda rows, block=lone.block: {**block(rows), "present": {"tabular": rows > 2}}
-    for transforms in (None, ["lowercase"]):  # categories come and go with their table
-        batch = next(eval_batches(lone, 8, transforms))
+    for transform in (None, lowercase()):  # categories come and go with their table
+        batch = next(eval_batches(lone, 8, transform))
         assert np.array_equal(batch["present"]["category"], np.arange(8) > 2) and not batch["category"][:3].any()
     for a, b in zip(eval_batches(fast, 6, AUGMENT), eval_batches(slow, 6, AUGMENT)):
         same(a, b)
@@ -208,7 +208,7 @@ def test_unequal_shapes_and_absent_fields_say_what_to_do():
     with pytest.raises(ValueError, match="no row of 4 has modality 'text'"):
         eval_batches(empty, 2)
     spec = {"image": ((2, 2, 1), np.dtype("u1")), "text": ((5,), np.dtype("i4"))}
-    batch = next(eval_batches(empty, 2, [("tokenize", {"length": 5})], spec=spec))
+    batch = next(eval_batches(empty, 2, tokenize(length=5), spec=spec))
     assert batch["text"].shape == (2, 5) and not batch["present"]["text"].any()
     with pytest.raises(ValueError, match="hosts must divide"):
         train_batches(tiny(9), 8, 0, hosts=3)
@@ -253,15 +253,15 @@ class Odd:
 
 
 def test_a_transform_that_refuses_a_row_names_it_or_masks_it():
-    crop, message = [("center_crop", {"size": 4})], r"table t row 12: center_crop: .* resize first, or pass on_error"
+    crop, message = center_crop(size=4), r"table t row 12: center_crop: .* resize first, or pass on_error"
     with pytest.raises(BadRow, match=message):
         list(eval_batches(Odd(), 3, crop))
     with pytest.raises(BadRow, match="b: " + message):
         list(eval_batches(mixture({"a": Odd("skip"), "b": Odd()}), 3, crop, threads=0))
     with pytest.raises(BadRow, match=message):  # found while a cache prepares it
-        list(eval_batches(cached(Odd(), prepare=compose(crop)), 3))
+        list(eval_batches(cached(Odd(), prepare=crop), 3))
     parts = [eval_batches(Odd("skip"), 3, crop), eval_batches(Odd(), 3, crop, on_error="skip"),
-             eval_batches(cached(Odd("skip"), prepare=compose(crop)), 3),
+             eval_batches(cached(Odd("skip"), prepare=crop), 3),
              eval_batches(subset(Odd("skip"), [0, 1, 2, 3, 4, 5]), 3, crop)]
     for reader in parts:
         batches = list(reader)
@@ -270,7 +270,7 @@ def test_a_transform_that_refuses_a_row_names_it_or_masks_it():
     with pytest.raises(ValueError, match=r"table t row 12: image is \(3, 3, 1\) where the batch has \(8, 8, 1\)"):
         list(eval_batches(Odd("skip"), 3))
     with pytest.raises(ValueError, match="no row of 6 with modality 'image' can be used: .* row 10: .* 8x8, the crop 9x9"):
-        eval_batches(Odd("skip"), 3, [("center_crop", {"size": 9})])
+        eval_batches(Odd("skip"), 3, center_crop(size=9))
     rows = subset(Odd("skip"), [2, 3])  # a first row that is bad does not hide the shapes
     assert next(eval_batches(rows, 2, crop))["valid"].tolist() == [False, True]
 
@@ -278,7 +278,7 @@ def test_a_transform_that_refuses_a_row_names_it_or_masks_it():
 def test_a_row_is_named_only_for_an_error():
     source = tiny(9)  # texts are absent in every third row
     source.where = lambda row: pytest.fail("to name a row may read a whole file")
-    assert len(list(eval_batches(source, 4, ["lowercase"]))) == 3
+    assert len(list(eval_batches(source, 4, lowercase()))) == 3
 
 
 def test_labels_of_small_integers_can_be_unknown():
@@ -309,7 +309,7 @@ def test_exits_cleanly_and_without_tensorflow():
             "from mmrep.data import manifest, mixture, pipeline, sources, tokenizers, transforms\n"
             "assert not {'grain', 'PIL', 'pyarrow', 'jax'} & set(sys.modules), 'start-up imports'\n"
             "source = sources.arrays(image=np.zeros((8, 4, 4, 1), np.uint8))\n"
-            "batches = pipeline.train_batches(source, 4, 0, [('resize', {'size': 2})])\n"
+            "batches = pipeline.train_batches(source, 4, 0, transforms.resize(2))\n"
             "next(batches)\n"
             "assert 'tensorflow' not in sys.modules and 'torch' not in sys.modules\n"
             "print('done')\n")
@@ -340,11 +340,11 @@ def test_real_data_by_keywords_alone(name):
     assert len(parts["train"]) == ROWS[name]
     cases = {split: {int(source._cells["case"][row]) for row in source.rows} for split, source in parts.items()}
     assert not cases["train"] & cases["test"] and not cases["train"] & cases["val"]
-    transforms = [("resize", {"size": 64, "fit": "pad"}), ("tokenize", {"length": 32})]
-    batch = next(train_batches(parts["train"], 32, 0, transforms))
+    transform = compose([resize(64, fit="pad"), tokenize(length=32)])
+    batch = next(train_batches(parts["train"], 32, 0, transform))
     assert batch["image"].shape == (32, 64, 64, REAL[name].get("channels", 1)) and batch["text"].shape == (32, 32)
     assert batch["image"].std() > 10 and batch["valid"].all()
-    assert sum(b["valid"].sum() for b in eval_batches(parts["val"], 32, transforms)) == len(parts["val"])
+    assert sum(b["valid"].sum() for b in eval_batches(parts["val"], 32, transform)) == len(parts["val"])
     if name == "covid_cxr":
         drawn = batch["mask/lung"].reshape(32, -1).any(1)  # some of the set's masks are present but empty
         assert drawn.any() and not drawn[~batch["present"]["mask/lung"]].any() and batch["mask/lung"].max() == 1

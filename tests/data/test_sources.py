@@ -14,6 +14,7 @@ from mmrep.data.mixture import mixture
 from mmrep.data.phantom import phantom
 from mmrep.data.pipeline import eval_batches, train_batches
 from mmrep.data.sources import arrays, cached, fraction, identify, rows_of, subset
+from mmrep.data.transforms import lowercase
 
 
 def small(n=10):
@@ -67,7 +68,7 @@ def test_rows_are_traced_to_their_file(tmp_path):
                                            "case": ["P-000", None, "P-005"], "image": [file, None, file]}
     assert both.where(11).startswith("b: manifest")
     # A batch carries the row of the file, whatever the path that reads it; padding has none.
-    for source, transform in ((chain, None), (chain, ["lowercase"]), (both, None)):
+    for source, transform in ((chain, None), (chain, lowercase()), (both, None)):
         for batch in eval_batches(source, 4, transform):
             real = batch["valid"]
             assert batch["row"].dtype == np.int32 and (batch["row"][~real] == -1).all()
@@ -123,7 +124,7 @@ import numpy as np
 import tensorflow_datasets as td
 from PIL import Image
 from mmrep.data.pipeline import eval_batches
-from mmrep.data.sources import tfds
+from mmrep.data.tfds import tfds
 
 class Tiny(td.core.GeneratorBasedBuilder):
     VERSION = td.core.Version("1.0.0")

@@ -59,7 +59,8 @@ def test_texts_are_spread_over_rows_and_components():
 
 def test_texts_are_those_that_are_trained_on():
     source = arrays(text=["CT of the chest", "no word", "a CT"])
-    prepare = streams.transforms(({"name": "resize", "size": 16}, {"name": "remove_words", "words": ("ct",)}), "prepare")
+    specs = ({"name": "resize", "size": 16}, {"name": "remove_words", "words": ("ct",)})
+    prepare = streams.transform_of({"prepare": specs}, "prepare", "config.data.main")
     want = [example["text"] for example in cached(source, 0, prepare).read(np.arange(3))]
     assert [*streams.texts(cached(source, 0, prepare))] == want and "CT" not in " ".join(want)
     source.texts = lambda rows: [["CT of the chest", "no word", "a CT"][row] for row in rows]  # as a table gives them alone

@@ -31,13 +31,13 @@ def test_every_unreadable_row_is_found(folder):
 
 def test_pixels_far_from_standard_are_told_with_what_to_set(folder):
     source = manifest(folder / "t.csv", "train", columns={"image": "image"}, bits=16)
-    found = survey.pixels(source, compose(None), {}, ("image", "text"))
+    found = survey.pixels(source, compose(()), {}, ("image", "text"))
     mean, std, got_mean, got_std = found["image"]
     assert np.isclose(mean, 2047.5 / 65535, rtol=0.05) and np.isclose(got_std, std / 0.5)
     (line,) = survey.odd_scale("main", found)
     assert line.startswith("config.data.main: the encoder gets image pixels of mean -0.94 and std 0.04") and "to_uint8" in line
     scale = {"image": {"mean": mean, "std": std}}
-    assert survey.odd_scale("main", survey.pixels(source, compose(None), scale, ("image",))) == []
+    assert survey.odd_scale("main", survey.pixels(source, compose(()), scale, ("image",))) == []
     window = compose([{"name": "to_uint8", "window": (0, 4095)}])
     assert survey.odd_scale("main", survey.pixels(source, window, {}, ("image",))) == []
     raw = survey.pixels(source, compose([{"name": "normalize", "mean": 0.5, "std": 0.001}]), {}, ("image",))

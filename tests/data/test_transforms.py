@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from mmrep.data.transforms import TRANSFORMS, compose, philox
+from mmrep.data.rng import philox
+from mmrep.data.transforms import TRANSFORMS, compose, flip, intensity, normalize, random_crop
 
 RNG = lambda seed=0: philox(seed, 9)  # noqa: E731
 
@@ -115,7 +116,7 @@ def test_normalize_is_what_the_device_does_and_passes_it_unchanged():
     with pytest.raises(ValueError, match="normalize: .* std above 0"):
         run("normalize", {"image": noise()}, std=(0.5, 0.0, 0.5))
     with pytest.raises(ValueError, match=r"intensity: .* not within \[0, 1\]; put it before normalize"):
-        compose(["normalize", "intensity"])({"image": noise()}, RNG())
+        compose([normalize(), intensity()])({"image": noise()}, RNG())
 
 
 def test_text():
@@ -133,31 +134,29 @@ def test_text():
 
 def test_views_and_compose():
     example = {"image": noise(), "text": "x"}
-    steps = {"views": {"count": 4, "transforms": [("random_crop", {"size": 8})], "to": "image_local"}, "lowercase": {}}
+    steps = [{"name": "views", "count": 4, "transforms": [random_crop(8)], "to": "image_local"}, {"name": "lowercase"}]
     out = compose(steps)(example, RNG())
     assert out["image_local"].shape == (4, 8, 8, 1) and np.array_equal(out["image"], example["image"])
     assert not np.array_equal(out["image_local"][0], out["image_local"][1])
-    assert compose([("views", {"count": 2, "transforms": ["flip"]})])({"text": "x"}, RNG()) == {"text": "x"}
-    with pytest.raises(ValueError, match="no 'resise'; did you mean 'resize'"):
-        compose([("resise", {})])
-    with pytest.raises(ValueError, match="transform 'resize': .*'sise'"):
-        compose([("resize", {"sise": 3})])
-    with pytest.raises(ValueError, match="flip: axis 'horiz' is not 'vertical' or 'horizontal'"):
-        compose([("flip", {"axis": "horiz"})])
+    assert run("views", {"text": "x"}, count=2, transforms=[flip()]) == {"text": "x"}
+    for wrong, message in [({"name": "resise"}, r"^config.a\[1\].name: unknown 'resise'; did you mean 'resize'"),
+                           ({"name": "resize", "sise": 3}, r"^config.a\[1\].sise: .* did you mean 'size'"),
+                           ({"name": "flip", "axis": "horiz"}, r"^config.a\[1\]: flip: axis 'horiz' is not"),
+                           ("flip", r"^config.a\[1\]: needs a {name, ...} dict; got 'flip'")]:
+        with pytest.raises(ValueError, match=message):
+            compose([flip(), wrong], "config.a")
 
 
 def test_views_take_transforms_as_a_config_writes_them():
     example = {"image": noise()}
-    by_pair = run("views", example, count=2, transforms=[("random_crop", {"size": 8}), ("flip", {"p": 0.5})])
+    built = run("views", example, count=2, transforms=[random_crop(8), flip(p=0.5)])
     specs = ({"name": "random_crop", "size": 8}, {"name": "flip", "p": 0.5})
-    assert np.array_equal(run("views", example, count=2, transforms=specs)["image"], by_pair["image"])
-    one = run("views", example, count=2, transforms={"name": "random_crop", "size": 8})["image"]
-    assert one.shape == (2, 8, 8, 1) and run("views", example, count=2, transforms="flip")["image"].shape[0] == 2
-    for wrong, message in [({"name": "flpi"}, "did you mean 'flip'"), ({"name": "flip", "q": 1}, "'flip': .*'q'"),
-                           ({"p": 1}, "no 'p'")]:
+    assert np.array_equal(run("views", example, count=2, transforms=specs)["image"], built["image"])
+    for wrong, message in [({"name": "flpi"}, r"transforms\[0\].name: .* did you mean 'flip'"),
+                           ({"name": "flip", "q": 1}, r"transforms\[0\].q: flip takes no 'q'"), ({"p": 1}, "needs a {name")]:
         with pytest.raises(ValueError, match=message):
-            run("views", example, count=2, transforms=(wrong,) if "name" in wrong else wrong)
-    with pytest.raises(ValueError, match="views: count 0"):
+            run("views", example, count=2, transforms=(wrong,))
+    with pytest.raises(ValueError, match="count: 0 is not in"):
         run("views", example, count=0, transforms=())
 
 

@@ -1,0 +1,16 @@
+"""Random generators of the data pipeline, each a pure function of what it is for."""
+
+import numpy as np
+
+# tags that keep the random streams of one seed apart; component i of a mixture has COMPONENT + i
+ORDER, AUGMENT, MIX, COMPONENT = 1, 2, 3, 16
+
+
+def philox(seed: int, tag: int, a: int = 0, b: int = 0) -> np.random.Generator:
+    """Generator that is a pure function of (seed, tag, a, b); distinct arguments never share a stream.
+
+    Philox is keyed by (seed, tag) and its 256-bit counter starts at (0, 0, a, b): 2**128 draws before two could meet.
+    """
+    mask = 2**64 - 1
+    key = np.array([seed & mask, tag & mask], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=np.array([0, 0, a & mask, b & mask], np.uint64)))

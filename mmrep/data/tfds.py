@@ -1,0 +1,100 @@
+"""TFDS datasets as sources, without TensorFlow: random access to array_record files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmrep.data.example import Example, fields_among
+
+
+class Tfds:
+    """Source over one split of a TFDS data source; `label_names` {label: class names}."""
+
+    def __init__(self, records: Any, columns: Mapping[str, Any], where: str, label_names: dict[str, list[str]]):
+        self.label_names = label_names
+        self._records, self._columns, self._where = records, dict(columns), where
+        self.fields = fields_among(columns)
+        self._cases: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @property
+    def cases(self) -> np.ndarray | None:
+        """The case of every row, i32[n], for which all records are read once; None where no column names it."""
+        if "case" not in self._columns:
+            return None
+        if self._cases is None:
+            self._cases = np.array([self[row]["case"] for row in range(len(self))], np.int32)
+        return self._cases
+
+    def where(self, row: int) -> str:
+        """What an error message calls a row."""
+        return f"{self._where} row {row}"
+
+    def __getitem__(self, row: int) -> Example:
+        record = self._records[int(row)]
+
+        def get(column: str) -> Any:
+            if column not in record:
+                raise ValueError(f"{self._where}: no feature {column!r}; it has {', '.join(sorted(record))}")
+            return record[column]
+
+        example: Example = {}
+        for key, column in self._columns.items():
+            if key == "text":
+                value = get(column)
+                text = value.decode("utf-8") if isinstance(value, bytes) else value
+                if not isinstance(text, str):
+                    raise ValueError(f"{self.where(row)}: feature {column!r} is no text but {type(value).__name__} of shape "
+                                     f"{np.shape(value)}")
+                if text:  # TFDS has no null: an empty text stands for an absent one
+                    example["text"] = text
+            elif key == "tabular":
+                example[key] = np.asarray([get(c) for c in column], np.float32)
+            elif key == "category":
+                example[key] = np.asarray([get(c) for c in column], np.int32)
+            elif key == "label":
+                example |= {f"label/{name}": np.asarray(get(c)) for name, c in column.items()}
+            elif key in ("group", "case"):
+                example[key] = np.int32(get(column))
+            else:
+                example[key] = np.asarray(get(column))
+        return example
+
+
+def tfds(dataset: str, split: str, data_dir: str | Path | None = None, columns: Mapping[str, Any] | None = None,
+         splits: Mapping[str, str] | None = None) -> Tfds:
+    """Source over a prepared TFDS dataset stored as array_record files; TensorFlow is not needed or imported.
+
+    dataset: its TFDS name, such as "mnist" or "mine/config:1.0.0". columns: our keys -> features, {"image": "image",
+    "text": "caption", "label": {"finding": "label"}, "tabular": ["age"], "category": ["sex"], "group": "patient",
+    "case": "patient"}. splits: renames, e.g. {"val": "validation"}. Raises FileNotFoundError if it is not prepared,
+    ValueError if the split does not exist.
+    """
+    import tensorflow_datasets
+
+    columns = columns or {"image": "image", "label": {"label": "label"}}
+    try:
+        builder = tensorflow_datasets.builder(dataset, data_dir=data_dir, file_format="array_record")
+    except tensorflow_datasets.core.registered.DatasetNotFoundError:
+        raise FileNotFoundError(f"tfds {dataset}: no such dataset under {data_dir or 'the default data_dir'}, nor a "
+                                f"builder of that name") from None
+    if not builder.is_prepared():
+        raise FileNotFoundError(f"tfds {dataset}: not prepared under {data_dir or 'the default data_dir'}; "
+                                f"run its builder's download_and_prepare with file_format='array_record'")
+    named = {name: (splits or {}).get(name, name) for name in ("train", "val", "test")}
+    wanted = (splits or {}).get(split, split)
+    for name, other in named.items():
+        if split in named and name != split and other == wanted:
+            raise ValueError(f"tfds {dataset}: splits gives {split} and {name} the same rows, {wanted!r}; divide it, e.g. "
+                             "'train[:90%]' and 'train[90%:]'")
+    if wanted.split("[")[0] not in builder.info.splits:
+        raise ValueError(f"tfds {dataset}: no split {wanted!r}; it has {', '.join(sorted(builder.info.splits))} "
+                         f"(rename with splits={{{split!r}: ...}})")
+    features = builder.info.features
+    classes = {key: list(features[column].names) for key, column in columns.get("label", {}).items()
+               if column in features and getattr(features[column], "names", None)}
+    return Tfds(builder.as_data_source(split=wanted), columns, f"tfds {dataset} {wanted}", classes)
