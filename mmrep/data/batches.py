@@ -1,4 +1,4 @@
-"""Rows to batches: read examples of any source, find out their shapes, stack them with masks for what is absent."""
+"""Rows to batches: find out the shapes of their examples, stack them with masks for what is absent."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,76 +7,14 @@ import numpy as np
 
 from mmrep.data.example import Example, Transform, is_field
 from mmrep.data.mixture import Mixture
+from mmrep.data.reading import presence, read_row, transformed
 from mmrep.data.rng import AUGMENT, philox
-from mmrep.data.sources import BadRow, bad_row
+from mmrep.data.sources import BadRow
 
 META = {"present", "index", "row"}  # keys of a batch that are no data: the pipeline sets them, whatever a source gives
 
 Spec = dict[str, tuple[tuple[int, ...] | None, np.dtype | None]]  # key -> (shape, dtype) of one row; None for str
 
-# ---- reading
-
-def read_rows(source: Any, ids: np.ndarray) -> list[Example | BadRow]:
-    """Examples of the rows in order, by the source's `read` or `block` if any; a BadRow is one that cannot be read."""
-    if not len(ids):
-        return []
-    if isinstance(source, Mixture):
-        out: list[Any] = [None] * len(ids)
-        which, inner = source.locate(ids)
-        for component in np.unique(which):
-            places = np.flatnonzero(which == component)
-            for place, example in zip(places, read_rows(source.components[component], inner[places])):
-                out[place] = example if isinstance(example, BadRow) else source.adapt(example, int(component))
-        return out
-    if hasattr(source, "read"):
-        return source.read(ids)
-    if hasattr(source, "block"):
-        try:
-            return _unstack(source.block(np.asarray(ids)), len(ids))
-        except BadRow:
-            pass  # one bad row must not cost the block: find it row by row
-    return [_read_row(source, int(row)) for row in ids]
-
-
-def _read_row(source: Any, row: int) -> Example | BadRow:
-    try:
-        return source[row]
-    except (BadRow, OSError) as error:
-        return bad_row(source, row, error)
-
-
-def transformed(source: Any, row: int, example: Example, transform: Transform, rng: np.random.Generator
-                ) -> Example | BadRow:
-    """The example after the transform, or a BadRow that names its row where the transform refuses it."""
-    try:
-        return transform(example, rng)
-    except (ValueError, OSError) as error:
-        return bad_row(source, row, error)
-
-
-def _presence(block: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """What a block says is present; categories are half of a table, so unless told apart they come and go with it."""
-    present = dict(block.get("present", {}))
-    if "category" in block and "category" not in present and "tabular" in present:
-        present["category"] = present["tabular"]
-    return present
-
-
-def _unstack(block: Mapping[str, Any], n: int) -> list[Example]:
-    flags = {key: np.asarray(flag) for key, flag in _presence(block).items()}
-    # Flags of several samples [n, S] stay beside the row, which then always holds the key.
-    whole = {key: flag.tolist() for key, flag in flags.items() if flag.ndim == 1}
-    parts = {key: flag for key, flag in flags.items() if flag.ndim > 1}
-    rows = [{"present": {key: flag[i] for key, flag in parts.items()}} if parts else {} for i in range(n)]
-    for key, values in block.items():
-        if key != "present":
-            for row, value, here in zip(rows, values, whole.get(key, [True] * n)):
-                if here:
-                    row[key] = value
-    return rows
-
-
-# ---- stacking
 
 def _array(key: str, value: Any) -> np.ndarray:
     """Numbers as the batch holds them: i32 and f32; pixels keep u8 or u16, labels do not: they need a -1 for unknown."""
@@ -101,7 +39,7 @@ def probe(source: Any, transform: Transform | None = None, seed: int = 0, on_err
             first_bad: BadRow | None = None
             rows = np.flatnonzero(part.has[field]) if field in getattr(part, "has", {}) else range(len(part))
             for row in rows:
-                example = _read_row(part, int(row))
+                example = read_row(part, int(row))
                 if not isinstance(example, BadRow):
                     if field and field not in example:
                         continue
@@ -200,7 +138,7 @@ def stack_block(block: Mapping[str, Any], spec: Spec, index: np.ndarray) -> dict
     batch: dict[str, Any] = {"present": {}, "index": np.asarray(index, np.int32), "valid": np.ones(len(index), bool)}
     if set(block) - META != set(spec):
         return None
-    present = _presence(block)
+    present = presence(block)
     for key, (shape, dtype) in spec.items():
         value = block[key] if shape is None else _array(key, block[key])
         here = np.asarray(present.get(key, True), bool)

@@ -1,12 +1,13 @@
 """Mixtures of sources by weight: a fixed number of examples of each component in every batch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from mmrep.data.example import Example
-from mmrep.data.sources import identify, where
+from mmrep.data.reading import read_rows
+from mmrep.data.sources import BadRow, fingerprint, identify, rows_of, skips, where
 
 
 def largest_remainder(weights: Mapping[str, float], batch: int) -> dict[str, int]:
@@ -74,6 +75,21 @@ class Mixture:
         (which,), (inner,) = self.locate(np.asarray([row]))
         return self.adapt(self.components[which][int(inner)], int(which))
 
+    def read(self, rows: np.ndarray) -> list[Example | BadRow]:
+        """Examples of many rows, those of a component read together."""
+        out: list[Any] = [None] * len(rows)
+        for component, places, inner in self._parts(rows):
+            for place, example in zip(places, read_rows(self.components[component], inner)):
+                out[place] = example if isinstance(example, BadRow) else self.adapt(example, component)
+        return out
+
+    def _parts(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Component, places among `rows` and row numbers within the component, of each component that has any."""
+        which, inner = self.locate(rows)
+        for component in np.unique(which):
+            places = np.flatnonzero(which == component)
+            yield int(component), places, inner[places]
+
     def counts(self, batch: int) -> dict[str, int]:
         """Examples of each component in every batch of this size."""
         return largest_remainder(self.weights, batch)
@@ -85,15 +101,29 @@ class Mixture:
 
     def identify(self, rows: np.ndarray) -> dict[str, list]:
         """Where rows come from, as `sources.identify`, and the component's name as "source"."""
-        which, inner = self.locate(rows)
-        found: dict[str, list] = {"source": [self.names[c] for c in which]}
-        for component in np.unique(which):
-            places = np.flatnonzero(which == component)
-            for key, values in identify(self.components[component], inner[places]).items():
-                column = found.setdefault(key, [None] * len(which))
+        found: dict[str, list] = {"source": [self.names[c] for c in self.locate(rows)[0]]}
+        for component, places, inner in self._parts(rows):
+            for key, values in identify(self.components[component], inner).items():
+                column = found.setdefault(key, [None] * len(rows))
                 for place, value in zip(places, values):
                     column[place] = value
         return found
+
+    def rows_of(self, rows: np.ndarray) -> np.ndarray:
+        """Row numbers in the components' files, as the function `rows_of`."""
+        found = np.empty(len(rows), np.int64)
+        for component, places, inner in self._parts(rows):
+            found[places] = rows_of(self.components[component], inner)
+        return found
+
+    def fingerprint(self) -> str:
+        """Text that changes with the components' rows, as the function `fingerprint`."""
+        return "+".join(map(fingerprint, self.components))
+
+    def skips(self, row: int) -> bool:
+        """Whether a bad row is to be masked: what its component asks."""
+        (which,), (inner,) = self.locate(np.asarray([row]))
+        return skips(self.components[which], int(inner))
 
     @property
     def skipped(self) -> int:

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from mmrep.data.batches import Spec, probe, read_rows, stack, stack_block, transformed
+from mmrep.data.batches import Spec, probe, stack, stack_block
 from mmrep.data.example import Transform
 from mmrep.data.mixture import Mixture, interleave
+from mmrep.data.reading import read_rows, transformed
 from mmrep.data.rng import AUGMENT, COMPONENT, MIX, ORDER, philox
 from mmrep.data.sources import BadRow, rows_of, where
 

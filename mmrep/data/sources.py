@@ -1,4 +1,4 @@
-"""Random-access sources of examples: what one is, in-memory arrays, row subsets, a decoded cache.
+"""Random-access sources of examples: what one is, arrays in memory, subsets of rows.
 
 A source is any object with `len(source)`, `source[i] -> example` (a dict of numpy arrays and scalars) and `fields`, the
 modality keys it may give; a modality an example lacks is a missing key. These attributes are optional:
@@ -11,13 +11,15 @@ modality keys it may give; a modality an example lacks is a missing key. These a
   on_error, label_names   "raise" or "skip" for rows that prove bad when read; {label: class names}
   notes         list of lines on what a user may not expect of the data
   skipped, problems       number of rows left out as bad when the source was opened; {row of the file: (error, why)}
-  fingerprint() text that changes with the rows, without reading pictures; `fingerprint` below answers for sources without
+  fingerprint() text that changes with the rows, without reading pictures
   where(row)    what an error message calls a row: file and line
-  identify(rows)          where rows come from; `identify` below answers for sources without it
+  skips(row)    whether a bad row is to be masked, where that differs between rows
+  identify(rows), rows_of(rows)   where rows come from, and their row numbers there
+Ask by the functions of the same names below, which answer for sources without them.
 """
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,43 +61,26 @@ def identify(source: Any, rows: Sequence[int] | np.ndarray) -> dict[str, list]:
 
 def rows_of(source: Any, rows: np.ndarray) -> np.ndarray:
     """i64[n]: the "row" of `identify` alone, for which nothing is read."""
-    if isinstance(source, Cached):
-        return rows_of(source.source, rows)
-    if hasattr(source, "locate"):  # a mixture
-        which, inner = source.locate(rows)
-        found = np.empty(len(rows), np.int64)
-        for component in np.unique(which):
-            found[which == component] = rows_of(source.components[component], inner[which == component])
-        return found
-    if isinstance(source, Subset):
-        return rows_of(source.source, source.rows[rows])
+    if hasattr(source, "rows_of"):
+        return source.rows_of(rows)
     return source.rows[rows] if hasattr(source, "rows") else rows
 
 
 def fingerprint(source: Any) -> str:
     """Text that changes where a source's rows do, as far as it can tell without reading pictures; "" where it cannot."""
-    if isinstance(source, Subset):
-        inner = fingerprint(source.source)
-        return inner and f"{inner}/{zlib.crc32(source.rows.tobytes()):08x}"
-    if hasattr(source, "components"):
-        return "+".join(map(fingerprint, source.components))
     return source.fingerprint() if hasattr(source, "fingerprint") else ""
+
+
+def skips(source: Any, row: int) -> bool:
+    """Whether a row that proves bad is to be masked."""
+    return source.skips(row) if hasattr(source, "skips") else getattr(source, "on_error", None) == "skip"
 
 
 def bad_row(source: Any, row: int, error: Exception) -> BadRow:
     """The error as one of a row, which names it and knows whether its source asks to mask it."""
     if isinstance(error, BadRow):
         return error
-    return BadRow(f"{where(source, row)}: {error}, or pass on_error='skip'", _skips(source, row))
-
-
-def _skips(source: Any, row: int) -> bool:
-    if isinstance(source, Subset):
-        return _skips(source.source, int(source.rows[row]))
-    if hasattr(source, "locate"):  # a mixture: what the component asks
-        (which,), (inner,) = source.locate(np.asarray([row]))
-        return _skips(source.components[which], int(inner))
-    return getattr(source, "on_error", None) == "skip"
+    return BadRow(f"{where(source, row)}: {error}, or pass on_error='skip'", skips(source, row))
 
 
 class Arrays:
@@ -169,6 +154,19 @@ class Subset:
         """Where rows come from, as the function `identify`."""
         return identify(self.source, self.rows[rows])
 
+    def rows_of(self, rows: np.ndarray) -> np.ndarray:
+        """Row numbers in the file, as the function `rows_of`."""
+        return rows_of(self.source, self.rows[rows])
+
+    def fingerprint(self) -> str:
+        """Text that changes with the rows, as the function `fingerprint`."""
+        inner = fingerprint(self.source)
+        return inner and f"{inner}/{zlib.crc32(self.rows.tobytes()):08x}"
+
+    def skips(self, row: int) -> bool:
+        """Whether a bad row is to be masked, as the function `skips`."""
+        return skips(self.source, int(self.rows[row]))
+
     def __getattr__(self, name: str) -> Any:
         if name in ("source", "has", "block", "read", "texts", "cases", "labels", "locate") or name.startswith("__"):
             raise AttributeError(name)
@@ -193,84 +191,3 @@ def fraction(source: Any, share: float, seed: int = 0) -> Subset:
     taken = np.zeros(len(units), bool)
     taken[order[:max(int(np.ceil(share * len(units) - 1e-9)), 1)]] = True
     return Subset(source, np.flatnonzero(taken[which]))
-
-
-class Cached:
-    """Source that keeps what it has read, decoded, until a byte limit; the rest is read anew each time."""
-
-    def __init__(self, source: Any, limit_bytes: int, prepare: Callable | None):
-        self.source, self.limit_bytes, self.prepare = source, limit_bytes, prepare
-        self.fields, self.bytes = source.fields, 0
-        self._kept: dict[int, Example] = {}
-        if hasattr(source, "has"):
-            self.has = source.has
-        if hasattr(source, "texts"):
-            self.texts = self._texts
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, row: int) -> Example:
-        kept = self._kept.get(int(row))
-        kept = self._keep(int(row), self.source[row]) if kept is None else kept
-        if isinstance(kept, BadRow):
-            raise kept
-        return dict(kept)
-
-    def read(self, rows: np.ndarray) -> list[Any]:
-        """Examples of many rows, the missing ones read together; a BadRow stands for one that cannot be read."""
-        from mmrep.data.batches import read_rows  # which imports this module
-
-        rows = [int(row) for row in rows]
-        missing = [row for row in rows if row not in self._kept]
-        fresh = dict(zip(missing, read_rows(self.source, np.array(missing, np.int64))))
-        new = {row: example if isinstance(example, BadRow) else self._keep(row, example)
-               for row, example in fresh.items()}
-        found = [new[row] if row in new else self._kept[row] for row in rows]
-        return [example if isinstance(example, BadRow) else dict(example) for example in found]
-
-    def _prepared(self, row: int, example: Example) -> Example | BadRow:
-        if self.prepare is None:
-            return example
-        try:
-            return self.prepare(example, np.random.Generator(np.random.Philox(row)))
-        except (ValueError, OSError) as error:
-            return bad_row(self.source, row, error)
-
-    def _texts(self, rows: np.ndarray | None = None) -> list[Any]:
-        """Texts as they are trained on; None where absent, or where `prepare` refuses them."""
-        rows = np.arange(len(self)) if rows is None else rows
-        found = [text if text is None else self._prepared(int(row), {"text": text})
-                 for row, text in zip(rows, self.source.texts(rows))]
-        return [one["text"] if isinstance(one, dict) else None for one in found]
-
-    def _keep(self, row: int, example: Example) -> Example | BadRow:
-        example = self._prepared(row, example)
-        if isinstance(example, BadRow):
-            return example
-        size = sum(v.nbytes if isinstance(v, np.ndarray) else 64 for v in example.values())
-        # Two reader threads may both store a row: the value is the same, and only the byte count is a little high.
-        if self.bytes + size <= self.limit_bytes:
-            # Copies: a view would keep its whole block alive. Read-only: an in-place transform would corrupt the cache.
-            example = {key: np.array(v) if isinstance(v, np.ndarray) else v for key, v in example.items()}
-            for value in example.values():
-                if isinstance(value, np.ndarray):
-                    value.setflags(write=False)
-            self._kept[row] = example
-            self.bytes += size
-        return example
-
-    def __getattr__(self, name: str) -> Any:
-        # `block` is not passed on: it would bypass the cache, nor is `texts`, which would bypass `prepare`.
-        if name in ("source", "has", "block", "read", "texts") or name.startswith("__"):
-            raise AttributeError(name)
-        return getattr(self.source, name)
-
-
-def cached(source: Any, limit_bytes: int = 4 * 2**30, prepare: Callable | None = None) -> Cached:
-    """Decoded cache in memory (first come, first kept, up to `limit_bytes`).
-
-    `prepare` is a deterministic transform applied before storing, e.g. a resize, so that the small picture is what is
-    kept; with `limit_bytes` 0 it is all that is done. Cached arrays are read-only.
-    """
-    return Cached(source, limit_bytes, prepare)

@@ -14,11 +14,12 @@ import numpy as np
 from mmrep import config as cfg
 from mmrep.core.names import nearest
 from mmrep.data import sources, tokenizers
-from mmrep.data.batches import read_rows
+from mmrep.data.cache import cached
 from mmrep.data.example import Transform
 from mmrep.data.manifest import manifest
 from mmrep.data.mixture import Mixture, mixture
 from mmrep.data.phantom import phantom
+from mmrep.data.reading import read_rows
 from mmrep.data.tfds import tfds
 from mmrep.data.transforms import compose, tokenize
 
@@ -80,7 +81,7 @@ def open_source(stream: Any, split: str, where: str = "config.data.main") -> Any
             source = sources.fraction(source, share)
         limit = stream.get("cache_mib", 0) * 2**20
         if limit or prepare:
-            source = sources.cached(source, limit, prepare)
+            source = cached(source, limit, prepare)
         return source
 
     if "source" in stream:

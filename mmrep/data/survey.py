@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from mmrep.data.batches import read_rows, transformed
 from mmrep.data.example import Transform
+from mmrep.data.reading import read_rows, transformed
 from mmrep.data.rng import AUGMENT, philox
 from mmrep.data.sources import BadRow, spread
 from mmrep.data.streams import texts

@@ -13,8 +13,9 @@ from mmrep.core import sharding
 from mmrep.core.names import located, nearest
 from mmrep.core.types import Batch, Encoded, Params, View
 from mmrep.data import pipeline, streams
-from mmrep.data.batches import META, read_rows
+from mmrep.data.batches import META
 from mmrep.data.example import is_field
+from mmrep.data.reading import read_rows
 from mmrep.data.sources import arrays
 from mmrep.evals import EVALS
 from mmrep.evals.controls import CONTROLS

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmrep.data.cache import cached
 from mmrep.data.manifest import manifest
 from mmrep.data.mixture import largest_remainder, mixture
 from mmrep.data.pipeline import eval_batches, plan, train_batches
-from mmrep.data.sources import BadRow, arrays, cached, subset
+from mmrep.data.sources import BadRow, arrays, subset
 from mmrep.data.transforms import center_crop, compose, flip, intensity, lowercase, random_crop, resize, tokenize
 
 SHARED = Path(os.environ.get("MMREP_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmrep.data.cache import cached
 from mmrep.data.manifest import manifest
 from mmrep.data.mixture import mixture
 from mmrep.data.phantom import phantom
 from mmrep.data.pipeline import eval_batches, train_batches
-from mmrep.data.sources import arrays, cached, fraction, identify, rows_of, subset
+from mmrep.data.sources import arrays, fraction, identify, rows_of, subset
 from mmrep.data.transforms import lowercase
 
 

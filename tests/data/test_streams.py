@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from mmrep.data import streams, tokenizers
+from mmrep.data.cache import cached
 from mmrep.data.mixture import mixture
 from mmrep.data.phantom import phantom
 from mmrep.data.pipeline import eval_batches, train_batches
-from mmrep.data.sources import arrays, cached
+from mmrep.data.sources import arrays
 
 SOURCE = {"name": "phantom", "n": 40, "size": 16}
 
