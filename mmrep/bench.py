@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmrep.checks import check_sizes
 from mmrep.core import allocator, profiling, sharding
 from mmrep.data import pipeline, streams
 from mmrep.run import assemble, init_program, train_transform
+from mmrep.validate import check_sizes
 
 WARM_UP = 3  # steps before the timed ones
 

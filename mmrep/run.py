@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 
 from mmrep import config as cfg
-from mmrep.checks import check_batches, check_heads, check_names, check_views
 from mmrep.core import optim, sharding, step, tree
 from mmrep.core.types import TrainState
 from mmrep.data import pipeline, streams
@@ -16,6 +15,7 @@ from mmrep.data.example import is_field
 from mmrep.encoders.inputs import complete, fields_of
 from mmrep.hyper import hyperparameters, program_key
 from mmrep.model import make_encode, make_init, make_nets, make_terms, towers
+from mmrep.validate import check_batches, check_heads, check_names, check_views
 
 
 class Run(NamedTuple):

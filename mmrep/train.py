@@ -13,7 +13,6 @@ import numpy as np
 
 from mmrep import config as cfg
 from mmrep import facts, hosts, start
-from mmrep.checks import check_sizes
 from mmrep.core import allocator, checkpoint, sharding, tree
 from mmrep.core.types import TrainState
 from mmrep.data import pipeline, streams, survey
@@ -21,6 +20,7 @@ from mmrep.evals.suite import Suite, as_json
 from mmrep.evaluate import final
 from mmrep.run import Run, assemble, init_program, train_transform, write_json
 from mmrep.stop import Stop, Stopped
+from mmrep.validate import check_sizes
 from mmrep.workdir import locked, note, open_workdir, record
 from mmrep.writers import Progress, Writer
 

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from mmrep import checks
 from mmrep import config as cfg
+from mmrep import validate
 from mmrep.core import sharding
 from mmrep.run import assemble
 from tests import tiny
@@ -114,15 +114,15 @@ def test_a_batch_larger_than_the_data_names_its_stream():
     with c.unlocked():
         c.data.main.batch = 32
     with pytest.raises(ValueError, match="^config.data.main.batch: batch of 32 from 20 rows"):
-        checks.check_sizes(c, sources)
+        validate.check_sizes(c, sources)
 
 
 def test_hosts_must_divide_the_row_shards(monkeypatch):
     mesh = sharding.make_mesh(2, 2, 2)
-    checks.check_batches(tiny.config(CLIP), mesh)
+    validate.check_batches(tiny.config(CLIP), mesh)
     monkeypatch.setattr(jax, "process_count", lambda: 8)
     with pytest.raises(ValueError, match="^config.mesh: the rows are split 4 ways .* 8 hosts do not divide"):
-        checks.check_batches(tiny.config(CLIP), mesh)
+        validate.check_batches(tiny.config(CLIP), mesh)
 
 
 def test_a_head_with_fewer_classes_than_the_label_has_names():
@@ -130,12 +130,12 @@ def test_a_head_with_fewer_classes_than_the_label_has_names():
     c = tiny.config({"labels": {"name": "supervised", "heads": heads}})
     source = SimpleNamespace(label_names={"organ": ["brain", "chest", "knee"], "finding": ["a", "b"]})
     with pytest.raises(ValueError, match=r"config.objectives.labels.heads.organ.classes: 2, .* has 3: brain, chest, knee"):
-        checks.check_heads(c, {"main": source})
-    checks.check_heads(c, {"main": SimpleNamespace(label_names={"organ": ["brain", "chest"]})})
+        validate.check_heads(c, {"main": source})
+    validate.check_heads(c, {"main": SimpleNamespace(label_names={"organ": ["brain", "chest"]})})
     numbered = SimpleNamespace(labels={"organ": np.array([1, 2, -1], np.int32)})
     for source in (numbered, SimpleNamespace(components=(SimpleNamespace(), numbered))):
         with pytest.raises(ValueError, match="heads.organ.classes: 2, but config.data.main has a class 2, counted from 0; set 3, or"):
-            checks.check_heads(c, {"main": source})
+            validate.check_heads(c, {"main": source})
 
 
 def test_a_config_that_is_not_from_base_names_what_it_lacks():
