@@ -47,9 +47,10 @@ def _geometry(change: Callable[[np.ndarray, bool], np.ndarray], example: Example
 
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:
-    height, width = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
-    within("size", min(height, width), 1)
-    return height, width
+    sides = (size, size) if isinstance(size, int) else size
+    if not isinstance(sides, Sequence) or len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ValueError(f"size: {size!r} is no number of pixels, nor a pair (height, width) of them")
+    return sides[0], sides[1]
 
 
 def resize(size: int | Sequence[int], method: str = "area", fit: str = "stretch") -> Transform:
