@@ -98,26 +98,9 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
         return json.loads(finished.read_text())
 
     # ---- parts -----------------------------------------------------------------------------------------------------
-    def parts() -> tuple[Run, Suite, start.Source | None]:
-        source = start.open_source(config, workdir)
-        start.inherit_tokenizer(source, config, workdir)
-        run = assemble(config, workdir)  # host 0 trains the tokenizer, the others read it
-        check_sizes(config, run.sources)
-        start.check_tokenizer(source, run)
-        suite = Suite(run, programs=programs)
-        suite.check()
-        return run, suite, source
-
-    run, suite, source = hosts.first_then_others(parts)
-    if config.save.mode not in ("max", "min"):
-        raise ValueError(f"config.save.mode: {config.save.mode!r}; valid: max, min")
-    main = suite.stream
-    batch = config.data[main].batch
-    size = dict(batch=batch, examples=len(run.sources[main]), total=run.total)
-    every = {k: cfg.steps(config[k].every, f"config.{k}.every", **size) for k in ("log", "eval", "save")}
-    if config.save.metric and not (every["eval"] and config.evals):
-        raise ValueError(f"config.save.metric: {config.save.metric!r} is judged at evaluations; set config.eval.every "
-                         "and config.evals")
+    run, suite, source = hosts.first_then_others(lambda: _parts(config, workdir, programs))
+    batch, rows = config.data[suite.stream].batch, len(run.sources[suite.stream])
+    every = _intervals(config, batch, rows, run.total)
     fitted = start.fit(source, run)
     record(config, workdir)
 
@@ -130,7 +113,6 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
     for line in hosts.first_then_others(write_and_look):
         say(line)
     frozen = tree.size(tree.prune(run.shapes.params, lambda p: p in run.frozen))
-    rows = len(run.sources[main])
     say(f"{batch} examples a step, {run.total} steps, {rows:,} training examples ({rows // batch:,} steps an epoch), "
         f"{tree.size(run.shapes.params) / 1e6:.2f} M params{f', {frozen / 1e6:.2f} M of them frozen' if frozen else ''}, "
         f"{jax.device_count()} {jax.devices()[0].device_kind} device(s)")
@@ -159,11 +141,7 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
         closing.callback(writer.close)
         progress = Progress(run.total, batch, first, say, hosts.first())
         closing.callback(progress.end)
-        batches = {n: pipeline.train_batches(
-            run.sources[n], s.batch, streams.stream_seed(config.seed, n), train_transform(config, n, run.tokenizer), start=first,
-            host=jax.process_index(), hosts=jax.process_count(), threads=config.loader.threads,
-            prefetch=config.loader.prefetch, on_error=s.get("on_error"), spec=run.specs[n],
-            index_offset=_offset(run, n)) for n, s in config.data.items()}
+        batches = {n: _batches(run, n, first) for n in config.data}
         for b in batches.values():
             closing.callback(b.close)
         pending: tuple[int, dict] | None = None
@@ -244,6 +222,39 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
         say(f"evaluating on {on}" + (f", with the controls {', '.join(config.eval.controls)}" if config.eval.controls else ""))
     with jax.set_mesh(run.mesh):
         return final(run, suite, state, workdir, seconds, say, init, on)
+
+
+def _parts(config: Any, workdir: Path, programs: dict) -> tuple[Run, Suite, start.Source | None]:
+    """The run, its evaluators and what it starts from; ValueError for what of them cannot work."""
+    source = start.open_source(config, workdir)
+    start.inherit_tokenizer(source, config, workdir)
+    run = assemble(config, workdir)  # host 0 trains the tokenizer, the others read it
+    check_sizes(config, run.sources)
+    start.check_tokenizer(source, run)
+    suite = Suite(run, programs=programs)
+    suite.check()
+    return run, suite, source
+
+
+def _intervals(config: Any, batch: int, examples: int, total: int) -> dict[str, int]:
+    """Steps between two logs, evaluations, checkpoints; 0 for never. ValueError where best-k would have nothing to judge by."""
+    if config.save.mode not in ("max", "min"):
+        raise ValueError(f"config.save.mode: {config.save.mode!r}; valid: max, min")
+    every = {k: cfg.steps(config[k].every, f"config.{k}.every", batch=batch, examples=examples, total=total)
+             for k in ("log", "eval", "save")}
+    if config.save.metric and not (every["eval"] and config.evals):
+        raise ValueError(f"config.save.metric: {config.save.metric!r} is judged at evaluations; set config.eval.every "
+                         "and config.evals")
+    return every
+
+
+def _batches(run: Run, stream: str, first: int) -> pipeline.Batches:
+    """This host's batches of a stream, from the step after `first` on."""
+    config, wanted = run.config, run.config.data[stream]
+    return pipeline.train_batches(
+        run.sources[stream], wanted.batch, streams.stream_seed(config.seed, stream), train_transform(config, stream, run.tokenizer),
+        start=first, host=jax.process_index(), hosts=jax.process_count(), threads=config.loader.threads,
+        prefetch=config.loader.prefetch, on_error=wanted.get("on_error"), spec=run.specs[stream], index_offset=_offset(run, stream))
 
 
 def _what(problem: str) -> str:
