@@ -32,7 +32,7 @@ def prepare(config: Any) -> tuple[Any, Any, dict, dict]:
     return run, state, batches, hp
 
 
-def bench_step(config: Any, steps: int = 10) -> dict[str, float]:
+def bench_step(config: Any, steps: int = 10) -> dict[str, Any]:
     """Compile and time the whole train step on one fixed batch.
 
     step_s and minor_faults_per_step are medians over `steps` steps, after WARM_UP untimed ones: the heap grows in a few
@@ -63,4 +63,5 @@ def bench_step(config: Any, steps: int = 10) -> dict[str, float]:
     examples = sum(s.batch for s in config.data.values())
     return {"compile_s": round(compile_s, 3), "step_s": round(step_s, 5), "examples_per_s": round(examples / step_s, 1),
             "model_flops_per_s": flops / step_s, "gemm_peak_flops_per_s": peak, "peak_share": round(flops / step_s / peak, 4),
-            "peak_rss_mib": round(rss, 1), "minor_faults_per_step": statistics.median(faults), "loss": float(metrics["loss"])}
+            "peak_rss_mib": round(rss, 1), "minor_faults_per_step": statistics.median(faults), "loss": float(metrics["loss"]),
+            "devices": profiling.device_kinds()}

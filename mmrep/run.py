@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from mmrep import config as cfg
 from mmrep.core import optim, sharding, step, tree
+from mmrep.core.profiling import device_kinds
 from mmrep.core.types import TrainState
 from mmrep.data import pipeline, streams
 from mmrep.data.example import is_field
@@ -137,7 +138,7 @@ def describe(config: Any) -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return {"config_hash": cfg.digest(config), "commit": git or "unknown", "versions": versions,
-            "devices": sorted({d.device_kind for d in jax.devices()}), "device_count": jax.device_count(),
+            "devices": device_kinds(), "device_count": jax.device_count(),
             "hosts": jax.process_count()}
 
 

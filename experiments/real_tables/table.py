@@ -26,7 +26,8 @@ def table(results: dict) -> str:
         recall = name.startswith("retrieval/") and "_to_" in name and name.endswith("R@10/group")
         if not (probe or recall):
             continue
-        chance = metrics["retrieval/chance/R@10/group"]["value"] if recall else 0.5 if name.endswith("auroc") else None
+        chance = metrics["retrieval/chance/R@10/group"]["value"] if recall else 0.5 if name.endswith("auroc") else (
+            metrics[f"{name}/chance"]["value"])
         row = [name, str(metrics[name]["n"]), cell(metrics[name]), "" if chance is None else f"{chance:.3f}"]
         for control in CONTROLS:
             row += [cell(results[kind].get(control, {}).get(name)) for kind in ("controls", "paired")]

@@ -4,6 +4,7 @@ import math
 import resource
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -43,6 +44,19 @@ def _count(jaxpr: Any) -> float:
                 if hasattr(inner, "eqns"):
                     total += times * _count(inner)
     return total
+
+
+def device_kinds() -> list[str]:
+    """Names of the devices, which times and ratios hold for; of a CPU its processor's, where the system tells."""
+    kinds = {d.device_kind for d in jax.devices()}
+    if "cpu" in kinds:
+        try:
+            lines = Path("/proc/cpuinfo").read_text().splitlines()
+        except OSError:
+            lines = []
+        names = {line.partition(":")[2].strip() for line in lines if line.startswith("model name")}
+        kinds = kinds - {"cpu"} | {f"cpu: {name}" for name in names} if names else kinds
+    return sorted(kinds)
 
 
 def gemm_peak(dtype: Any = jnp.float32, n: int = 2048, repeats: int = 9) -> float:
