@@ -29,18 +29,17 @@ def load(spec: str, overrides: Iterable[str] = ()) -> ConfigDict:
     if not file.is_file():
         known = sorted(str(p) for p in (file.parent if file.parent.is_dir() else Path("configs")).glob("*.py"))
         raise FileNotFoundError(f"config {path}: no such file; {nearest(path, known)}")
-    with _beside(file), _one_line(file):
+    with _beside(file), _one_line(file):  # all of it: get_config may import, too
         module_spec = importlib.util.spec_from_file_location(f"mmrep_config_{file.stem}", file)
         module = importlib.util.module_from_spec(module_spec)
         module_spec.loader.exec_module(module)
-        base = getattr(sys.modules.get("base"), "get_config", lambda: None)()
-    if not hasattr(module, "get_config"):
-        raise ValueError(f"config {path}: has no get_config(arg)")
-    takes_arg = bool(inspect.signature(module.get_config).parameters)
-    if arg and not takes_arg:
-        raise ValueError(f"config {path}: its get_config takes no argument; leave out {':' + arg!r}")
-    with _one_line(file):
+        if not hasattr(module, "get_config"):
+            raise ValueError(f"config {path}: has no get_config(arg)")
+        takes_arg = bool(inspect.signature(module.get_config).parameters)
+        if arg and not takes_arg:
+            raise ValueError(f"config {path}: its get_config takes no argument; leave out {':' + arg!r}")
         config = module.get_config(arg) if takes_arg else module.get_config()
+        base = getattr(sys.modules.get("base"), "get_config", lambda: None)()
     if base is not None:
         _check_keys(config, base)
     config.lock()

@@ -82,7 +82,10 @@ def check_stage(config: Any, where: str) -> None:
     try:
         run = assemble(config)
         check_sizes(config, run.sources)
-        Suite(run).check()
+        suite = Suite(run)
+        suite.check()
+        _intervals(config, config.data[suite.stream].batch, len(run.sources[suite.stream]), run.total)
+        tree.match(config.init.only, tree.paths(run.shapes.params), "config.init.only")
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
 
@@ -144,6 +147,7 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
         batches = {n: _batches(run, n, first) for n in config.data}
         for b in batches.values():
             closing.callback(b.close)
+        closing.push(lambda kind, *_: _tell_masked(workdir, batches, say, kind is None))  # however the loop ends
         pending: tuple[int, dict] | None = None
         stopping = False
         seconds["start"] = round(time.perf_counter() - began, 2)
@@ -211,13 +215,6 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
             raise Stopped(f"{workdir}: stopped by {stop.name or 'another host'} after the last step, which is saved; the same command "
                           "evaluates it", stop.name)
         seconds["train"] = round(time.perf_counter() - loop_began, 2)
-        for n, b in batches.items():
-            if b.bad:
-                say(f"config.data.{n}: {b.skipped} times a row could not be read and was masked ({len(b.bad)} rows), e.g. "
-                    f"{_what(next(iter(b.bad.values())))}")
-        masked = hosts.total({n: b.skipped for n, b in batches.items()})
-        if any(masked.values()):
-            note(workdir, masked=masked)
     if config.evals:
         say(f"evaluating on {on}" + (f", with the controls {', '.join(config.eval.controls)}" if config.eval.controls else ""))
     with jax.set_mesh(run.mesh):
@@ -255,6 +252,19 @@ def _batches(run: Run, stream: str, first: int) -> pipeline.Batches:
         run.sources[stream], wanted.batch, streams.stream_seed(config.seed, stream), train_transform(config, stream, run.tokenizer),
         start=first, host=jax.process_index(), hosts=jax.process_count(), threads=config.loader.threads,
         prefetch=config.loader.prefetch, on_error=wanted.get("on_error"), spec=run.specs[stream], index_offset=_offset(run, stream))
+
+
+def _tell_masked(workdir: Path, batches: dict[str, pipeline.Batches], say: Say, together: bool) -> None:
+    """How many rows could not be read since the start, in words and in run.json; of the first host alone where they did not end
+    `together`."""
+    for n, b in batches.items():
+        if b.bad:
+            say(f"config.data.{n}: {b.skipped} times a row could not be read and was masked ({len(b.bad)} rows), e.g. "
+                f"{_what(next(iter(b.bad.values())))}")
+    masked = {n: b.skipped for n, b in batches.items()}
+    masked = hosts.total(masked) if together else masked
+    if any(masked.values()):
+        note(workdir, masked=masked)
 
 
 def _what(problem: str) -> str:

@@ -102,7 +102,10 @@ def check_names(config: Any) -> None:
         within(f"config.data.{name}.cache_mib", stream.get("cache_mib", 0), 0)
     for name, tower in config.encoders.items():
         for key in ("depth", "width", "heads", "length"):
-            within(f"config.encoders.{name}.{key}", tower.get(key, 1), 1)
+            where, counts = f"config.encoders.{name}.{key}", tower.get(key, 1)
+            for count in counts if isinstance(counts, (tuple, list)) else (counts,):  # some encoders have several stages
+                cfg.number(count, where)
+                within(where, count, 1)
     if config.optim.schedule not in optim.SCHEDULES:
         raise ValueError(f"config.optim.schedule: unknown {config.optim.schedule!r}; "
                          f"{nearest(config.optim.schedule, optim.SCHEDULES)}")

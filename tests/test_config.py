@@ -56,6 +56,13 @@ def test_mistakes_in_a_config_file_name_the_line(tmp_path, body, message):
     assert message.replace("c.py", str(file)) in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_config_may_import_its_neighbors_anywhere(tmp_path):
+    (tmp_path / "base.py").write_text((ROOT / "configs" / "base.py").read_text())
+    (tmp_path / "late.py").write_text("def get_config():\n    import base\n    c = base.get_config()\n    c.tootal = 1\n    return c\n")
+    with pytest.raises(ValueError, match="config.tootal: unknown key"):  # and base's keys are known then, too
+        cfg.load(str(tmp_path / "late.py"))
+
+
 def test_missing_files_and_arguments():
     with pytest.raises(FileNotFoundError, match="no such file; did you mean .*quickstart.py"):
         cfg.load(QUICK.replace("quickstart", "quickstrat"))

@@ -261,7 +261,10 @@ def test_stages_start_from_the_last_and_resume(tmp_path, monkeypatch):
 
 def test_a_mistake_in_the_last_stage_costs_no_training(tmp_path):
     for change, said in (({"rules": ({"match": "nothing", "freeze": True},)}, "config.rules"),
-                         ({"encoders": {"image": {"widht": 3}}}, "config.encoders.image.widht: vit takes no 'widht'")):
+                         ({"encoders": {"image": {"widht": 3}}}, "config.encoders.image.widht: vit takes no 'widht'"),
+                         ({"save": {"mode": "best"}}, "config.save.mode: 'best'"),
+                         ({"eval": {"every": "5 parsecs"}}, "config.eval.every: '5 parsecs'"),
+                         ({"init": {"only": "encoders/nothing.*"}}, "config.init.only")):
         config = runs.config(stages=({"total": "1 steps"}, change))
         with pytest.raises(ValueError, match=r"^config.stages\[1\]: " + said):
             go(config, tmp_path)

@@ -246,14 +246,16 @@ def read_params(workdir: Path, step: int | None = None, metric: str = "", mode: 
         raise FileNotFoundError(f"{workdir}: no checkpoint of step {step}; there are {steps}")
     folder = Path(workdir).resolve() / "checkpoints"
     with ocp.CheckpointManager(folder, options=ocp.CheckpointManagerOptions(read_only=True),
-                               item_handlers=ocp.StandardCheckpointHandler()) as manager:
+                               item_handlers=ocp.PyTreeCheckpointHandler()) as manager:
         if step is None:
             best = ranked({s: (manager.metrics(s) or {}).get(metric) for s in steps}, mode) if metric else []
             step = best[0] if best else steps[-1]
         saved = _metadata(manager, step, f"{folder}/{step}")
-        wanted = jax.tree.map(lambda m: np.zeros(m.shape, m.dtype), saved)
+        wanted = {part: jax.tree.map(lambda m: np.zeros(m.shape, m.dtype), saved[part])  # moments and queues stay on the disk
+                  for part in ("params", "ema") if part in saved}
         with _damage(f"{folder}/{step}"):
-            parts = manager.restore(step, args=ocp.args.StandardRestore(wanted))
+            parts = manager.restore(step, args=ocp.args.PyTreeRestore(
+                item=wanted, restore_args=ocp.checkpoint_utils.construct_restore_args(wanted), partial_restore=True))
     return {"params": parts["params"], "ema": parts.get("ema", {}), "step": step}
 
 

@@ -17,8 +17,14 @@ Spec = dict[str, tuple[tuple[int, ...] | None, np.dtype | None]]  # key -> (shap
 
 
 def _array(key: str, value: Any) -> np.ndarray:
-    """Numbers as the batch holds them: i32 and f32; pixels keep u8 or u16, labels do not: they need a -1 for unknown."""
+    """Numbers as the batch holds them: i32 and f32; pixels keep u8 or u16, labels do not: they need a -1 for unknown.
+
+    Raises ValueError for integers beyond int32.
+    """
     value = np.asarray(value)
+    if value.dtype.kind in "iu" and value.dtype.itemsize >= 4 and value.dtype != np.int32 and value.size and (
+            value.max() > 2**31 - 1 or value.min() < -2**31):
+        raise ValueError(f"{key} holds {max(value.max(), -value.min())}, which does not fit 32 bits; number its values from 0")
     small = value.dtype in (np.uint8, np.uint16, np.bool_) and not key.startswith("label/")
     if value.dtype.kind in "iub" and not small:
         return value.astype(np.int32)
@@ -83,9 +89,13 @@ def _stacked(key: str, values: list, shape: tuple, dtype: np.dtype) -> np.ndarra
     return array if array.shape == (len(values), *shape) and array.dtype == dtype else None
 
 
-def _checked(key: str, value: np.ndarray, shape: tuple, dtype: np.dtype, name: Callable[[int], str], place: int
+def _checked(key: str, value: Any, shape: tuple, dtype: np.dtype, name: Callable[[int], str], place: int
              ) -> np.ndarray:
     """The value, or a ValueError that says how the row differs from the batch; to name a row may read its whole file."""
+    try:
+        value = _array(key, value)
+    except ValueError as error:
+        raise ValueError(f"{name(place)}: {error}") from None
     if value.shape != shape:
         advice = "add resize" if key == "image" or key.startswith("mask/") else "make the rows alike"
         raise ValueError(f"{name(place)}: {key} is {value.shape} where the batch has {shape}; {advice}")
@@ -116,7 +126,7 @@ def stack(examples: list[Example | None], spec: Spec, index: np.ndarray, name: C
             batch[key] = ["" if value is None else value for value in values]
         elif any(value is None for value in values) or (alike := _stacked(key, values, shape, dtype)) is None:
             batch[key] = np.stack([_fill(key, shape, dtype, int(index[i])) if value is None else
-                                   _checked(key, _array(key, value), shape, dtype, name, i)
+                                   _checked(key, value, shape, dtype, name, i)
                                    for i, value in enumerate(values)])
         else:
             batch[key] = alike

@@ -55,7 +55,7 @@ class Cached:
         rows = np.arange(len(self)) if rows is None else rows
         found = [text if text is None else self._prepared(int(row), {"text": text})
                  for row, text in zip(rows, self.source.texts(rows))]
-        return [one["text"] if isinstance(one, dict) else None for one in found]
+        return [one.get("text") if isinstance(one, dict) else None for one in found]
 
     def _keep(self, row: int, example: Example) -> Example | BadRow:
         example = self._prepared(row, example)

@@ -28,14 +28,16 @@ def _bad(source: Any, row: int, message: str, kind: type[Exception] = ValueError
 def pictures(source: Any, column: str) -> list[str | None]:
     """Names of the pictures; a suffix is found where the cells leave it out."""
     names = [None if cell is None else str(cell) for cell in source.table[column]]
+    advice = ""
     for row in source.rows:
         name = names[row]
         if name is None:
             continue
         found = next((name + suffix for suffix in _SUFFIXES if name + suffix in source.store), None) if name else None
         if found is None:
-            archive = nearby(source.store.path, name)
-            advice = f"pass images={archive!r}, which holds it" if archive else "set images=, or on_error='skip'"
+            if not advice:  # of the first that is missing: to look into archives takes long
+                archive = nearby(source.store.path, name)
+                advice = f"pass images={archive!r}, which holds it" if archive else "set images=, or on_error='skip'"
             _bad(source, row, f"image {name!r} is not in {source.store.path}; {advice}", FileNotFoundError)
         names[row] = found or name
     return names
@@ -61,7 +63,7 @@ def texts(source: Any, columns: str | Sequence[str], allow_empty: bool) -> list[
 
 
 def tabular(source: Any, columns: list[str], missing: str | float, train: np.ndarray) -> None:
-    """Set the source's f32[n, F] table, its gaps filled as `missing` says, and its statistics over the rows `train`."""
+    """Set the source's f32[n, F] table, its gaps filled as `missing` says, and its statistics over the rows `train` (of none: 0, 1)."""
     values = np.full((source.table.length, len(columns)), np.nan, np.float32)
     for j, column in enumerate(columns):
         for row, cell in enumerate(source.table[column]):
@@ -75,7 +77,8 @@ def tabular(source: Any, columns: list[str], missing: str | float, train: np.nda
     mean = np.where(known, values[train], 0).sum(0) / count
     std = np.sqrt((np.where(known, values[train] - mean, 0) ** 2).sum(0) / count)
     source.tabular_names = columns
-    source.tabular_mean, source.tabular_std = mean.astype(np.float32), np.maximum(std, 1e-6).astype(np.float32)
+    source.tabular_mean = mean.astype(np.float32)
+    source.tabular_std = np.maximum(std, 1e-6).astype(np.float32) if len(train) else np.ones_like(source.tabular_mean)
     gaps = ~np.isfinite(values)
     source._tabular_here = ~gaps.any(1) if missing == "absent" else np.ones(len(values), bool)
     if missing == "raise":

@@ -165,7 +165,13 @@ def manifest(path: str | Path, split: str, images: str | Path | None = None, col
     if "text" in columns:
         source._cells["text"] = read.texts(source, columns["text"], allow_empty)
     if "tabular" in columns:
-        read.tabular(source, read.listed(columns["tabular"]), missing, train_rows(table, columns, splits, filter))
+        try:
+            train = train_rows(table, columns, splits, filter)
+        except ValueError:  # a file of test rows alone
+            if missing == "mean":
+                raise
+            train = np.zeros(0, np.int64)
+        read.tabular(source, read.listed(columns["tabular"]), missing, train)
     if "category" in columns:
         source._cells["category"] = read.categories(source, read.listed(columns["category"]))
     for name, column in _named(columns.get("label", {})):

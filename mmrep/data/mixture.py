@@ -73,15 +73,21 @@ class Mixture:
 
     def __getitem__(self, row: int) -> Example:
         (which,), (inner,) = self.locate(np.asarray([row]))
-        return self.adapt(self.components[which][int(inner)], int(which))
+        try:
+            return self.adapt(self.components[which][int(inner)], int(which))
+        except BadRow as error:
+            raise self._named(error, int(which)) from None
 
     def read(self, rows: np.ndarray) -> list[Example | BadRow]:
         """Examples of many rows, those of a component read together."""
         out: list[Any] = [None] * len(rows)
         for component, places, inner in self._parts(rows):
             for place, example in zip(places, read_rows(self.components[component], inner)):
-                out[place] = example if isinstance(example, BadRow) else self.adapt(example, component)
+                out[place] = self._named(example, component) if isinstance(example, BadRow) else self.adapt(example, component)
         return out
+
+    def _named(self, error: BadRow, component: int) -> BadRow:
+        return BadRow(f"{self.names[component]}: {error}", error.skip)
 
     def _parts(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Component, places among `rows` and row numbers within the component, of each component that has any."""

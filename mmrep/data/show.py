@@ -27,7 +27,7 @@ def show(config: Any, out: Path, rows: int = 16, say: Callable[[str], None] = pr
     cells = []
     for name, stream in config.data.items():
         transform = streams.stream_transform(stream, tokenizer, config.tokenizer.length, True, f"config.data.{name}")
-        with pipeline.train_batches(sources[name], stream.batch, config.seed, transform, steps=1,
+        with pipeline.train_batches(sources[name], stream.batch, streams.stream_seed(config.seed, name), transform, steps=1,
                                     on_error=stream.get("on_error")) as batches:
             batch = next(batches)
         for i in range(min(rows, len(batch["index"]))):

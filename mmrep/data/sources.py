@@ -13,8 +13,9 @@ modality keys it may give; a modality an example lacks is a missing key. These a
   skipped, problems       number of rows left out as bad when the source was opened; {row of the file: (error, why)}
   fingerprint() text that changes with the rows, without reading pictures
   where(row)    what an error message calls a row: file and line
+  rows          i64[len], the row of the file of every row; with rows_of(rows) for a source of several files
   skips(row)    whether a bad row is to be masked, where that differs between rows
-  identify(rows), rows_of(rows)   where rows come from, and their row numbers there
+  identify(rows)          where rows come from, with the keys that the file has for it
 Ask by the functions of the same names below, which answer for sources without them.
 """
 
@@ -168,7 +169,7 @@ class Subset:
         return skips(self.source, int(self.rows[row]))
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("source", "has", "block", "read", "texts", "cases", "labels", "locate") or name.startswith("__"):
+        if name in ("source", "has", "block", "read", "texts", "cases", "labels") or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.source, name)
 

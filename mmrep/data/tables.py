@@ -41,6 +41,7 @@ class Table:
 
     def __init__(self, path: Path):
         self.path = path
+        self._lines: list[int] | None = None
         suffix = path.suffix.lower()
         self.typed = suffix not in (".csv", ".tsv")
         if suffix == ".jsonl":
@@ -64,7 +65,9 @@ class Table:
 
     def where(self, row: int) -> str:
         """File, 1-based data row and, in a text file, the line on which it starts."""
-        line = _line(self.path, row)
+        if self._lines is None:  # read once, and only where an error message asks
+            self._lines = _lines(self.path)
+        line = self._lines[row] if row < len(self._lines) else None
         return f"{self.path} row {row + 1}" + (f" (line {line})" if line else "")
 
 
@@ -121,7 +124,7 @@ def _read_csv(path: Path) -> Any:
             row = int(numbered[1]) - 2
             why = "not UTF-8; save the file as UTF-8" if "invalid UTF8" in message else \
                 f"{numbered[2]}; quote a cell that holds the separator"
-            raise ValueError(f"manifest {path} row {row + 1} (line {_line(path, row)}): {why}") from None
+            raise ValueError(f"manifest {path} row {row + 1} (line {_lines(path)[row]}): {why}") from None
         raise ValueError(f"manifest {path}: {message}") from None
     except UnicodeDecodeError:
         raise ValueError(f"manifest {path}: the names of its columns are not UTF-8; save the file as UTF-8") from None
@@ -137,27 +140,23 @@ def _read_parquet(path: Path) -> Any:
         raise ValueError(f"manifest {path}: not a readable Parquet file: {str(error).splitlines()[0]}") from None
 
 
-def _line(path: Path, row: int) -> int | None:
-    """Line on which a data row starts; the file is read again, since only an error message asks."""
+def _lines(path: Path) -> list[int]:
+    """Line on which each data row starts; none for Parquet."""
+    if path.suffix.lower() == ".parquet":
+        return []
     if path.suffix.lower() == ".jsonl":
         with path.open("rb") as file:
-            lines = [number for number, line in enumerate(file, 1) if line.strip()]
-        return lines[row] if row < len(lines) else None
-    if path.suffix.lower() == ".parquet":
-        return None
+            return [number for number, line in enumerate(file, 1) if line.strip()]
     import csv
 
+    starts, previous = [], 0
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         reader = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-        seen, previous = -1, 0  # the header is row -1
         for cells in reader:
             start, previous = previous + 1, reader.line_num
-            if not cells:
-                continue
-            if seen == row:
-                return start
-            seen += 1
-    return None
+            if cells:
+                starts.append(start)
+    return starts[1:]  # without the header
 
 
 # ---- cells

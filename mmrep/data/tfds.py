@@ -59,7 +59,11 @@ class Tfds:
             elif key == "label":
                 example |= {f"label/{name}": np.asarray(get(c)) for name, c in column.items()}
             elif key in ("group", "case"):
-                example[key] = np.int32(get(column))
+                number = np.asarray(get(column))
+                if number.shape or number.dtype.kind not in "iu" or not -2**31 <= number < 2**31:
+                    raise ValueError(f"{self.where(row)}: {key} {column!r} holds {get(column)!r}, which is no 32-bit number; "
+                                     "prepare the dataset with its values numbered from 0")
+                example[key] = np.int32(number)
             else:
                 example[key] = np.asarray(get(column))
         return example

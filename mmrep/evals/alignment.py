@@ -1,5 +1,6 @@
 """How two modalities' embeddings lie: gap, similarity of structure, spread."""
 
+import re
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -9,6 +10,10 @@ from mmrep.metrics import geometry, similarity
 from mmrep.metrics.intervals import Interval, jackknife, permutation_null
 
 PAIR = ("image", "text")
+UNIT, FREE = (0.0, 1.0), (-np.inf, np.inf)
+# the range of each metric; `alignment` is the mean squared distance of unit vectors, `uniformity` a logarithm of at most 1
+BOUNDS = {"gap": (0.0, 2.0), "rmg": UNIT, "alignment": (0.0, 4.0), "cka_linear": UNIT, "cka_debiased_linear": (-1.0, 1.0),
+          "mutual_knn": UNIT, "uniformity": (-np.inf, 0.0), "effective_rank": (1.0, np.inf)}
 
 
 def alignment(split: Callable[[str], dict], texts: Callable, *, pair: tuple[str, str] = PAIR, k: int = 10,
@@ -36,7 +41,8 @@ def alignment(split: Callable[[str], dict], texts: Callable, *, pair: tuple[str,
            f"mutual_knn@{k}": lambda a, b: similarity.mutual_knn(a, b, k)}
     for name, fn in {**{m: (lambda i, fn=fn: fn(x[i], y[i])) for m, fn in two.items()}, **one}.items():
         why = near if name.startswith("mutual_knn") else few
-        yield (f"{prefix}/{name}", why) if why else tried(f"{prefix}/{name}", lambda fn=fn: jackknife(fn, n))
+        yield (f"{prefix}/{name}", why) if why else tried(
+            f"{prefix}/{name}", lambda fn=fn, bounds=BOUNDS[re.split("[@/]", name)[0]]: jackknife(fn, n, bounds=bounds))
     for name, why, statistic in (("cka_debiased_linear", few, lambda: _permuted_cka(x, y)),
                                  (f"mutual_knn@{k}", near, lambda: _permuted_knn(x, y, k))):
         yield (f"{prefix}/{name}/null", why) if why else tried(f"{prefix}/{name}/null", lambda s=statistic: _null(s(), n))

@@ -313,6 +313,14 @@ def test_a_case_in_two_splits_is_an_error_and_rows_of_no_split_are_told(tmp_path
     assert note.endswith("3 of 12 rows are in none of train, val and test: column 'split' holds 'Trian' 2, null 1, did you mean 'train'?")
 
 
+def test_a_table_of_test_rows_alone_needs_no_training_rows(tmp_path):
+    path = write(tmp_path, "csv", [r | {"split": "test", "age": str(i)} for i, r in enumerate(records())])
+    source = manifest(path, "test", columns={"tabular": ["age"]})
+    assert source[3]["tabular"] == 3 and source.tabular_mean == 0 and source.tabular_std == 1
+    with pytest.raises(ValueError, match="no split 'train'"):
+        manifest(path, "test", columns={"tabular": ["age"]}, missing="mean")
+
+
 def test_a_table_of_another_separator_is_named(tmp_path):
     (tmp_path / "t.csv").write_text("image;text;split\na.png;hello;train\n")
     with pytest.raises(ValueError, match="t.csv: its only column is 'image;text;split': cells seem to be separated by ';'; save"):

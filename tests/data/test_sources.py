@@ -14,8 +14,55 @@ from mmrep.data.manifest import manifest
 from mmrep.data.mixture import mixture
 from mmrep.data.phantom import phantom
 from mmrep.data.pipeline import eval_batches, train_batches
-from mmrep.data.sources import arrays, fraction, identify, rows_of, subset
+from mmrep.data.reading import read_row, read_rows
+from mmrep.data.sources import arrays, fingerprint, fraction, identify, rows_of, skips, subset
 from mmrep.data.transforms import lowercase
+
+
+class Numbered:
+    """A source that knows its rows and has one that is bad."""
+
+    fields, rows = ("text",), np.arange(100, 106)
+
+    def __init__(self, on_error):
+        self.on_error = on_error
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, row):
+        if row == 1:
+            raise OSError("broken")
+        return {"text": f"t{row}"}
+
+    def fingerprint(self):
+        return "f" + self.on_error
+
+
+def test_wrapped_sources_answer_for_the_rows_they_show():
+    strict, lenient = Numbered("raise"), Numbered("skip")
+    both = mixture({"a": strict, "b": lenient})
+    for wrap in (lambda s: s, lambda s: cached(s), lambda s: cached(s, 0, lambda e, rng: e)):
+        inner = subset(wrap(lenient), [5, 1])
+        assert rows_of(wrap(inner), np.arange(2)).tolist() == [105, 101] and skips(wrap(inner), 1)
+        assert fingerprint(wrap(lenient)) == "fskip"
+        assert fingerprint(wrap(inner)) == fingerprint(subset(lenient, [5, 1])) != fingerprint(subset(lenient, [1, 5]))
+        mixed = wrap(subset(wrap(both), [7, 1, 0]))
+        assert rows_of(mixed, np.arange(3)).tolist() == [101, 101, 100]
+        assert [skips(mixed, i) for i in range(3)] == [True, False, False] and fingerprint(both) == "fraise+fskip"
+        found = read_rows(mixed, np.arange(3))
+        assert [str(one).split(",")[0] for one in found[:2]] == ["b: row 1: broken", "a: row 1: broken"]
+        assert [one.skip for one in found[:2]] == [True, False] and found[2]["text"] == "t0"
+    assert str(read_row(both, 1)).startswith("a: row 1: broken")
+
+
+def test_numbers_beyond_32_bits_are_refused():
+    source = arrays(text=list("abc"), group=np.array([1, 2**32 + 1, 2]))
+    with pytest.raises(ValueError, match="group holds 4294967297, which does not fit 32 bits; number its values from 0"):
+        next(eval_batches(source, 3))
+    rows = type("Rows", (), {"__len__": lambda s: 3, "__getitem__": lambda s, i: source[i], "fields": ("text",)})()
+    with pytest.raises(ValueError, match="row 1: group holds 4294967297"):
+        next(eval_batches(rows, 3))
 
 
 def small(n=10):

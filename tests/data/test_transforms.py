@@ -41,6 +41,9 @@ def test_resize_fits():
     assert np.array_equal(padded[2:6], np.full((4, 8), 200)) and not padded[:2].any() and not padded[6:].any()
     image[:, :4] = image[:, 12:] = 0
     assert (run("resize", {"image": image}, size=8, fit="cover")["image"] == 200).all()
+    for height in range(40, 60):  # of some sizes the box's corner is a rounding error below 0
+        for size in (96, 224):
+            assert run("resize", {"image": noise(height, 47)}, size=size, fit="cover")["image"].shape == (size, size, 1)
     image = noise(9, 9)
     assert np.array_equal(run("center_crop", {"image": image}, size=3)["image"], image[3:6, 3:6])
     with pytest.raises(ValueError, match="the image is 9x9, the crop 10x10; resize first"):
@@ -123,6 +126,8 @@ def test_text():
     text = "Pneumonia in the LEFT lobe. No pneumonias; pneumonia-like? Left heart."
     out = run("remove_words", {"text": text}, words=["pneumonia", "left", "left heart"])["text"]
     assert out == "in the lobe. No pneumonias; -like? ."
+    assert run("remove_words", {"text": "CT, left.", "case": 3}, words=["ct", "left"]) == {"case": 3}  # nothing left: absent
+    assert run("remove_words", {"text": ["CT", "a CT"]}, words=["ct"])["text"] == ["", "a"]
     assert run("lowercase", {"text": ["A", "B"]})["text"] == ["a", "b"]
     assert {run("sample_sentences", {"text": "One. Two! Three?"}, s, count=2)["text"] for s in range(30)} == {
         "One. Two!", "One. Three?", "Two! Three?"}
@@ -139,12 +144,19 @@ def test_views_and_compose():
     assert out["image_local"].shape == (4, 8, 8, 1) and np.array_equal(out["image"], example["image"])
     assert not np.array_equal(out["image_local"][0], out["image_local"][1])
     assert run("views", {"text": "x"}, count=2, transforms=[flip()]) == {"text": "x"}
+    two = run("views", {"image": example["image"], "mask/organ": example["image"]}, count=2, transforms=[random_crop(8, method="nearest")])
+    assert two["mask/organ"].shape == (2, 8, 8, 1) and np.array_equal(two["image"], two["mask/organ"])
+    with pytest.raises(ValueError, match=r"shape \(2, 8, 8, 1\), not \[H, W, C\]; of several samples, put geometry before or into"):
+        run("flip", two, p=1.0)
     for wrong, message in [({"name": "resise"}, r"^config.a\[1\].name: unknown 'resise'; did you mean 'resize'"),
                            ({"name": "resize", "sise": 3}, r"^config.a\[1\].sise: .* did you mean 'size'"),
                            ({"name": "flip", "axis": "horiz"}, r"^config.a\[1\]: flip: axis 'horiz' is not"),
                            ("flip", r"^config.a\[1\]: needs a {name, ...} dict; got 'flip'")]:
         with pytest.raises(ValueError, match=message):
             compose([flip(), wrong], "config.a")
+    for alone in ("flip", {"name": "flip"}, flip()):
+        with pytest.raises(ValueError, match="^config.a: needs a tuple of transforms"):
+            compose(alone, "config.a")
 
 
 def test_views_take_transforms_as_a_config_writes_them():

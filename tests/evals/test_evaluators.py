@@ -129,6 +129,9 @@ def test_alignment_of_a_rotation_is_perfect_and_of_noise_null(split):
     assert np.isclose(got["alignment/cka_debiased_linear"].value, 1.0, atol=1e-6)
     assert got["alignment/mutual_knn@10"].value > 0.999
     assert got["alignment/mutual_knn@10/null"].value < 0.1
+    data["text/embedding"] = data["text/embedding"] + 0.02 * rotation[np.arange(len(data["index"])) % 8]
+    near = run("alignment", {"test": data}.get)["alignment/mutual_knn@10"]
+    assert 0.9 < near.low < near.value < near.high <= 1
 
 
 def test_raw_pca_control_chooses_its_width_on_validation():

@@ -4,7 +4,7 @@ A transform is `(example, np.random.Generator) -> example`; a factory takes keyw
 Every transform leaves an example without its modality alone, returns a new dict and never writes into an array.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -19,7 +19,8 @@ from mmrep.data.transforms.text import lowercase, remove_words, sample_sentences
 def views(count: int, transforms: Sequence[Transform | dict], key: str = "image", to: str | None = None) -> Transform:
     """`count` independently augmented samples of `key` on a new first axis, under `to` (default: the same key).
 
-    transforms: {name, **kwargs} each, as a config writes them. Raises ValueError for a count below 1.
+    transforms: {name, **kwargs} each, as a config writes them. An image's masks become samples with it; under another key
+    the samples have none. Raises ValueError for a count below 1.
     """
     within("count", count, 1)
     inner = compose(transforms)
@@ -27,8 +28,10 @@ def views(count: int, transforms: Sequence[Transform | dict], key: str = "image"
     def apply(example: Example, rng: np.random.Generator) -> Example:
         if key not in example:
             return example
-        one = {key: example[key]}
-        return {**example, to or key: np.stack([inner(one, rng)[key] for _ in range(count)])}
+        masks = [k for k in example if k.startswith("mask/")] if key == "image" else []
+        samples = [inner({k: example[k] for k in (key, *masks)}, rng) for _ in range(count)]
+        moved = {} if to not in (None, key) else {k: np.stack([sample[k] for sample in samples]) for k in masks}
+        return {**example, to or key: np.stack([sample[key] for sample in samples]), **moved}
 
     return apply
 
@@ -45,6 +48,8 @@ def compose(parts: Sequence[Transform | dict], where: str = "transforms") -> Tra
 
     Raises ValueError naming `where` (the config path) and the nearest valid name or keyword.
     """
+    if isinstance(parts, (str, Mapping)) or callable(parts):
+        raise ValueError(f"{where}: needs a tuple of transforms or {{name, ...}} dicts; got {parts!r}")
     built = [part if callable(part) else cfg.build(TRANSFORMS, part, f"{where}[{i}]") for i, part in enumerate(parts)]
 
     def apply(example: Example, rng: np.random.Generator) -> Example:

@@ -42,6 +42,9 @@ def _geometry(change: Callable[[np.ndarray, bool], np.ndarray], example: Example
     """Apply `change(array, is_mask)` to the image and to every mask beside it."""
     if "image" not in example:
         return example
+    if example["image"].ndim != 3:
+        raise ValueError(f"the image has shape {example['image'].shape}, not [H, W, C]; of several samples, put geometry before "
+                         "or into `views`")
     masks = {k: change(v, True) for k, v in example.items() if k.startswith("mask/")}
     return {**example, "image": change(example["image"], False), **masks}
 
@@ -68,7 +71,7 @@ def resize(size: int | Sequence[int], method: str = "area", fit: str = "stretch"
             return resample(image, height, width, kind)
         if fit == "cover":
             scale = max(height / h, width / w)
-            left, top = (w - width / scale) / 2, (h - height / scale) / 2
+            left, top = max((w - width / scale) / 2, 0.0), max((h - height / scale) / 2, 0.0)  # rounding may fall below 0
             return resample(image, height, width, kind, (left, top, w - left, h - top))
         scale = min(height / h, width / w)
         small = resample(image, max(round(h * scale), 1), max(round(w * scale), 1), kind)
@@ -108,7 +111,7 @@ def random_crop(size: int | Sequence[int], scale: Sequence[float] = (0.5, 1.0), 
     def apply(example: Example, rng: np.random.Generator) -> Example:
         if "image" not in example:
             return example
-        h, w = example["image"].shape[:2]
+        h, w = example["image"].shape[-3:-1]
         for _ in range(10):
             area = h * w * rng.uniform(*scale)
             aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))

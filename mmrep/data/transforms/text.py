@@ -23,12 +23,22 @@ def lowercase() -> Transform:
 
 
 def remove_words(words: Sequence[str]) -> Transform:
-    """Remove whole words (or phrases), whatever their case, e.g. the label's own name, and close the gap."""
+    """Remove whole words (or phrases), whatever their case, e.g. the label's own name, and close the gap.
+
+    A text of which no letter or digit is left is absent from then on: rows that say nothing are no pairs.
+    """
     if isinstance(words, str) or not words:
         raise ValueError(f"remove_words: give a list of words, got {words!r}")
     longest_first = sorted(words, key=len, reverse=True)
     pattern = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, longest_first)) + r")(?!\w)", re.IGNORECASE)
-    return lambda example, rng: _text(lambda text: re.sub(r"\s{2,}", " ", pattern.sub("", text)).strip(), example)
+
+    def apply(example: Example, rng: np.random.Generator) -> Example:
+        example = _text(lambda text: re.sub(r"\s{2,}", " ", pattern.sub("", text)).strip(), example)
+        left = example.get("text", "-")
+        says = any(re.search(r"\w", sample) for sample in ([left] if isinstance(left, str) else left))
+        return example if says else {k: v for k, v in example.items() if k != "text"}
+
+    return apply
 
 
 def sample_sentences(count: int = 1) -> Transform:
