@@ -27,7 +27,7 @@ def table(results: dict) -> str:
         if not (probe or recall):
             continue
         chance = metrics["retrieval/chance/R@10/group"]["value"] if recall else 0.5 if name.endswith("auroc") else (
-            metrics[f"{name}/chance"]["value"])
+            metrics.get(f"{name}/chance", {}).get("value"))
         row = [name, str(metrics[name]["n"]), cell(metrics[name]), "" if chance is None else f"{chance:.3f}"]
         for control in CONTROLS:
             row += [cell(results[kind].get(control, {}).get(name)) for kind in ("controls", "paired")]
