@@ -18,7 +18,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.mesh = {"data": -1, "fsdp": 1, "tensor": 1, "min_shard": 2**20}
     c.dtype = "float32"        # compute; params are always float32
 
-    c.encoders = {}            # modality -> {name, **kwargs}
+    c.encoders = {}            # modality -> {name, **kwargs}; a second one of a modality: any name -> {name, field: modality, **kwargs}
     c.head = {"kind": "linear", "dim": 128}    # projection to the embedding: linear | mlp | none
     c.inputs = {}              # modality -> {mean, std} of its pixels after scaling to [0, 1] (0.5 and 0.5): numbers, or one a channel
     c.nets = {}                # modules that several terms share: name -> {name, **kwargs}

@@ -11,7 +11,7 @@ from mmrep import config as cfg
 from mmrep.core.names import located, nearest
 from mmrep.core.types import Array, Batch, Encoded, Net, Objective, Params, Term, View
 from mmrep.encoders import ENCODERS
-from mmrep.encoders.inputs import fields_of, read, to_float
+from mmrep.encoders.inputs import Fields, fields_of, read, to_float
 from mmrep.encoders.layers import Dense
 from mmrep.fusion import NETS
 from mmrep.objectives import OBJECTIVES
@@ -27,6 +27,7 @@ class Tower(nn.Module):
     kind: str
     dim: int
     dtype: Any = jnp.float32
+    field: str = ""  # the batch key that the trunk reads, where it is not the encoder's name
 
     @nn.compact
     def __call__(self, x: Array, keys: Array | None = None, mask: float | None = None, causal: bool = False) -> Encoded:
@@ -42,15 +43,27 @@ class Tower(nn.Module):
 
 
 def towers(config: Any, vocab: int, length: int) -> dict[str, Tower]:
-    """A Tower for each entry of `config.encoders`; a text encoder takes vocab and length from the tokenizer."""
+    """A Tower for each entry of `config.encoders`; a text encoder takes vocab and length from the tokenizer.
+
+    An entry is named after the modality that it reads, or says so with `field`: {"second": {"name": "vit", "field": "image"}}.
+    """
     if config.head.kind not in HEADS:
         raise ValueError(f"config.head.kind: unknown {config.head.kind!r}; {nearest(config.head.kind, HEADS)}")
     if not config.encoders:
         raise ValueError("config.encoders: is empty; give e.g. {'image': {'name': 'vit'}, 'text': {'name': 'text'}}")
     dtype = jnp.dtype(config.dtype)
     context = {"vocab": vocab, "length": length, "dtype": dtype}
-    return {m: Tower(cfg.build(ENCODERS, spec, f"config.encoders.{m}", **context), config.head.kind, config.head.dim,
-                     dtype) for m, spec in config.encoders.items()}
+    built = {}
+    for m, spec in cfg.plain(config.encoders).items():
+        field, where = spec.get("field", ""), f"config.encoders.{m}"
+        trunk = cfg.build(ENCODERS, {k: v for k, v in spec.items() if k != "field"}, where, **context)
+        built[m] = Tower(trunk, config.head.kind, config.head.dim, dtype, field)
+    return built
+
+
+def reads_of(tower: Tower, name: str) -> Fields:
+    """The batch keys that a tower reads, and the axes of an example of each; name: its own in `config.encoders`."""
+    return fields_of(tower.trunk, tower.field or name)
 
 
 def make_encode(towers: dict[str, Tower], inputs: dict[str, dict]) -> Callable:
@@ -63,7 +76,7 @@ def make_encode(towers: dict[str, Tower], inputs: dict[str, dict]) -> Callable:
         if view.modality not in towers:
             raise ValueError(f"no encoder for {view.modality!r}; {nearest(view.modality, towers)}")
         tower = towers[view.modality]
-        x = floats(read(batch, view, fields_of(tower.trunk, view.modality)), view.modality, inputs)
+        x = floats(read(batch, view, reads_of(tower, view.modality)), view.modality, inputs)
         return tower.apply({"params": params[view.modality]}, x, keys, view.mask, view.causal)
 
     return encode
@@ -139,7 +152,7 @@ def make_init(towers: dict[str, Tower], encode: Callable, nets: dict[str, Net], 
             view, batch = _first_view(m, terms, batches, tower)
             with located(f"config.encoders.{m}"):
                 one = _one(batch)
-                x = floats(read(one, view, fields_of(tower.trunk, m)), m, inputs)
+                x = floats(read(one, view, reads_of(tower, m)), m, inputs)
                 encoders[m] = tower.init(key("encoders", m), x)["params"]
                 if nets:
                     by_modality[m] = jax.eval_shape(lambda p, b, v=view: encode(p, View(m, v.sample, v.crop), b), encoders, one)
@@ -167,7 +180,7 @@ def _first_view(modality: str, terms: dict[str, Term], batches: dict[str, Batch]
         for view in term.objective.views.values():
             if view.modality == modality:
                 return view, batches[term.stream]
-    batch = next((b for b in batches.values() if all(key in b for key in fields_of(tower.trunk, modality))), None)
+    batch = next((b for b in batches.values() if all(key in b for key in reads_of(tower, modality))), None)
     if batch is None:
         raise ValueError(f"config.encoders.{modality}: no stream of config.data gives {modality!r}; leave the encoder out, or "
                          f"add {modality!r} to a source")

@@ -100,7 +100,7 @@ def load(workdir: str | Path, step: int | None = None) -> tuple[dict[str, Callab
     def encode(params: dict, modality: str, x: Any) -> Any:
         if modality == "text" and _is_text(x):
             x = tokenize(x)
-        given = x if isinstance(x, dict) else {modality: x}
+        given = x if isinstance(x, dict) else {next(iter(run.reads.get(modality, {modality: None}))): x}
         for key, value in given.items():
             if modality in config.encoders and suite.form(key):
                 _check_input(key, value, *suite.form(key))

@@ -13,9 +13,9 @@ from mmrep.core.profiling import device_kinds
 from mmrep.core.types import TrainState
 from mmrep.data import pipeline, streams
 from mmrep.data.example import is_field
-from mmrep.encoders.inputs import complete, fields_of
+from mmrep.encoders.inputs import complete
 from mmrep.hyper import hyperparameters, program_key
-from mmrep.model import make_encode, make_init, make_nets, make_terms, towers
+from mmrep.model import make_encode, make_init, make_nets, make_terms, reads_of, towers
 from mmrep.validate import check_batches, check_heads, check_names, check_views
 
 
@@ -61,10 +61,10 @@ def assemble(config: Any, workdir: Path | None = None, devices: list | None = No
     built = towers(config, tokenizer.vocab_size, config.tokenizer.length)
     inputs = cfg.plain(config.inputs)
     encode = make_encode(built, inputs)
-    reads = {m: fields_of(tower.trunk, m) for m, tower in built.items()}
+    reads = {m: reads_of(tower, m) for m, tower in built.items()}
     terms, nets = make_terms(config, tokenizer.vocab_size), make_nets(config)
     total, hp = hyperparameters(config, terms, facts["examples"] if facts else {n: len(s) for n, s in sources.items()})
-    check_views(terms, built, specs)
+    check_views(terms, reads, specs)
     check_heads(config, sources)
     tx = optim.transform(config.optim.name, **cfg.plain(config.optim.kwargs))
     rules = {str(i): dict(r) for i, r in enumerate(cfg.plain(config.rules))}

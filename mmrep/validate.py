@@ -9,27 +9,27 @@ from mmrep.core import optim, sharding
 from mmrep.core.names import located, nearest, within
 from mmrep.data import pipeline
 from mmrep.data.example import MODALITIES
-from mmrep.encoders.inputs import fields_of, keys_of
+from mmrep.encoders.inputs import keys_of
 
 # the smallest value of numbers that count things
 LEAST = {"micro": 1, "head.dim": 1, "tokenizer.length": 2, "loader.threads": 0, "loader.prefetch": 0, "eval.batch": 1, "eval.limit": 0,
          "save.keep": 1, "mesh.min_shard": 0}
 
 
-def check_views(terms: dict, towers: dict, specs: dict) -> None:
+def check_views(terms: dict, reads: dict, specs: dict) -> None:
     """Raise ValueError for a term that reads what its stream has not, or an encoder that nothing in the data is for."""
     for name, term in terms.items():
         fields = {k for k, (shape, _) in specs[term.stream].items() if shape is not None}
         for view in term.objective.views.values():
-            for key in keys_of(view, fields_of(towers[view.modality].trunk, view.modality), fields).values():
+            for key in keys_of(view, reads[view.modality], fields).values():
                 if key not in fields:
                     raise ValueError(f"config.objectives.{name}: reads {key!r}, which config.data.{term.stream} does not give; "
                                      f"{nearest(key, fields)}")
     given = {k.partition("/")[0] for spec in specs.values() for k in spec}
-    for modality in towers:
-        if modality not in given:
-            raise ValueError(f"config.encoders.{modality}: no stream of config.data gives {modality!r}; leave the encoder "
-                             "out, or add it to a source")
+    for name, keys in reads.items():
+        if not given.intersection(keys):
+            raise ValueError(f"config.encoders.{name}: no stream of config.data gives {next(iter(keys))!r}; leave the encoder "
+                             "out, add it to a source, or name what it reads with `field`")
 
 
 def check_sizes(config: Any, sources: dict) -> None:

@@ -16,7 +16,8 @@ META = ("index", "present", "valid", "rows")
 def fields_of(encoder: Any, modality: str) -> Fields:
     """The batch keys that an encoder reads and the axes of one example of each, from its attribute `reads`.
 
-    `reads`: a number of axes (of the modality's own key; 3 for an image [H, W, C]), or {key: axes} for an encoder of
+    modality: the key that it reads where `reads` names none (the encoder's name in the config, or its `field` there).
+    `reads`: a number of axes (of that key; 3 for an image [H, W, C]), or {key: axes} for an encoder of
     several keys, which gets a dict of arrays (a table's numbers and its categories). Without it the key is read whole.
     """
     reads = getattr(encoder, "reads", None)
@@ -52,11 +53,11 @@ def read(batch: Batch, view: View, fields: Fields) -> Array | dict[str, Array]:
 
 
 def complete(batch: Batch, fields: dict[str, Fields]) -> Batch:
-    """The batch with a modality present only where all that its encoder reads is. fields: modality -> of its encoder."""
+    """The batch with a modality present where all that its encoder reads is. fields: modality -> of its encoder."""
     present = dict(batch.get("present", {}))
     for modality, of in fields.items():
         marks = [batch["present"][key] for key in of if key in present]
-        if len(of) > 1 and marks:
+        if marks and list(of) != [modality]:
             several = max(mark.ndim for mark in marks)
             marks = [mark if mark.ndim == several else mark[:, None] for mark in marks]
             present[modality] = jnp.stack(jnp.broadcast_arrays(*marks)).all(0)

@@ -27,7 +27,7 @@ def embedder(encode: Callable, reads: dict[str, Fields], modalities: tuple[str, 
         # of several samples the first is embedded
         rows |= {f"present/{m}": mark[:, 0] if mark.ndim == 2 else mark for m, mark in batch["present"].items()}
         for m in modalities:
-            if m in batch and m in params:
+            if m in params and all(key in batch for key in reads[m]):
                 encoded = encode(params, View(m), batch, None)
                 rows |= {f"{m}/embedding": encoded.embedding, f"{m}/pooled": encoded.pooled.astype(np.float32)}
         return rows
@@ -78,14 +78,14 @@ def encoder(encode: Callable, reads: dict[str, Fields], view: View, mesh: Any) -
     return jax.jit(run, out_shardings=sharding.replicated(mesh))
 
 
-def pretend(spec: dict, modalities: tuple[str, ...], n: int = 8) -> Features:
+def pretend(spec: dict, reads: dict[str, Fields], n: int = 8) -> Features:
     """Features of n rows that have the names and forms of a spec's, all of class 0: what an evaluator says of them are the
-    names of its metrics."""
+    names of its metrics. reads: encoder -> the fields that it reads."""
     index, rng = np.arange(n, dtype=np.int32), np.random.Generator(np.random.Philox(0))
     rows = {"index": index, "case": index}
     rows |= {k: np.zeros((n, *shape), dtype) for k, (shape, dtype) in spec.items() if k.startswith("label/")}
-    for m in modalities:
-        if m in spec:
+    for m, fields in reads.items():
+        if all(key in spec for key in fields):
             rows |= {f"present/{m}": np.ones(n, bool)}
             rows |= {f"{m}/{k}": rng.normal(size=(n, 4)).astype(np.float32) for k in ("embedding", "pooled")}
     return rows

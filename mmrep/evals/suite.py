@@ -200,7 +200,7 @@ class Suite:
                  for k, h in heads_of(self.run.config, self.run.shapes.params).items()}
         given = {"texts": (lambda t: np.ones((len(t), 4))) if self.texts else None, "heads": heads, "encode": self._pretended,
                  "params": self.run.shapes.params}
-        rows = lambda _, stream: pretend(self.spec(on, stream), self.modalities)  # noqa: E731
+        rows = lambda _, stream: pretend(self.spec(on, stream), self.run.reads)  # noqa: E731
         empty = lambda _, stream: iter([_zeros(batch_like(self.spec(on, stream), 8))])  # noqa: E731
         for where, found in self._evaluators(rows, empty, given, on):
             with located(where):

@@ -126,3 +126,21 @@ def test_a_notebook_is_told_what_an_encoder_would_take_for_something_else(tmp_pa
     assert np.array_equal(one, model["texts"](params, ["mild opacity"])) and one.shape == (1, 16)
     assert np.allclose(one, encode("mild opacity", "text"), atol=1e-6)
     assert np.array_equal(model["tokenize"]("a"), model["tokenize"](["a"]))
+
+
+def test_two_encoders_read_one_modality(tmp_path):
+    towers = {"image": runs.TOWERS["image"], "coarse": runs.TOWERS["image"] | {"field": "image", "patch": (16, 16)}}
+    terms = {"views": {"name": "contrastive", "a": "image", "b": "coarse"}}
+    config = runs.config(objectives=terms, **{
+        "encoders": towers, "total": "2 steps",
+        "data.main.source": {"name": "phantom", "n": 64, "size": 32, "modalities": ("image", "text"), "missing": {"image": 0.2}},
+        "evals": {"retrieval": {"name": "retrieval", "pair": ("image", "coarse")}, "p": {"name": "probe", "label": "class",
+                                                                                       "modality": "coarse"}}})
+    results = train(config, tmp_path, say=lambda text: None)
+    held = results["metrics"]["retrieval/image_to_coarse/R@1/instance"]["n"]
+    assert 0 < held < 64 and results["metrics"]["probe/class:coarse/auroc"]["n"] == held  # both absent where the image is
+    model, params, _ = mmrep.load(tmp_path)
+    pixels = np.zeros((2, 32, 32, 1), np.uint8)
+    assert [model["encode"](params, name, pixels).tokens.shape[1] for name in towers] == [16, 4]
+    with pytest.raises(ValueError, match=r"config.encoders.text: no stream of config.data gives 'txet'; .* with `field`"):
+        tiny.on_mesh(tiny.config(terms, encoders=towers | {"text": runs.TOWERS["text"] | {"field": "txet"}}), (1, 1, 1))
