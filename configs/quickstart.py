@@ -26,7 +26,7 @@ def get_config(arg: str = ""):
     c.objectives = {"clip": {"name": "contrastive"}}
     # 65,536 training, 512 validation and 512 test subjects
     c.data = {"main": {"source": {"name": "phantom", "size": a.size, "modalities": ("image", "text")},
-                       "batch": 32 if a.smoke else 128, "cache_mib": 512}}
+                       "batch": 32 if a.smoke else 128}}  # no cache: hardly a row is read twice
     if a.smoke:
         c.data.main.source.n = 128
     if a.shuffled:
