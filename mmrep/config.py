@@ -75,6 +75,8 @@ def _one_line(file: Path) -> Iterator[None]:
         at = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == file.name]
         line = error.lineno if isinstance(error, SyntaxError) else at[-1] if at else None
         text = " ".join(str(error).split())
+        if isinstance(error, ModuleNotFoundError) and error.name == "base":
+            text += "; it is imported from the config's own folder or the one above: put the config beside configs/base.py"
         raise ValueError(f"config {file}{f' line {line}' if line else ''}: {type(error).__name__}: {text}") from error
 
 

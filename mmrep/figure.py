@@ -94,6 +94,8 @@ def _probes(ax, results: dict) -> None:
             ax.plot([], [], mark, color=color, label=control.replace("_pca", " PCA"), ls="")
     ax.set_yticks(range(len(wanted)), wanted[::-1], fontsize=8)
     ax.set_xlim(0, 1.02)
+    if not wanted:
+        ax.text(0.5, 0.5, "no evaluator classifies", ha="center", transform=ax.transAxes, color=GREY)
     if wanted:
         ax.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.4, -0.16), ncols=4)
 
@@ -105,7 +107,7 @@ def _map(ax, features: dict | None) -> None:
     found = sorted({k.split("/")[0] for k in features or () if k.endswith("/embedding")}, key=lambda m: (m not in ("image", "text"), m))
     pair = found[:2]
     if len(pair) < 2:
-        ax.text(0.5, 0.5, "fewer than two modalities", ha="center", transform=ax.transAxes, color=GREY)
+        ax.text(0.5, 0.5, "nothing was embedded in two modalities", ha="center", transform=ax.transAxes, color=GREY)
         return
     few = np.linspace(0, len(features["index"]) - 1, min(600, len(features["index"]))).astype(int)
     features = {k: v[few] for k, v in features.items() if len(v) == len(features["index"])}

@@ -31,7 +31,7 @@ def summary(results: dict) -> str:
             cells += [controls[c].get(name, {}).get("value") for c in beside]
             lines.append(f"  {name:{width - 2}}{m['value']:7.3f} [{m['low']:.3f}, {m['high']:.3f}]".ljust(width + 23)
                          + "".join(f"{'':{CELL}}" if v is None else f"{v:{CELL}.3f}" for v in cells))
-    return "\n".join(lines + _verdicts(results.get("paired", {}), width) + _missing(results))
+    return "\n".join(lines + _verdicts(results.get("paired", {}), results["left_out"], width) + _missing(results))
 
 
 def _rows(results: dict) -> str:
@@ -78,7 +78,7 @@ def _of_pair(kind: str, name: str, metrics: dict) -> float | None:
     return None
 
 
-def _verdicts(paired: dict[str, dict[str, dict]], width: int) -> list[str]:
+def _verdicts(paired: dict[str, dict[str, dict]], left_out: dict[str, str], width: int) -> list[str]:
     """Probes against their controls in words: a difference is shown where its interval excludes 0."""
     lines = []
     names = {"untrained": "untrained encoders", "raw_pca": "raw inputs (PCA)"}
@@ -88,6 +88,10 @@ def _verdicts(paired: dict[str, dict[str, dict]], width: int) -> list[str]:
             word = "above" if d["low"] > 0 else "below" if d["high"] < 0 else "not told apart from"
             lines.append(f"  {name:{width - 2}}{d['value']:+7.3f} [{d['low']:+.3f}, {d['high']:+.3f}]  {word} "
                          f"{names.get(control, control)}")
+    for name, why in sorted(left_out.items()):
+        if name.startswith("paired/"):
+            _, control, metric = name.split("/", 2)
+            lines.append(f"  {metric:{width - 2}}  none: {why} ({names.get(control, control)})")
     return ["probes less their controls, on the same resampled cases:", *lines] if lines else []
 
 

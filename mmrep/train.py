@@ -134,7 +134,9 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
         init = programs.setdefault(("init", run.program), init_program(run))
         newest = checkpoint.latest(manager)
         if newest is None:
-            state, how = start.start(run, init, fitted, say), "started"
+            anew = (workdir / "metrics.jsonl").is_file()
+            state = start.start(run, init, fitted, say)
+            how = "started anew, for no step had been saved (config.save.every)," if anew else "started"
         else:
             state, how = checkpoint.restore(manager, newest, run.shapes, run.placed), f"resumed at step {newest}"
         first = int(state.step)

@@ -42,4 +42,5 @@ def test_verdicts_and_reasons():
     assert text[2].split() == [probe, "0.800", "[0.700,", "0.900]", "0.500", "0.600", "0.700"]
     assert any(line.endswith("above untrained encoders") for line in text)
     assert any(line.endswith("not told apart from raw inputs (PCA)") for line in text)
+    assert any(line.split() == "probe/x none: no (raw inputs (PCA))".split() for line in text)
     assert text[-3:] == ["left out: alignment/... (5 numbers): too few", "left out: probe/x: no", "1 row of train could not be read"]

@@ -80,8 +80,9 @@ def odd_scale(name: str, found: dict[str, tuple[float, float, float, float]]) ->
     for m, (mean, std, got_mean, got_std) in found.items():
         if abs(got_mean) > 1 or not 0.25 <= got_std <= 4:
             advice = "put normalize last in prepare" if np.isnan(mean) else "they are constant: look at `mmrep data show`" \
-                if std == 0 else f"set config.inputs.{m} = {{'mean': {mean:.3g}, 'std': {std:.3g}}}" + (
-                    ", or map the values in use to 8 bits with the transform to_uint8" if std < 0.05 else "")
+                if std == 0 else f"set config.inputs.{m} = {{'mean': {mean:.3g}, 'std': {std:.3g}}}"
+            if std < 0.05 and std > 0:  # scaling cannot bring back what augmentation clips, nor what 8 bits lose
+                advice = "map the values in use to 8 bits, with {'name': 'to_uint8', 'window': (low, high)} first in prepare"
             lines.append(f"config.data.{name}: the encoder gets {m} pixels of mean {got_mean:.2f} and std {got_std:.2f}, and learns "
                          f"best from about 0 and 1: {advice}")
     return lines
