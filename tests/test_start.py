@@ -50,7 +50,6 @@ def test_nothing_is_copied_where_no_text_is_taken_over_or_none_is_trained(tmp_pa
 
 @pytest.mark.slow
 def test_stages_share_one_tokenizer(tmp_path):
-
     other = {"data": {"main": {"source": {"n_mentioned": 1}}}}
     config = runs.config(tokenizer=WORDS, stages=({"total": "1 steps"}, {"total": "1 steps"} | other))
     train(config, tmp_path, programs=runs.PROGRAMS, say=lambda text: None)
