@@ -11,7 +11,6 @@ import numpy as np
 from mmrep.core import allocator, profiling, sharding
 from mmrep.data import pipeline, streams
 from mmrep.run import assemble, init_program, train_transform
-from mmrep.validate import check_sizes
 
 WARM_UP = 3  # steps before the timed ones
 
@@ -19,7 +18,7 @@ WARM_UP = 3  # steps before the timed ones
 def prepare(config: Any) -> tuple[Any, Any, dict, dict]:
     """(run, state, first batches on the devices, hp) for measuring and checking."""
     run = assemble(config)
-    check_sizes(config, run.sources)
+    streams.check_sizes(config, run.sources)
     with jax.set_mesh(run.mesh):
         state = init_program(run)(np.int32(config.seed), run.hp)
         batches = {}

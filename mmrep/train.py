@@ -20,7 +20,6 @@ from mmrep.evals.suite import Suite, as_json
 from mmrep.evaluate import final
 from mmrep.run import Run, assemble, init_program, train_transform, write_json
 from mmrep.stop import Stop, Stopped
-from mmrep.validate import check_sizes
 from mmrep.workdir import locked, note, open_workdir, record
 from mmrep.writers import Progress, Writer
 
@@ -81,7 +80,7 @@ def check_stage(config: Any, where: str) -> None:
     """Raise ValueError for what would stop a stage before its first step, without its folder."""
     try:
         run = assemble(config)
-        check_sizes(config, run.sources)
+        streams.check_sizes(config, run.sources)
         suite = Suite(run)
         suite.check()
         _intervals(config, config.data[suite.stream].batch, len(run.sources[suite.stream]), run.total)
@@ -228,7 +227,7 @@ def _parts(config: Any, workdir: Path, programs: dict) -> tuple[Run, Suite, star
     source = start.open_source(config, workdir)
     start.inherit_tokenizer(source, config, workdir)
     run = assemble(config, workdir)  # host 0 trains the tokenizer, the others read it
-    check_sizes(config, run.sources)
+    streams.check_sizes(config, run.sources)
     start.check_tokenizer(source, run)
     suite = Suite(run, programs=programs)
     suite.check()
@@ -237,8 +236,6 @@ def _parts(config: Any, workdir: Path, programs: dict) -> tuple[Run, Suite, star
 
 def _intervals(config: Any, batch: int, examples: int, total: int) -> dict[str, int]:
     """Steps between two logs, evaluations, checkpoints; 0 for never. ValueError where best-k would have nothing to judge by."""
-    if config.save.mode not in ("max", "min"):
-        raise ValueError(f"config.save.mode: {config.save.mode!r}; valid: max, min")
     every = {k: cfg.steps(config[k].every, f"config.{k}.every", batch=batch, examples=examples, total=total)
              for k in ("log", "eval", "save")}
     if config.save.metric and not (every["eval"] and config.evals):
@@ -262,32 +259,22 @@ def _tell_masked(workdir: Path, batches: dict[str, pipeline.Batches], say: Say, 
     for n, b in batches.items():
         if b.bad:
             say(f"config.data.{n}: {b.skipped} times a row could not be read and was masked ({len(b.bad)} rows), e.g. "
-                f"{_what(next(iter(b.bad.values())))}")
+                f"{survey.reason(next(iter(b.bad.values())))}")
     masked = {n: b.skipped for n, b in batches.items()}
     masked = hosts.total(masked) if together else masked
     if any(masked.values()):
         note(workdir, masked=masked)
 
 
-def _what(problem: str) -> str:
-    """A bad row's line without its advice, which the run has taken already: to skip it."""
-    return problem.partition(";")[0].partition(", or pass on_error")[0]
-
-
 def _of_data(run: Run) -> list[str]:
-    """What a user may not expect of the training data: rows left out, rows that lack something, pixels of an odd scale."""
-    lines = []
-    for name, s in run.sources.items():
-        if getattr(s, "skipped", 0):
-            lines.append(f"config.data.{name}: left out {s.skipped} bad rows, e.g. {_what(next(iter(s.problems.values()))[1])}")
-        lines += [f"config.data.{name}: {note}" for note in getattr(s, "notes", ())]
-        unread = sorted(set(s.fields) - {key for fields in run.reads.values() for key in fields})
+    """What a user may not expect of the training data."""
+    lines, config = [], run.config
+    for name, source in run.sources.items():
+        unread = sorted(set(source.fields) - {key for fields in run.reads.values() for key in fields})
         if unread:
             lines.append(f"config.data.{name}: no encoder reads {', '.join(unread)}")
-        lines += survey.odd_tokens(name, survey.truncated(s, run.tokenizer, run.config.tokenizer.length),
-                                   run.config.tokenizer.length)
-        lines += survey.odd_scale(name, survey.pixels(s, train_transform(run.config, name, run.tokenizer),
-                                                      cfg.plain(run.config.inputs), run.config.encoders))
+        lines += survey.surprises(name, source, train_transform(config, name, run.tokenizer), run.tokenizer, config.tokenizer.length,
+                                  cfg.plain(config.inputs), config.encoders)
     return lines
 
 

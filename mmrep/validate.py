@@ -6,8 +6,7 @@ import jax
 
 from mmrep import config as cfg
 from mmrep.core import optim, sharding
-from mmrep.core.names import located, nearest, within
-from mmrep.data import pipeline
+from mmrep.core.names import nearest, within
 from mmrep.data.example import MODALITIES
 from mmrep.encoders.inputs import keys_of
 
@@ -30,13 +29,6 @@ def check_views(terms: dict, reads: dict, specs: dict) -> None:
         if not given.intersection(keys):
             raise ValueError(f"config.encoders.{name}: no stream of config.data gives {next(iter(keys))!r}; leave the encoder "
                              "out, add it to a source, or name what it reads with `field`")
-
-
-def check_sizes(config: Any, sources: dict) -> None:
-    """Raise ValueError for a training batch larger than its source, or than a mixture's parts."""
-    for name, stream in config.data.items():
-        with located(f"config.data.{name}.batch"):
-            pipeline.source_plan(sources[name], stream.batch, config.seed)
 
 
 def check_heads(config: Any, sources: dict) -> None:
@@ -109,6 +101,8 @@ def check_names(config: Any) -> None:
     if config.optim.schedule not in optim.SCHEDULES:
         raise ValueError(f"config.optim.schedule: unknown {config.optim.schedule!r}; "
                          f"{nearest(config.optim.schedule, optim.SCHEDULES)}")
+    if config.save.mode not in ("max", "min"):
+        raise ValueError(f"config.save.mode: {config.save.mode!r}; valid: max, min")
     if config.dtype not in ("float32", "bfloat16"):
         raise ValueError(f"config.dtype: {config.dtype!r}; {nearest(config.dtype, ('float32', 'bfloat16'))}")
     for name, ema in cfg.plain(config.ema).items():

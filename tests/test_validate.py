@@ -9,6 +9,7 @@ import pytest
 from mmrep import config as cfg
 from mmrep import validate
 from mmrep.core import sharding
+from mmrep.data import streams
 from mmrep.run import assemble
 from tests import tiny
 
@@ -114,7 +115,7 @@ def test_a_batch_larger_than_the_data_names_its_stream():
     with c.unlocked():
         c.data.main.batch = 32
     with pytest.raises(ValueError, match="^config.data.main.batch: batch of 32 from 20 rows"):
-        validate.check_sizes(c, sources)
+        streams.check_sizes(c, sources)
 
 
 def test_hosts_must_divide_the_row_shards(monkeypatch):

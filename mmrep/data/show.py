@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 
 from mmrep import config as cfg
-from mmrep.core.names import located
 from mmrep.data import pipeline, streams, survey
 
 
 def show(config: Any, out: Path, rows: int = 16, say: Callable[[str], None] = print) -> Path:
-    """Draw the first rows of the first training batch of every stream: pictures, tokens decoded, labels; say what the
-    sources note of their rows."""
+    """Draw the first rows of the first training batch of every stream: pictures, tokens decoded, labels; say what a user may not
+    expect of them (`survey.surprises`)."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -22,19 +21,14 @@ def show(config: Any, out: Path, rows: int = 16, say: Callable[[str], None] = pr
 
     streams.check_streams(config.data)
     sources = {n: streams.open_source(s, "train", f"config.data.{n}") for n, s in config.data.items()}
-    for name, source in sources.items():
-        if getattr(source, "skipped", 0):
-            say(f"config.data.{name}: left out {source.skipped} bad rows, e.g. {next(iter(source.problems.values()))[1]}")
-        for note in getattr(source, "notes", ()):
-            say(f"config.data.{name}: {note}")
+    streams.check_sizes(config, sources)
     tokenizer = streams.open_tokenizer(config, sources)
     cells = []
     for name, stream in config.data.items():
         transform = streams.stream_transform(stream, tokenizer, config.tokenizer.length, True, f"config.data.{name}")
-        for line in survey.odd_scale(name, survey.pixels(sources[name], transform, cfg.plain(config.inputs), config.encoders)):
+        for line in survey.surprises(name, sources[name], transform, tokenizer, config.tokenizer.length, cfg.plain(config.inputs),
+                                     config.encoders):
             say(line)
-        with located(f"config.data.{name}.batch"):
-            pipeline.source_plan(sources[name], stream.batch, config.seed)
         with pipeline.train_batches(sources[name], stream.batch, streams.stream_seed(config.seed, name), transform, steps=1,
                                     on_error=stream.get("on_error")) as batches:
             batch = next(batches)

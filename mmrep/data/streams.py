@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from mmrep import config as cfg
-from mmrep.core.names import nearest
-from mmrep.data import sources, tokenizers
+from mmrep.core.names import located, nearest
+from mmrep.data import pipeline, sources, tokenizers
 from mmrep.data.cache import cached
 from mmrep.data.example import Transform
 from mmrep.data.manifest import manifest
@@ -53,6 +53,13 @@ def _share(stream: dict, where: str) -> float:
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share <= 1:
         raise ValueError(f"{where}.fraction: {share!r} is not in (0, 1]; write 10 % as 0.1")
     return float(share)
+
+
+def check_sizes(config: Any, sources: dict) -> None:
+    """Raise ValueError for a training batch larger than its source, or than a mixture's parts."""
+    for name, stream in config.data.items():
+        with located(f"config.data.{name}.batch"):
+            pipeline.source_plan(sources[name], stream.batch, config.seed)
 
 
 def transform_of(stream: Any, key: str, where: str) -> Transform | None:

@@ -1,4 +1,4 @@
-"""What of a source only reading can show: rows that cannot be read, and the scale of its pixels."""
+"""What of a source a user may not expect, much of which only reading can show: bad rows, cut texts, the scale of pixels."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,6 +13,26 @@ from mmrep.data.streams import texts
 
 PICTURES = ("image", "volume")
 BLOCK = 64
+
+
+def surprises(name: str, source: Any, transform: Transform, tokenizer: Any, length: int, inputs: dict[str, dict],
+              modalities: Iterable[str]) -> list[str]:
+    """A line for each thing that a user may not expect of a stream's rows: left out, cut, of an odd scale, and its own notes.
+
+    name: of the stream; transform: of its training rows; length: of a text in tokens; inputs and modalities: as `pixels`.
+    """
+    lines = []
+    if getattr(source, "skipped", 0):
+        _, why = next(iter(source.problems.values()))
+        lines.append(f"config.data.{name}: left out {source.skipped} bad rows, e.g. {reason(why)}")
+    lines += [f"config.data.{name}: {note}" for note in getattr(source, "notes", ())]
+    return [*lines, *odd_tokens(name, truncated(source, tokenizer, length), length),
+            *odd_scale(name, pixels(source, transform, inputs, modalities))]
+
+
+def reason(problem: str) -> str:
+    """A bad row's line without its advice, for where that has been taken already: to skip it."""
+    return problem.partition(";")[0].partition(", or pass on_error")[0]
 
 
 def unreadable(source: Any, most: int) -> tuple[int, list[BadRow]]:

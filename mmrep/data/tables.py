@@ -124,7 +124,8 @@ def _read_csv(path: Path) -> Any:
             row = int(numbered[1]) - 2
             why = "not UTF-8; save the file as UTF-8" if "invalid UTF8" in message else \
                 f"{numbered[2]}; quote a cell that holds the separator"
-            raise ValueError(f"manifest {path} row {row + 1} (line {_lines(path)[row]}): {why}") from None
+            at = _lines(path)[row:row + 1]
+            raise ValueError(f"manifest {path} row {row + 1}{f' (line {at[0]})' if at else ''}: {why}") from None
         raise ValueError(f"manifest {path}: {message}") from None
     except UnicodeDecodeError:
         raise ValueError(f"manifest {path}: the names of its columns are not UTF-8; save the file as UTF-8") from None

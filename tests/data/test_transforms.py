@@ -168,7 +168,7 @@ def test_views_take_transforms_as_a_config_writes_them():
                            ({"name": "flip", "q": 1}, r"transforms\[0\].q: flip takes no 'q'"), ({"p": 1}, "needs a {name")]:
         with pytest.raises(ValueError, match=message):
             run("views", example, count=2, transforms=(wrong,))
-    with pytest.raises(ValueError, match="count: 0 is not in"):
+    with pytest.raises(ValueError, match="views: count: 0 is not in"):
         run("views", example, count=0, transforms=())
 
 

@@ -22,7 +22,7 @@ def views(count: int, transforms: Sequence[Transform | dict], key: str = "image"
     transforms: {name, **kwargs} each, as a config writes them. An image's masks become samples with it; under another key
     the samples have none. Raises ValueError for a count below 1.
     """
-    within("count", count, 1)
+    within("views: count", count, 1)
     inner = compose(transforms)
 
     def apply(example: Example, rng: np.random.Generator) -> Example:

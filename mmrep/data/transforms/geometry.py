@@ -111,7 +111,7 @@ def random_crop(size: int | Sequence[int], scale: Sequence[float] = (0.5, 1.0), 
     def apply(example: Example, rng: np.random.Generator) -> Example:
         if "image" not in example:
             return example
-        h, w = example["image"].shape[-3:-1]
+        h, w = example["image"].shape[:2]
         for _ in range(10):
             area = h * w * rng.uniform(*scale)
             aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
