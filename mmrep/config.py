@@ -1,6 +1,7 @@
 """Configs: load, override, validate, resolve names and durations, snapshot, diff."""
 
 import ast
+import difflib
 import hashlib
 import importlib.util
 import inspect
@@ -16,7 +17,7 @@ from typing import Any
 import ml_collections
 from ml_collections import ConfigDict
 
-from mmrep.core.names import located, nearest
+from mmrep.core.names import NEAR, located, nearest
 
 
 def load(spec: str, overrides: Iterable[str] = ()) -> ConfigDict:
@@ -167,6 +168,24 @@ def _value(text: str, old: Any, where: str) -> Any:
     return _typed(value, old, where)
 
 
+def _paths(node: Any, prefix: str = "") -> list[str]:
+    """The paths of all keys, outer ones first."""
+    if not isinstance(node, ConfigDict):
+        return []
+    return [prefix + str(key) for key in node] + [path for key in node for path in _paths(node[key], f"{prefix}{key}.")]
+
+
+def _advice(config: ConfigDict, part: str, node: ConfigDict) -> str:
+    """What to write instead of an unknown key: the paths that end in it (lr: optim.lr), else the nearest key here or anywhere."""
+    paths: dict[str, list[str]] = {}
+    for path in _paths(config):
+        paths.setdefault(path.rsplit(".", 1)[-1], []).append(f"config.{path}")
+    there = paths.get(part, [])
+    if not there and not difflib.get_close_matches(part, node, 1, NEAR):
+        there = [path for name in difflib.get_close_matches(part, paths, 1) for path in paths[name]]
+    return f"did you mean {' or '.join(there[:3])}?" if there else nearest(part, node)
+
+
 def apply(config: ConfigDict, override: str) -> None:
     """Set `a.b.c=value` in place, with the type of the old value. What is built from kwargs may get new keys (they are
     checked when it is built). Raises ValueError naming the nearest key."""
@@ -179,7 +198,7 @@ def apply(config: ConfigDict, override: str) -> None:
             raise ValueError(f"config.{'.'.join(parts[:i])}: has no key {part!r}: it is {plain(node)!r}")
         last = i == len(parts) - 1
         if part not in node and not (last and _free(".".join(parts[:i]))):
-            raise ValueError(f"config.{'.'.join(parts[:i + 1])}: unknown key; {nearest(part, node)}")
+            raise ValueError(f"config.{'.'.join(parts[:i + 1])}: unknown key; {_advice(config, part, node)}")
         if not last:
             node = node[part]
     old = node[parts[-1]] if parts[-1] in node else None

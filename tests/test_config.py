@@ -11,6 +11,8 @@ QUICK = str(ROOT / "configs" / "quickstart.py")
 @pytest.mark.parametrize("override,message", [
     ("optim.lrr=1", "config.optim.lrr: unknown key; did you mean 'lr'"),
     ("optm.lr=1", "config.optm: unknown key; did you mean 'optim'"),
+    ("lr=1", "config.lr: unknown key; did you mean config.optim.lr?"),
+    ("batch_size=64", "config.batch_size: unknown key; did you mean config.data.main.batch or config.eval.batch?"),
     ("optim.lr=abc", "config.optim.lr: 'abc' is no float, such as 0.002"),
     ("seed=1.5", "config.seed: 1.5 is no int"),
     ("log.tensorboard=1", "config.log.tensorboard: 1 is no bool"),

@@ -5,11 +5,13 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+NEAR = 0.5  # share of the letters two names must have in common
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """"did you mean ...?", or the list of valid names where none is near."""
     known = sorted(str(k) for k in known)
-    close = difflib.get_close_matches(str(name), known, 1, cutoff=0.5)
+    close = difflib.get_close_matches(str(name), known, 1, NEAR)
     return f"did you mean {close[0]!r}?" if close else "valid: " + ", ".join(known) if known else "there are none"
 
 
