@@ -8,6 +8,7 @@ setup(
     description="Representation learning across medical modalities, in JAX",
     python_requires=">=3.11",
     packages=find_packages(include=["mmrep", "mmrep.*"]),
+    package_dir={"": "."},  # an editable install by path: `import mmrep` beside the clone must not find the clone's own folder
     install_requires=[
         "jax>=0.10", "flax>=0.12", "optax>=0.2.8", "orbax-checkpoint>=0.12", "tensorflow-datasets>=4.9.10",
         "grain>=0.2.18", "array_record>=0.8", "ml-collections>=1.1", "einops>=0.8", "pillow>=11", "scikit-learn>=1.6", "threadpoolctl>=3.5",

@@ -81,9 +81,11 @@ def _rows(run: Run, asked: Any, line: Callable, most: int = 2000) -> None:
     asked: the config as it was given: where it does not skip bad rows, they fail the check.
     """
     for name, stream in run.config.data.items():
+        opened = {}
         for split in streams.SPLITS if run.config.evals else ("train",):
             try:
-                source = run.sources[name] if split == "train" else streams.open_source(stream, split, f"config.data.{name}")
+                opened[split] = source = run.sources[name] if split == "train" else \
+                    streams.open_source(stream, split, f"config.data.{name}")
             except (ValueError, OSError) as error:
                 line("FAIL", f"rows of {split} ({name})", str(error))
                 continue
@@ -92,27 +94,18 @@ def _rows(run: Run, asked: Any, line: Callable, most: int = 2000) -> None:
             rows = len(source) + getattr(source, "skipped", 0)
             line(("LOOK" if _skips(asked.data[name]) else "FAIL") if problems else "ok", f"rows of {split} ({name})",
                  f"{tried:,} of {rows:,} read, " + (f"bad: {len(problems)}, e.g. {problems[0]}" if problems else "none is bad"))
-            for note in (*getattr(source, "notes", ()), *_classes(run.sources[name], source, split)):
+            for note in survey.of_split(run.sources[name], source, split):
                 line("LOOK", f"rows of {split} ({name})", note)
+        for note in (*survey.repeated(opened), *survey.one_text(run.sources[name])):
+            line("LOOK", f"rows ({name})", note)
+        for counts in survey.class_counts(run.sources[name]):
+            line("ok", f"labels of train ({name})", counts)
         found = survey.pixels(run.sources[name], train_transform(run.config, name, run.tokenizer), cfg.plain(run.config.inputs),
                               run.config.encoders)
         for m, values in found.items():
             odd = survey.odd_scale(name, {m: values})
             line("LOOK" if odd else "ok", f"{m} pixels ({name})", odd[0] if odd else
                  f"mean {values[2]:.2f}, std {values[3]:.2f} as the encoder gets them")
-
-
-def _classes(train: Any, source: Any, split: str) -> list[str]:
-    """Classes of a split that no training row has, and rows without a label, of sources that know their labels."""
-    lines = []
-    for label, values in getattr(source, "labels", {}).items():
-        if values.dtype.kind == "i" and values.ndim == 1 and split != "train" and label in getattr(train, "labels", {}):
-            names = getattr(source, "label_names", {}).get(label, ())
-            new = [names[v] if v < len(names) else v for v in np.setdiff1d(values[values >= 0], train.labels[label])]
-            lines += [f"label {label!r}: no training row has {', '.join(map(repr, new[:5]))}"] if new and len(new) < 20 else []
-        if values.dtype.kind == "i" and values.ndim == 1 and (values < 0).any():
-            lines.append(f"label {label!r}: {(values < 0).sum():,} of {len(values):,} rows have none")
-    return lines
 
 
 def _fixed_rate(hp: dict, steps: int) -> dict:

@@ -11,13 +11,13 @@ import jax
 import numpy as np
 
 from mmrep import config as cfg
-from mmrep import hosts
+from mmrep import facts, hosts
 from mmrep.core import checkpoint, tree
 from mmrep.core.types import TrainState
 from mmrep.data.sources import identify
 from mmrep.evals.controls import controls
 from mmrep.evals.suite import Suite, as_json, reasons
-from mmrep.opened import open_run, place
+from mmrep.opened import Opened, open_run, place
 from mmrep.run import Run, write_json
 from mmrep.summary import summary
 
@@ -86,7 +86,7 @@ def count_read(workdir: Path, more: int = 1) -> int:
 def may_be_test(split: str, data: dict[str, Any] | None) -> bool:
     """Whether a reading counts as one of test: any split but the run's own train and val, which --data may rename by their names
     or their column."""
-    return split not in ("train", "val") or any(re.split(r"[.\[]", k)[0] in RENAMES for k in data or {})
+    return split not in ("train", "val") or any(part in RENAMES for key in data or {} for part in re.split(r"[.\[]", key))
 
 
 def evaluate(workdir: str | Path, data: dict[str, Any] | None = None, split: str = "test", say: Say = print) -> dict:
@@ -100,13 +100,25 @@ def evaluate(workdir: str | Path, data: dict[str, Any] | None = None, split: str
         o.suite.source(split)  # a split that is not there is told whatever the config evaluates
         o.suite.check((split,))
         reads = count_read(o.folder, int(may_be_test(split, data)))
+        for line in (line for one in dict.fromkeys(("train", "val", split)) for line in _changed(o, one)):
+            say(line)
         results = judged(o.run, o.suite, o.params, o.suite.features(o.params, o.run.config.eval.limit), split)
     results |= {"step": o.step, "test_reads": reads, "data": data or {}, "config_hash": cfg.digest(o.config)}
     say(summary(results))
+    if not o.suite.streams[o.suite.stream].own and any(name.startswith(("probe/", "knn/")) for name in results["metrics"]):
+        say("probes and kNN were fitted on the other data's train rows and chosen on its val rows")
     if not (o.folder / "results.json").is_file():
         say(f"{o.folder}: not finished; this is its checkpoint of step {o.step}")
-    say(f"test has been read {reads} times ({o.folder / 'test_reads.json'}, embeddings of it included)")
+    say(f"test has been read {reads} times ({o.folder / 'test_reads.json'}, embeddings and other data included)")
     return results
+
+
+def _changed(o: Opened, split: str) -> list[str]:
+    """`facts.changed`, which a reader of the numbers must know."""
+    try:
+        return facts.changed(facts.read(o.folder), o.suite, split)
+    except (ValueError, OSError):  # a split that is gone: what needs it says so
+        return []
 
 
 def export(workdir: str | Path, out: str | Path, data: dict[str, Any] | None = None, split: str = "test",
@@ -121,6 +133,8 @@ def export(workdir: str | Path, out: str | Path, data: dict[str, Any] | None = N
         raise ValueError(f"--out {out}: write to a .npz or a .parquet file")
     o = open_run(workdir, data)
     source = o.suite.source(split)
+    for line in _changed(o, split):
+        say(line)
     if may_be_test(split, data):
         count_read(o.folder)
     with jax.set_mesh(o.run.mesh):
@@ -144,6 +158,6 @@ def export(workdir: str | Path, out: str | Path, data: dict[str, Any] | None = N
 
         pq.write_table(pa.table({k: list(v) if v.ndim > 1 else v for k, v in rows.items()}), part)
     part.replace(out)
-    say(f"wrote {len(rows['index'])} rows x {len(rows)} columns to {out}"
+    say(f"wrote {len(rows['index'])} rows x {len(rows)} columns of step {o.step} to {out}"
         + (f"; {o.suite.skipped[split]} rows could not be read" if o.suite.skipped[split] else ""))
     return out

@@ -20,7 +20,9 @@ def record(workdir: Path, run: Any, suite: Any, resumes: bool) -> None:
     now = {"specs": {n: _plain(spec) for n, spec in run.specs.items()}, "eval": {n: _plain(s.spec) for n, s in suite.streams.items()},
            "examples": {n: len(s) for n, s in run.sources.items()},
            "label_names": {n: {k: list(map(str, v)) for k, v in s.names.items()} for n, s in suite.streams.items()},
-           "digests": {n: fingerprint(s) for n, s in run.sources.items()}}
+           "digests": {n: fingerprint(s) for n, s in run.sources.items()},
+           "eval_digests": {n: {split: fingerprint(suite.source(split, n)) for split in ("val", "test")}
+                            for n in sorted({stream for _, _, stream in suite.entries()})}}
     file, copy = workdir / "data.json", workdir / "tokenizer.json"
     if resumes and file.is_file():
         _check_same(json.loads(file.read_text()), now, workdir)
@@ -41,6 +43,16 @@ def _check_same(before: dict, now: dict, workdir: Path) -> None:
                 counts = f" ({old:,} then, {new:,} now)" if key == "examples" else ""
                 raise ValueError(f"config.data.{name}: the training data are not those that the run in {workdir} was started with: "
                                  f"other {what}{counts}; put them back, or use another --workdir")
+
+
+def changed(facts: dict | None, suite: Any, split: str) -> list[str]:
+    """A line for each stream whose rows of a split are others than when the run started, as far as its source can tell."""
+    lines = []
+    for name, one in suite.streams.items() if facts else ():
+        before = facts.get("digests", {}).get(name) if split == "train" else facts.get("eval_digests", {}).get(name, {}).get(split)
+        if one.own and before and fingerprint(suite.source(split, name)) != before:
+            lines.append(f"config.data.{name}: the rows of {split} are not those that the run was started with: other content")
+    return lines
 
 
 def read(workdir: Path) -> dict | None:

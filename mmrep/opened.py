@@ -52,9 +52,11 @@ def open_run(workdir: str | Path, data: dict[str, Any] | None = None, step: int 
     if data:
         changed, main = cfg.from_json(file.read_text()), "main" if "main" in config.data else sorted(config.data)[0]
         for key, value in data.items():
-            if "source" not in changed.data[main]:
-                raise ValueError(f"--data {key}={value}: config.data.{main} is a mixture; nothing to override")
-            cfg.apply(changed, f"data.{main}.source.{key}={value}")
+            parts = changed.data[main].get("sources")
+            if parts is not None and key.partition(".")[0] not in parts:
+                raise ValueError(f"--data {key}={value}: config.data.{main} is a mixture; name the source, e.g. "
+                                 f"{next(iter(parts))}.{key}={value}")
+            cfg.apply(changed, f"data.{main}.{'source' if parts is None else 'sources'}.{key}={value}")
         other = changed.data[main]
     run = assemble(config, folder, facts=known)
     checkpoint.check_same(_shapes(saved["params"]), _shapes(run.shapes.params), str(folder))

@@ -110,10 +110,12 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
         if not hosts.first():
             return []
         facts.record(workdir, run, suite, bool(checkpoint.steps_of(workdir)))
-        return _of_data(run)
+        return _of_data(run, suite)
 
     for line in hosts.first_then_others(write_and_look):
         say(line)
+    if (warmup := int(run.hp["optim"]["warmup"])) > run.total:
+        say(f"config.optim.warmup: {config.optim.warmup!r} is {warmup} steps of {run.total}: the learning rate is not reached")
     frozen = tree.size(tree.prune(run.shapes.params, lambda p: p in run.frozen))
     say(f"{batch} examples a step, {run.total} steps, {rows:,} training examples ({rows // batch:,} steps an epoch), "
         f"{tree.size(run.shapes.params) / 1e6:.2f} M params{f', {frozen / 1e6:.2f} M of them frozen' if frozen else ''}, "
@@ -266,8 +268,8 @@ def _tell_masked(workdir: Path, batches: dict[str, pipeline.Batches], say: Say, 
         note(workdir, masked=masked)
 
 
-def _of_data(run: Run) -> list[str]:
-    """What a user may not expect of the training data."""
+def _of_data(run: Run, suite: Suite) -> list[str]:
+    """What a user may not expect of the data."""
     lines, config = [], run.config
     for name, source in run.sources.items():
         unread = sorted(set(source.fields) - {key for fields in run.reads.values() for key in fields})
@@ -275,6 +277,9 @@ def _of_data(run: Run) -> list[str]:
             lines.append(f"config.data.{name}: no encoder reads {', '.join(unread)}")
         lines += survey.surprises(name, source, train_transform(config, name, run.tokenizer), run.tokenizer, config.tokenizer.length,
                                   cfg.plain(config.inputs), config.encoders)
+    for name in sorted({stream for _, _, stream in suite.entries()}):
+        for split in ("val", "test"):
+            lines += [f"config.data.{name}: {line}" for line in survey.of_split(run.sources[name], suite.source(split, name), split)]
     return lines
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import numpy as np
 
 from mmrep import config as cfg
 from mmrep.core import optim, sharding
@@ -29,6 +30,25 @@ def check_views(terms: dict, reads: dict, specs: dict) -> None:
         if not given.intersection(keys):
             raise ValueError(f"config.encoders.{name}: no stream of config.data gives {next(iter(keys))!r}; leave the encoder "
                              "out, add it to a source, or name what it reads with `field`")
+
+
+def check_pairs(terms: dict, reads: dict, sources: dict) -> None:
+    """Raise ValueError for a term of several modalities that no training row holds together: its loss would be 0."""
+    for name, term in terms.items():
+        parts = getattr(sources.get(term.stream), "components", (sources.get(term.stream),))
+        keys = {key for view in term.objective.views.values() for key in reads[view.modality]}
+        if len(keys) > 1 and not any(_together(part, keys) for part in parts):
+            raise ValueError(f"config.objectives.{name}: no training row of config.data.{term.stream} holds {' and '.join(sorted(keys))} "
+                             "together; is each in rows of its own? Give a row both")
+
+
+def _together(source: Any, keys: set[str]) -> bool:
+    """Whether a row may hold all of these fields; True where the source does not say."""
+    has = getattr(source, "has", None)
+    if has is None:
+        return True
+    known = [has[key] for key in keys if key in has]
+    return not known or bool(np.logical_and.reduce(known).any())
 
 
 def check_heads(config: Any, sources: dict) -> None:

@@ -15,7 +15,7 @@ from mmrep import hosts
 from mmrep.core import checkpoint
 from mmrep.run import describe, write_json
 
-MAY_CHANGE = ("mesh.", "micro", "loader.", "log.tensorboard")  # on a resume: they do not change what is computed
+MAY_CHANGE = ("mesh.", "micro", "loader.", "log.tensorboard", "save.every")  # on a resume: not what is computed
 
 
 def make_folder(workdir: Path) -> None:

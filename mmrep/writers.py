@@ -31,10 +31,10 @@ class Writer:
             self._board = SummaryWriter(str(workdir / "tensorboard"))
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
-        """Append one row; `seconds` is the wall clock and the one thing that differs between equal runs."""
+        """Append one row; `time` (Unix, in seconds) is the wall clock and the one thing that differs between equal runs."""
         if not self.active:
             return
-        self._file.write(json.dumps({"step": step, "seconds": round(time.time(), 2)} | metrics) + "\n")
+        self._file.write(json.dumps({"step": step, "time": round(time.time(), 2)} | metrics) + "\n")
         self._file.flush()
         if self._board:
             for name, value in metrics.items():

@@ -82,7 +82,7 @@ def finish(process: subprocess.Popen, code: int = 0, timeout: float = 400) -> tu
 
 def rows(workdir: Path) -> list[dict]:
     """metrics.jsonl without the clock."""
-    return [{k: v for k, v in json.loads(line).items() if k != "seconds"}
+    return [{k: v for k, v in json.loads(line).items() if k != "time"}
             for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 

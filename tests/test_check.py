@@ -7,6 +7,8 @@ import pytest
 
 from mmrep import bench, check
 from mmrep.core import profiling
+from mmrep.data import survey
+from mmrep.data.sources import arrays
 from mmrep.objectives import OBJECTIVES
 from mmrep.run import assemble, batch_like
 from tests import runs
@@ -166,13 +168,28 @@ def test_flops_of_a_frozen_tower_are_those_of_its_forward_pass():
     assert abs((whole - text) + (whole - image) - 2 / 3 * whole) < 0.1 * whole
 
 
-def test_classes_that_training_lacks_and_rows_without_a_label_are_told():
+def test_what_check_tells_of_classes_pictures_and_texts():
     from types import SimpleNamespace
 
     train = SimpleNamespace(labels={"dx": np.array([0, 1, 1], np.int32)})
-    other = SimpleNamespace(labels={"dx": np.array([0, 2, -1], np.int32)}, label_names={"dx": ["a", "b", "rare"]})
-    assert check._classes(train, other, "test") == ["label 'dx': no training row has 'rare'", "label 'dx': 1 of 3 rows have none"]
-    assert check._classes(train, train, "train") == [] == check._classes(train, SimpleNamespace(), "val")
+    other = SimpleNamespace(labels={"dx": np.array([0, 2, -1], np.int32)}, label_names={"dx": ["a", "b", "rare"]}, notes=["a note"])
+    assert survey.of_split(train, other, "test") == ["a note", "label 'dx' of test: no training row has 'rare'"]
+    assert survey.of_split(train, train, "train") == [] == survey.of_split(train, SimpleNamespace(), "val")
+    assert survey.class_counts(train) == ["dx: 2 classes, 1 2, 0 1"] and survey.class_counts(other) == ["dx: 2 classes, rare 1, a 1"]
+
+    class Named(list):
+        fields = ("image", "text")
+
+        def identify(self, rows):
+            return {"image": [self[i] for i in rows]}
+
+        def texts(self, rows):
+            return [self[0]] * len(rows)
+
+    splits = {"train": Named(["1.png", "2.png", None]), "val": Named(["3.png", None]), "test": Named(["2.png", "2.png"])}
+    assert survey.repeated(splits) == ["1 pictures are in train and in test, e.g. 2.png"]
+    assert survey.one_text(splits["train"]) == ["all 3 texts are the same, '1.png'"]
+    assert survey.one_text(arrays(text=["a", "b"])) == [] == survey.one_text(arrays(text=["a"]))
 
 
 def test_every_bad_row_is_told_whatever_the_source_says_of_them():

@@ -67,7 +67,7 @@ def test_killed_and_stopped_runs_end_bitwise_like_an_uninterrupted_one(tmp_path)
     assert runs.rows(ref) == runs.rows(cut), f"killed at {died}"
     assert checkpoint.steps_of(ref) == checkpoint.steps_of(cut)
     assert not [p for p in (cut / "checkpoints").iterdir() if "tmp" in p.name]
-    tables = [[{k: v for k, v in r.items() if k != "seconds"} for r in csv.DictReader((d / "metrics.csv").open())]
+    tables = [[{k: v for k, v in r.items() if k != "time"} for r in csv.DictReader((d / "metrics.csv").open())]
               for d in (ref, cut)]
     assert tables[0] == tables[1] and len(tables[0]) == len(runs.rows(ref)) == 10
     results = [json.loads((d / "results.json").read_text()) for d in (ref, cut)]

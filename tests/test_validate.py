@@ -9,7 +9,9 @@ import pytest
 from mmrep import config as cfg
 from mmrep import validate
 from mmrep.core import sharding
+from mmrep.core.types import View
 from mmrep.data import streams
+from mmrep.data.sources import arrays
 from mmrep.run import assemble
 from tests import tiny
 
@@ -137,6 +139,20 @@ def test_a_head_with_fewer_classes_than_the_label_has_names():
     for source in (numbered, SimpleNamespace(components=(SimpleNamespace(), numbered))):
         with pytest.raises(ValueError, match="heads.organ.classes: 2, but config.data.main has a class 2, counted from 0; set 3, or"):
             validate.check_heads(c, {"main": source})
+
+
+def test_a_term_needs_a_row_that_holds_all_that_it_reads():
+    term = SimpleNamespace(stream="main", objective=SimpleNamespace(views={"a": View("image"), "b": View("text")}))
+    reads = {"image": {"image": ()}, "text": {"text": ()}}
+    halves = arrays(image=np.zeros((4, 8, 8, 1), np.uint8), text=["a"] * 4,
+                    present={"image": np.arange(4) < 2, "text": np.arange(4) > 1})
+    whole = arrays(image=np.zeros((4, 8, 8, 1), np.uint8), text=["a"] * 4, present={"image": np.arange(4) < 2})
+    for source in (halves, SimpleNamespace(components=(halves, halves))):
+        with pytest.raises(ValueError, match="^config.objectives.clip: no training row of config.data.main holds image and text together"):
+            validate.check_pairs({"clip": term}, reads, {"main": source})
+    for source in (whole, range(4), SimpleNamespace(components=(halves, whole))):
+        validate.check_pairs({"clip": term}, reads, {"main": source})
+    validate.check_pairs({"clip": term}, reads, {})
 
 
 def test_a_config_that_is_not_from_base_names_what_it_lacks():

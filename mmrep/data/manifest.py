@@ -198,7 +198,7 @@ def manifest(path: str | Path, split: str, images: str | Path | None = None, col
                      for key, here in source.has.items() if not here.all()]
     for label, values in source.labels.items():
         gaps = (values < 0 if values.dtype.kind == "i" else np.isnan(values)).reshape(len(values), -1).all(1)
-        if split == "train" and gaps.any():
+        if gaps.any():
             source.notes.append(f"manifest {table.path}: {gaps.sum():,} of {len(gaps):,} {split} rows have no label {label!r}")
     return source
 

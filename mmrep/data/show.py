@@ -14,6 +14,8 @@ from mmrep.data import pipeline, streams, survey
 def show(config: Any, out: Path, rows: int = 16, say: Callable[[str], None] = print) -> Path:
     """Draw the first rows of the first training batch of every stream: pictures, tokens decoded, labels; say what a user may not
     expect of them (`survey.surprises`)."""
+    if out.suffix != ".png":
+        raise ValueError(f"--out {out}: write to a .png file")
     import matplotlib
 
     matplotlib.use("Agg")
@@ -42,6 +44,7 @@ def show(config: Any, out: Path, rows: int = 16, say: Callable[[str], None] = pr
         ax.axis("off")
     for ax, (name, row, present) in zip(axes.flat, cells):
         _cell(ax, name, row, present, tokenizer, getattr(sources[name], "label_names", {}))
+    out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(out.stem + ".part.png")
     fig.savefig(part, dpi=80)
     plt.close(fig)
@@ -66,6 +69,8 @@ def _cell(ax: Any, name: str, row: dict, present: dict, tokenizer: Any, names: d
             shown = np.round(value, 2) if value.dtype.kind == "f" else value
             if value.ndim == 0 and value.dtype.kind == "i" and 0 <= value < len(known):
                 shown = known[int(value)]
+            elif value.ndim == 0 and value.dtype.kind == "i" and value < 0:
+                shown = "(none)"
             labels.append(f"{key[6:]} {str(shown).replace(chr(10), '')}")
     ax.set_title(textwrap.fill(f"{name} {row['index']}  " + ", ".join(labels), 52), fontsize=6.5, loc="left")
     if "text" in row:

@@ -95,7 +95,8 @@ def open_source(stream: Any, split: str, where: str = "config.data.main") -> Any
         return one(stream["source"], f"{where}.source")
     built = {n: one(s, f"{where}.sources.{n}") for n, s in stream["sources"].items()}
     weights = {n: float(s["weight"]) for n, s in stream["sources"].items() if "weight" in s}
-    return mixture(built, weights or None)
+    with located(f"{where}.sources"):
+        return mixture(built, weights or None)
 
 
 def texts(source: Any, limit: int = 8192) -> Iterable[str]:

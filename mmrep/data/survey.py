@@ -1,6 +1,7 @@
 """What of a source a user may not expect, much of which only reading can show: bad rows, cut texts, the scale of pixels."""
 
 from collections.abc import Iterable
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from mmrep.data.example import Transform
 from mmrep.data.reading import read_rows, transformed
 from mmrep.data.rng import AUGMENT, philox
-from mmrep.data.sources import BadRow, spread
+from mmrep.data.sources import BadRow, identify, spread
 from mmrep.data.streams import texts
 
 PICTURES = ("image", "volume")
@@ -26,8 +27,50 @@ def surprises(name: str, source: Any, transform: Transform, tokenizer: Any, leng
         _, why = next(iter(source.problems.values()))
         lines.append(f"config.data.{name}: left out {source.skipped} bad rows, e.g. {reason(why)}")
     lines += [f"config.data.{name}: {note}" for note in getattr(source, "notes", ())]
+    lines += [f"config.data.{name}: {line}" for line in one_text(source)]
     return [*lines, *odd_tokens(name, truncated(source, tokenizer, length), length),
             *odd_scale(name, pixels(source, transform, inputs, modalities))]
+
+
+def of_split(train: Any, source: Any, split: str) -> list[str]:
+    """What of a split's rows a user may not expect, beside its training rows: its own notes, classes that no training row has."""
+    lines = list(getattr(source, "notes", ()))
+    for label, values in getattr(source, "labels", {}).items():
+        if values.dtype.kind == "i" and values.ndim == 1 and label in getattr(train, "labels", {}):
+            names = getattr(source, "label_names", {}).get(label, ())
+            new = [names[v] if v < len(names) else v for v in np.setdiff1d(values[values >= 0], train.labels[label])]
+            if new and len(new) < 20:
+                lines.append(f"label {label!r} of {split}: no training row has {', '.join(map(repr, new[:5]))}")
+    return lines
+
+
+def class_counts(source: Any, most: int = 8) -> list[str]:
+    """A line for each label of one class a row: how many rows each class has, the rarest last."""
+    lines = []
+    for label, values in getattr(source, "labels", {}).items():
+        if values.dtype.kind == "i" and values.ndim == 1:
+            names = getattr(source, "label_names", {}).get(label, ())
+            classes, counts = np.unique(values[values >= 0], return_counts=True)
+            told = [f"{names[c] if c < len(names) else c!s} {n:,}" for n, c in sorted(zip(counts, classes), reverse=True)]
+            cut = [*told[: most // 2], "...", *told[-most // 2:]] if len(told) > most else told
+            lines.append(f"{label}: {len(told)} classes, {', '.join(cut)}")
+    return lines
+
+
+def repeated(sources: dict[str, Any]) -> list[str]:
+    """Lines for pictures, by name, that rows of several splits share; sources: split -> source."""
+    names = {split: {n for n in identify(s, np.arange(len(s)))["image"] if n is not None} for split, s in sources.items()}
+    lines = []
+    for a, b in combinations(names, 2):
+        if both := sorted(names[a] & names[b]):
+            lines.append(f"{len(both):,} pictures are in {a} and in {b}, e.g. {both[0]}")
+    return lines
+
+
+def one_text(source: Any, most: int = 2000) -> list[str]:
+    """A line where all texts are the same one."""
+    found = list(texts(source, most)) if "text" in source.fields else []
+    return [f"all {len(found):,} texts are the same, {found[0][:40]!r}"] if len(found) > 1 and len(set(found)) == 1 else []
 
 
 def reason(problem: str) -> str:
@@ -100,7 +143,7 @@ def odd_scale(name: str, found: dict[str, tuple[float, float, float, float]]) ->
     for m, (mean, std, got_mean, got_std) in found.items():
         if abs(got_mean) > 1 or not 0.25 <= got_std <= 4:
             advice = "put normalize last in prepare" if np.isnan(mean) else "they are constant: look at `mmrep data show`" \
-                if std == 0 else f"set config.inputs.{m} = {{'mean': {mean:.3g}, 'std': {std:.3g}}}"
+                if std == 0 else f"set --config.inputs.{m}=\"{{'mean': {mean:.3g}, 'std': {std:.3g}}}\""
             if std < 0.05 and std > 0:  # scaling cannot bring back what augmentation clips, nor what 8 bits lose
                 advice = "map the values in use to 8 bits, with {'name': 'to_uint8', 'window': (low, high)} first in prepare"
             lines.append(f"config.data.{name}: the encoder gets {m} pixels of mean {got_mean:.2f} and std {got_std:.2f}, and learns "

@@ -27,7 +27,8 @@ def find_table(path: str | Path) -> Path:
         return found[0]
     if not path.is_file():
         near = get_close_matches(path.name, [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else [], 1)
-        raise FileNotFoundError(f"manifest {path}: no such file" + (f"; did you mean {near[0]}?" if near else ""))
+        place = "" if path.is_absolute() else f" in {Path.cwd()}, the working folder"
+        raise FileNotFoundError(f"manifest {path}: no such file{place}" + (f"; did you mean {near[0]}?" if near else ""))
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"manifest {path}: the suffix must be one of {', '.join(SUFFIXES)}")
     return path

@@ -117,7 +117,7 @@ def fitted(t: Task, on: str, rows: np.ndarray | slice = slice(None), strengths: 
     """
     y = t.y["train"][rows]
     if len(y) < 4 or not any(len(np.unique(c[c >= 0])) > 1 for c in (y.T if y.ndim == 2 else [y])):
-        raise ValueError(f"{len(y)} labels to train on, or all of one class")
+        raise ValueError(f"{len(y)} labels to train on{', all of one class' if len(y) > 3 else ': too few'}")
     if not len(t.y["val"]):
         raise ValueError("no validation row has the label: nothing to choose the strength by")
     x, xv, xt = standardize(t.x["train"][rows], t.x["val"], t.x[on])

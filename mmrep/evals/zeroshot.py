@@ -26,12 +26,16 @@ def prompts_of(spec: dict, label: str, names: list[str] | None) -> tuple[list[li
     given = spec.get("classes") or names or ()
     words = dict(given) if isinstance(given, dict) else {c: c for c in given}
     if not words or not spec.get("templates"):
-        raise ValueError(f"zero-shot of {label!r} needs templates and, unless the source names them, classes")
+        raise ValueError(f"zero-shot of {label!r} needs templates, such as ('a picture of {{}}',), and, unless the source names them, "
+                         "classes")
     for name in words if names else ():
         if name not in names:
             raise ValueError(f"classes: label {label!r} has no class {name!r}; {nearest(name, names)}")
     if names and len(words) < len(names):
         raise ValueError(f"classes: label {label!r} also has the class {next(n for n in names if n not in words)!r}")
+    for template in (*spec["templates"], *(spec.get("negative") or ())):
+        if template.format("") == template.format("x"):
+            raise ValueError(f"templates: {template!r} has no {{}} where the class goes: all classes would have one prompt")
     order = names or list(words)
     fill = lambda templates: [[t.format(words[c]) for t in templates] for c in order]  # noqa: E731
     return fill(spec["templates"]), fill(spec["negative"]) if spec.get("negative") else None

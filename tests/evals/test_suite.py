@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -35,6 +36,8 @@ def test_every_mistake_in_an_evaluator_is_named_before_training():
     for evals, more, message in (
             ({"z": {"name": "zeroshot", "prompts": "phantom"}}, {"encoders": image, "objectives": mim}, "evals.z: .*text encoder"),
             ({"z": {"name": "zeroshot"}}, {}, "config.evals.z: .*needs templates"),
+            ({"z": {"name": "zeroshot", "templates": ("a picture",), "classes": tuple("abcdefghij")}}, {},
+             "config.evals.z: .*has no {} where"),
             ({"z": {"name": "zeroshot", "prompts": "fantom"}}, {}, "config.evals.z: prompts: unknown 'fantom'"),
             ({"z": {"name": "zeroshot", "label": "findings", "templates": ("{}",), "classes": tuple("abcdef")}}, {},
              "config.evals.z: .*`negative` prompts"),
@@ -165,23 +168,31 @@ def test_a_run_opens_without_its_data_and_reads_other_data_with_a_test_split_onl
     assert own["case"].tolist()[:3] == ["patient 10", "patient 11", "patient 11"]
     assert own["image"][0].endswith("20.png")
 
+    rows = Path(path).read_text()
+    Path(path).write_text(rows.replace("21.png,report 1", "21.png,report 2"))
+    said = []
+    evaluate.export(tmp_path / "w", tmp_path / "own.npz", say=said.append)
+    assert "the rows of test are not those that the run was started with" in said[0] and "of step 1 to" in said[1]
+    evaluate.export(tmp_path / "w", tmp_path / "own.npz", split="val", say=said.append)
+    assert len(said) == 3
+
     first.rename(tmp_path / "gone")
     model, params, config = mmrep.load(tmp_path / "w")
     assert model["texts"](params, ["report 3"]).shape == (1, 16) and config.tokenizer.name == "wordpiece"
     with pytest.raises((ValueError, FileNotFoundError), match="t.csv"):
         evaluate.evaluate(tmp_path / "w")
-    assert json.loads((tmp_path / "w" / "test_reads.json").read_text())["reads"] == 2  # what cannot be opened is not read
+    assert json.loads((tmp_path / "w" / "test_reads.json").read_text())["reads"] == 3  # what cannot be opened is not read
     other = {"path": table(tmp_path / "other", ["test"] * 6)}
     said = []
     again = evaluate.evaluate(tmp_path / "w", other, say=said.append)
-    assert again["test_reads"] == 3 and again["config_hash"] == results["config_hash"] and again["data"] == other
+    assert again["test_reads"] == 4 and again["config_hash"] == results["config_hash"] and again["data"] == other
     assert again["metrics"]["retrieval/image_to_text/R@1/instance"]["n"] == 6
     assert "no split 'train'" in again["left_out"]["evals.p"] and "left out: evals.p: " in said[0]
     evaluate.export(tmp_path / "w", tmp_path / "other.parquet", other, say=said.append)
-    assert "test has been read 3 times" in said[1] and "wrote 6 rows" in said[2]
-    assert [evaluate.may_be_test(*args) for args in (("test", {}), ("all", {}), ("val", {"splits": "{'val': 'test'}"}),
-                                                     ("train", None), ("val", {"path": "x"}), ("val", {"columns.split": "fold"}))] == [
-        True, True, True, False, False, True]
+    assert "test has been read 4 times" in said[1] and "wrote 6 rows" in said[2]
+    for counts, *args in ((True, "test", {}), (True, "all", {}), (True, "val", {"splits": "{'val': 'test'}"}), (False, "train", None),
+                          (False, "val", {"path": "x"}), (True, "val", {"columns.split": "fold"}), (True, "val", {"ours.splits": "x"})):
+        assert evaluate.may_be_test(*args) == counts, args
     with pytest.raises(ValueError, match="source.split: 'test' would be train, val and test alike"):
         evaluate.evaluate(tmp_path / "w", other | {"split": "test"}, "val", say=said.append)
 
