@@ -46,10 +46,10 @@ def check(config: Any, steps: int = 60, say: Callable[[str], None] = print) -> b
         _rows(run, config, line)
         _sizes(run, batches, line)
         _tokens(run, line)
-        grads = jax.jit(jax.grad(lambda p: run.loss(p, state.ema, state.aux, batches, state.rng, state.step, hp)[0]))
+        one = _short(hp, steps)
+        grads = jax.jit(jax.grad(lambda p: run.loss(p, state.ema, state.aux, batches, state.rng, state.step, one)[0]))
         _gradients(run, grads(state.params), line)
         program = jax.jit(run.step, out_shardings=(run.placed, None))
-        one = _fixed_rate(hp, steps)
         first = _overfit(run, program, state, batches, one, steps, line)
         _first_losses(run, first, batches, line)
         _shuffled(run, program, state, one, steps, line)
@@ -108,9 +108,11 @@ def _rows(run: Run, asked: Any, line: Callable, most: int = 2000) -> None:
                  f"mean {values[2]:.2f}, std {values[3]:.2f} as the encoder gets them")
 
 
-def _fixed_rate(hp: dict, steps: int) -> dict:
-    """The run's hyper-parameters on a short schedule."""
-    return hp | {"optim": hp["optim"] | {"total": jnp.float32(steps), "warmup": jnp.float32(max(steps // 10, 1))}}
+def _short(hp: dict, steps: int) -> dict:
+    """The run's hyper-parameters on a short schedule, in which every term counts from the first step to the last."""
+    always = {"from": jnp.float32(0), "until": jnp.float32(np.inf), "ramp": jnp.float32(0)}
+    terms = {name: {k: always.get(k, v) for k, v in term.items()} for name, term in hp["terms"].items()}
+    return hp | {"terms": terms, "optim": hp["optim"] | {"total": jnp.float32(steps), "warmup": jnp.float32(max(steps // 10, 1))}}
 
 
 def _sizes(run: Run, batches: dict, line: Callable) -> None:

@@ -313,7 +313,7 @@ def _read(step: int, metrics: dict, run: Run, log: bool, writer: Writer, progres
             "config.optim.clip in a new --workdir, with config.init.path for this one")
     if log:
         values = {k: float(v) for k, v in jax.device_get(metrics).items() if k not in ("finite", "go", "stop")}
-        writer.write(step, values)
+        writer.write(step, {k: v for k, v in values.items() if v == v})
         progress.show(step, values, waited)
     return bool(stop)
 

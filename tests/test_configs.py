@@ -28,5 +28,5 @@ def test_the_objective_of_the_readme_is_one(tmp_path, monkeypatch):
     monkeypatch.setitem(OBJECTIVES, "align", found["align"])
     objectives = runs.CLIP | {"align": {"name": "align", "weight": 0.1, "from": "50%"}}
     train(runs.config(objectives=objectives, **{"total": "4 steps"}), tmp_path, say=lambda text: None)
-    losses = [row["align/loss"] for row in runs.rows(tmp_path)]
-    assert losses[0] == losses[1] == 0 and 0 < losses[2] < 4 and 0 < losses[3] < 4
+    losses = [row.get("align/loss") for row in runs.rows(tmp_path)]
+    assert losses[0] is losses[1] is None and 0 < losses[2] < 4 and 0 < losses[3] < 4

@@ -194,7 +194,8 @@ def make_loss(encode: Callable, nets: dict[str, Net], terms: dict[str, Term], mi
         for name in terms:
             weight = optim.term_weight(step, hp["terms"][name])
             total = total + weight * results[name]["loss"]
-            metrics |= {f"{name}/{m}": x for m, x in results[name].items()}
+            # a term outside its steps has no number, not a loss of 0
+            metrics |= {f"{name}/{m}": jnp.where(on[name], x, jnp.nan) if name in on else x for m, x in results[name].items()}
         return total, ({"loss": total} | metrics, new_aux)
 
     return loss
