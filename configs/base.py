@@ -35,7 +35,7 @@ def get_config() -> ml_collections.ConfigDict:
     # constant) down to end x lr, the last `cooldown` of rsqrt along a line; clip: largest norm of all gradients (0: none)
     c.optim = {"name": "adamw", "kwargs": {}, "lr": 1e-3, "wd": 1e-4, "warmup": "5%", "schedule": "cosine",
                "end": 0.0, "cooldown": "0 steps", "clip": 1.0}
-    c.ema = {}                 # name -> {decay, final}; "eval" is what is judged, any other name a teacher
+    c.ema = {}                 # name -> {decay, final}; "eval" is what is judged (its decay grows from 0.1), others teachers
     c.rules = (                # regex table over leaf paths: freeze, lr, wd, layer_decay, shard; see mmrep/core/optim.py
         {"match": r".*/(qkv|q|kv|up)/kernel", "shard": (None, "tensor")},
         {"match": r".*/(out|down)/kernel", "shard": ("tensor", None)},

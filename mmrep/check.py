@@ -100,8 +100,8 @@ def _rows(run: Run, asked: Any, line: Callable, most: int = 2000) -> None:
             line("LOOK", f"rows ({name})", note)
         for counts in survey.class_counts(run.sources[name]):
             line("ok", f"labels of train ({name})", counts)
-        found = survey.pixels(run.sources[name], train_transform(run.config, name, run.tokenizer), cfg.plain(run.config.inputs),
-                              run.config.encoders)
+        scales = survey.scales(run.config)
+        found = survey.pixels(run.sources[name], train_transform(run.config, name, run.tokenizer), scales, scales)
         for m, values in found.items():
             odd = survey.odd_scale(name, {m: values})
             line("LOOK" if odd else "ok", f"{m} pixels ({name})", odd[0] if odd else

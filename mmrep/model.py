@@ -69,25 +69,27 @@ def reads_of(tower: Tower, name: str) -> Fields:
 def make_encode(towers: dict[str, Tower], inputs: dict[str, dict]) -> Callable:
     """encode(params["encoders"], view, batch, keys | None) -> Encoded; batch: raw fields, u8 pixels or i32 tokens.
 
-    inputs: modality -> {"mean", "std"} of its pixels.
+    inputs: encoder or field -> {"mean", "std"} of its pixels.
     """
 
     def encode(params: Params, view: View, batch: Batch, keys: Array | None = None) -> Encoded:
         if view.modality not in towers:
             raise ValueError(f"no encoder for {view.modality!r}; {nearest(view.modality, towers)}")
         tower = towers[view.modality]
-        x = floats(read(batch, view, reads_of(tower, view.modality)), view.modality, inputs)
+        x = floats(read(batch, view, reads_of(tower, view.modality)), tower.field or view.modality, inputs, view.modality)
         return tower.apply({"params": params[view.modality]}, x, keys, view.mask, view.causal)
 
     return encode
 
 
-def floats(x: Any, modality: str, inputs: dict[str, dict]) -> Any:
-    """Raw fields as an encoder takes them: the modality's own pixels scaled as `config.inputs` says; of other fields (masks,
-    categories) only those that it names."""
+def floats(x: Any, field: str, inputs: dict[str, dict], name: str = "") -> Any:
+    """Raw fields as an encoder takes them: its own pixels scaled as `config.inputs` says under the encoder's name or the field's; of
+    other fields (masks, categories) only those that it names."""
+    own = inputs.get(name, inputs.get(field, {}))
     if not isinstance(x, dict):
-        return to_float(x, **inputs.get(modality, {}))
-    return {key: to_float(one, **inputs.get(key, {})) if key == modality or key in inputs else one for key, one in x.items()}
+        return to_float(x, **own)
+    return {key: to_float(one, **own) if key == field else to_float(one, **inputs[key]) if key in inputs else one
+            for key, one in x.items()}
 
 
 def make_terms(config: Any, vocab: int) -> dict[str, Term]:
@@ -152,7 +154,7 @@ def make_init(towers: dict[str, Tower], encode: Callable, nets: dict[str, Net], 
             view, batch = _first_view(m, terms, batches, tower)
             with located(f"config.encoders.{m}"):
                 one = _one(batch)
-                x = floats(read(one, view, reads_of(tower, m)), m, inputs)
+                x = floats(read(one, view, reads_of(tower, m)), tower.field or m, inputs, m)
                 encoders[m] = tower.init(key("encoders", m), x)["params"]
                 if nets:
                     by_modality[m] = jax.eval_shape(lambda p, b, v=view: encode(p, View(m, v.sample, v.crop), b), encoders, one)

@@ -16,7 +16,7 @@ from mmrep.data.example import is_field
 from mmrep.encoders.inputs import complete
 from mmrep.hyper import hyperparameters, program_key
 from mmrep.model import make_encode, make_init, make_nets, make_terms, reads_of, towers
-from mmrep.validate import check_batches, check_heads, check_names, check_pairs, check_views
+from mmrep.validate import check_batches, check_causal, check_heads, check_names, check_pairs, check_views
 
 
 class Run(NamedTuple):
@@ -67,6 +67,7 @@ def assemble(config: Any, workdir: Path | None = None, devices: list | None = No
     check_views(terms, reads, specs)
     check_heads(config, sources)
     check_pairs(terms, reads, sources)
+    check_causal(terms, built)
     tx = optim.transform(config.optim.name, **cfg.plain(config.optim.kwargs))
     rules = {str(i): dict(r) for i, r in enumerate(cfg.plain(config.rules))}
 

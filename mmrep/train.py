@@ -270,13 +270,13 @@ def _tell_masked(workdir: Path, batches: dict[str, pipeline.Batches], say: Say, 
 
 def _of_data(run: Run, suite: Suite) -> list[str]:
     """What a user may not expect of the data."""
-    lines, config = [], run.config
+    lines, config, scales = [], run.config, survey.scales(run.config)
     for name, source in run.sources.items():
         unread = sorted(set(source.fields) - {key for fields in run.reads.values() for key in fields})
         if unread:
             lines.append(f"config.data.{name}: no encoder reads {', '.join(unread)}")
         lines += survey.surprises(name, source, train_transform(config, name, run.tokenizer), run.tokenizer, config.tokenizer.length,
-                                  cfg.plain(config.inputs), config.encoders)
+                                  scales, scales)
     for name in sorted({stream for _, _, stream in suite.entries()}):
         for split in ("val", "test"):
             lines += [f"config.data.{name}: {line}" for line in survey.of_split(run.sources[name], suite.source(split, name), split)]

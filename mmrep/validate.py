@@ -32,6 +32,18 @@ def check_views(terms: dict, reads: dict, specs: dict) -> None:
                              "out, add it to a source, or name what it reads with `field`")
 
 
+def check_causal(terms: dict, towers: dict) -> None:
+    """Raise ValueError for a causal view that a term compares with others, where evaluators would embed without."""
+    for name, term in terms.items():
+        for view in term.objective.views.values() if term.objective.coupled else ():
+            causal = getattr(towers[view.modality].trunk, "causal", None)
+            if view.causal and causal is None:
+                raise ValueError(f"config.objectives.{name}: the encoder of {view.modality!r} has no causal form")
+            if view.causal and not causal:
+                raise ValueError(f"config.objectives.{name}: compares causal embeddings of {view.modality!r}, but evaluators and "
+                                 f"mmrep.load embed as the encoder is: set config.encoders.{view.modality}.causal = True instead")
+
+
 def check_pairs(terms: dict, reads: dict, sources: dict) -> None:
     """Raise ValueError for a term of several modalities that no training row holds together: its loss would be 0."""
     for name, term in terms.items():

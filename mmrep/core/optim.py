@@ -169,6 +169,15 @@ def term_weight(step: jax.Array, hp: dict) -> jax.Array:
     return jnp.where(active(step, hp), hp["weight"] * grown, 0.0)
 
 
+def without_frozen(grads: dict, planned: Plan, hp_rules: dict, step: jax.Array) -> dict:
+    """Gradients, 0 for leaves inside a window of `freeze`: they count neither in the norm that clips nor in later moments."""
+    def one(path: str, g: jax.Array) -> jax.Array:
+        by = planned[path].get("freeze")
+        return g if by is None else jnp.where(active(step, hp_rules[by]), jnp.zeros_like(g), g)
+
+    return tree.map_named(one, grads)
+
+
 # ---- update --------------------------------------------------------------------------------------------------------
 
 def _layer(path: str, depth: int) -> int:
@@ -227,7 +236,12 @@ def ema_update(old: dict, new: dict, decay: jax.Array) -> dict:
     return jax.tree.map(lambda a, b: (decay * a + (1 - decay) * b).astype(a.dtype), old, new)
 
 
-def ema_decay(step: jax.Array, hp: dict, total: jax.Array) -> jax.Array:
-    """From `decay` to `final` along a half cosine over the run (BYOL, Grill 2020, section 3.3)."""
+def ema_decay(step: jax.Array, hp: dict, total: jax.Array, young: bool = False) -> jax.Array:
+    """From `decay` to `final` along a half cosine over the run (BYOL, Grill 2020, section 3.3).
+
+    young: at most (1 + step) / (10 + step), so that a copy that is judged forgets the random start in a short run, too (the
+    `num_updates` of TensorFlow's ExponentialMovingAverage).
+    """
     t = jnp.clip(step / jnp.maximum(total, 1), 0.0, 1.0)
-    return hp["final"] - (hp["final"] - hp["decay"]) * 0.5 * (1 + jnp.cos(jnp.pi * t))
+    decay = hp["final"] - (hp["final"] - hp["decay"]) * 0.5 * (1 + jnp.cos(jnp.pi * t))
+    return jnp.minimum(decay, (1 + step) / (10 + step)) if young else decay

@@ -61,7 +61,8 @@ def _wanted(terms: dict[str, Term]) -> list[tuple[View, str]]:
 def _rows(batch: Batch, terms: dict[str, Term], chosen: dict[str, Array]) -> Batch:
     """The batch with other rows of it, which `after` terms read, under "rows"."""
     wanted = {view.row for term in terms.values() for view in term.objective.views.values() if view.row}
-    return batch | {"rows": {row: jax.tree.map(lambda x: x[chosen[row]], batch) for row in sorted(wanted)}}
+    rows = {row: jax.tree.map(lambda x: x[chosen[row]], batch) for row in sorted(wanted)}
+    return batch | {"rows": constrain(rows, ROWS)}  # gathered rows are whole on every device otherwise, and so is all work on them
 
 
 def _own_rows(name: str, objective: Objective) -> Objective:
@@ -218,6 +219,7 @@ def make_step(loss: Callable, tx: Any, schedule: Callable, planned: optim.Plan, 
             return loss(tree.overlay(state.params, trained), state.ema, state.aux, streams, rng, state.step, hp)
 
         (value, (metrics, aux)), grads = jax.value_and_grad(of, has_aux=True)(trained)
+        grads = optim.without_frozen(grads, planned, hp["rules"], state.step)
         squares = jnp.stack([jnp.vdot(g, g).astype(jnp.float32) for g in jax.tree.leaves(grads)])
         # `good` is read off the square root, which XLA does not copy into its readers: a sum (or all(isfinite)) over the
         # leaves would be computed anew inside every leaf's kernels, at 3x the compile time
@@ -230,8 +232,7 @@ def make_step(loss: Callable, tx: Any, schedule: Callable, planned: optim.Plan, 
             grads = jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
         directions, opt = tx.update(grads, state.opt, trained)
         new = optim.apply(trained, directions, lr, hp["optim"]["wd"], planned, hp["rules"], state.step)
-        ema = {n: optim.ema_update(state.ema[n], new,
-                                   optim.ema_decay(state.step, hp["ema"][n], hp["optim"]["total"]))
+        ema = {n: optim.ema_update(state.ema[n], new, optim.ema_decay(state.step, hp["ema"][n], hp["optim"]["total"], n == "eval"))
                for n in ema_names}
         after = TrainState(state.step + 1, tree.overlay(state.params, new), opt, ema, aux, state.rng)
         after = jax.tree.map(lambda a, b: jnp.where(good, a, b), after._replace(rng=None),

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from mmrep import config as cfg
 from mmrep.data import pipeline, streams, survey
 
 
@@ -25,11 +24,10 @@ def show(config: Any, out: Path, rows: int = 16, say: Callable[[str], None] = pr
     sources = {n: streams.open_source(s, "train", f"config.data.{n}") for n, s in config.data.items()}
     streams.check_sizes(config, sources)
     tokenizer = streams.open_tokenizer(config, sources)
-    cells = []
+    cells, scales = [], survey.scales(config)
     for name, stream in config.data.items():
         transform = streams.stream_transform(stream, tokenizer, config.tokenizer.length, True, f"config.data.{name}")
-        for line in survey.surprises(name, sources[name], transform, tokenizer, config.tokenizer.length, cfg.plain(config.inputs),
-                                     config.encoders):
+        for line in survey.surprises(name, sources[name], transform, tokenizer, config.tokenizer.length, scales, scales):
             say(line)
         with pipeline.train_batches(sources[name], stream.batch, streams.stream_seed(config.seed, name), transform, steps=1,
                                     on_error=stream.get("on_error")) as batches:

@@ -186,8 +186,8 @@ def fraction(source: Any, share: float, seed: int = 0) -> Subset:
     """
     if not 0 < share <= 1:
         raise ValueError(f"fraction: the share must lie in (0, 1], got {share}")
-    cases = getattr(source, "cases", None)
-    units, which = np.unique(np.arange(len(source)) if cases is None else cases, return_inverse=True)
+    rows, cases = np.arange(len(source)), getattr(source, "cases", None)
+    units, which = np.unique(rows if cases is None else np.where(cases < 0, -2 - rows, cases), return_inverse=True)
     order = np.random.Generator(np.random.Philox(seed)).permutation(len(units))
     taken = np.zeros(len(units), bool)
     taken[order[:max(int(np.ceil(share * len(units) - 1e-9)), 1)]] = True

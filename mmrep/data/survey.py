@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mmrep import config as cfg
 from mmrep.data.example import Transform
 from mmrep.data.reading import read_rows, transformed
 from mmrep.data.rng import AUGMENT, philox
@@ -124,6 +125,15 @@ def pixels(source: Any, transform: Transform, inputs: dict[str, dict], modalitie
         out[m] = tuple(float(v) for v in (mean, np.sqrt(max(square - mean**2, 0)) if square == square else square, got_mean,
                                           np.sqrt(max(got_square - got_mean**2, 0))))
     return out
+
+
+def scales(config: Any) -> dict[str, dict]:
+    """Field -> {"mean", "std"} of its pixels, for each field that an encoder is named after or names."""
+    found, inputs = {}, cfg.plain(config.inputs)
+    for name, spec in cfg.plain(config.encoders).items():
+        field = spec.get("field") or name
+        found[field] = inputs.get(name, inputs.get(field, {}))
+    return found
 
 
 def _moments(x: np.ndarray, scale: dict) -> tuple[float, float, float, float]:

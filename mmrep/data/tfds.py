@@ -54,6 +54,9 @@ class Tfds:
                     example["text"] = text
             elif key == "tabular":
                 example[key] = np.asarray([get(c) for c in column], np.float32)
+                if not np.isfinite(example[key]).all():
+                    bad = column[int(np.argmin(np.isfinite(example[key])))]
+                    raise ValueError(f"{self.where(row)}: tabular feature {bad!r} is NaN or infinite; mend it in the prepared dataset")
             elif key == "category":
                 example[key] = np.asarray([get(c) for c in column], np.int32)
             elif key == "label":
@@ -67,6 +70,14 @@ class Tfds:
             else:
                 example[key] = np.asarray(get(column))
         return example
+
+
+def _overlap(builder: Any, a: str, b: str) -> bool:
+    """Whether two splits share rows of a file."""
+    def spans(split: str) -> list[tuple[str, int, float]]:
+        return [(f.filename, f.skip, f.skip + f.take if f.take >= 0 else np.inf) for f in builder.info.splits[split].file_instructions]
+
+    return any(x[0] == y[0] and x[1] < y[2] and y[1] < x[2] for x in spans(a) for y in spans(b))
 
 
 def tfds(dataset: str, split: str, data_dir: str | Path | None = None, columns: Mapping[str, Any] | None = None,
@@ -98,6 +109,10 @@ def tfds(dataset: str, split: str, data_dir: str | Path | None = None, columns: 
     if wanted.split("[")[0] not in builder.info.splits:
         raise ValueError(f"tfds {dataset}: no split {wanted!r}; it has {', '.join(sorted(builder.info.splits))} "
                          f"(rename with splits={{{split!r}: ...}})")
+    for name, other in named.items() if split in named else ():
+        if name != split and other.split("[")[0] in builder.info.splits and _overlap(builder, wanted, other):
+            raise ValueError(f"tfds {dataset}: splits gives {split} = {wanted!r} and {name} = {other!r}, which share rows; divide them, "
+                             "e.g. 'train[:90%]' and 'train[90%:]'")
     features = builder.info.features
     classes = {key: list(features[column].names) for key, column in columns.get("label", {}).items()
                if column in features and getattr(features[column], "names", None)}

@@ -70,6 +70,8 @@ class PatchTransformer(nn.Module):
     @nn.compact
     def __call__(self, x: Array, keys: Array | None = None, mask: float | None = None, causal: bool = False) -> Encoded:
         """x: f[B, *spatial, C]; keys: [B] in training, None otherwise; mask: share of tokens to drop, in [0, 1)."""
+        if causal:
+            raise ValueError("a patch transformer has no causal form")
         within("drop", self.drop, 0, 1, high_open=True)
         patches, grid = patchify(x, tuple(self.patch))
         x = Dense(self.width, self.dtype, nn.initializers.lecun_normal(), name="embed")(patches)

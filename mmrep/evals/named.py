@@ -32,8 +32,10 @@ def known(data: dict, modality: str, y: np.ndarray) -> np.ndarray:
 
 
 def cases(data: dict) -> np.ndarray:
-    """The patient or case of every row; its own where the source names none."""
-    return data.get("case", data["index"])
+    """The patient or case of every row; one of its own where the source names none, or a negative one."""
+    index = data["index"]
+    case = data.get("case", index)
+    return np.where(case < 0, -2 - index, case)
 
 
 def variant(label: str, **changed: tuple) -> str:

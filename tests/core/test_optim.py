@@ -126,6 +126,12 @@ def test_unknown_optimizer_and_kwarg():
         optim.transform("schedule_free_adamw")
 
 
+def test_a_young_average_forgets_its_start():
+    at = lambda s: float(optim.ema_decay(jnp.float32(s), {"decay": 0.999, "final": 0.999}, jnp.float32(500), True))  # noqa: E731
+    assert np.isclose(at(0), 0.1) and np.isclose(at(90), 0.91) and np.isclose(at(10**5), 0.999)
+    assert np.prod([at(s) for s in range(500)]) < 1e-9
+
+
 def test_ema_decay_goes_from_decay_to_final():
     at = lambda s: float(optim.ema_decay(jnp.float32(s), {"decay": 0.9, "final": 1.0}, jnp.float32(100)))  # noqa: E731
     assert np.isclose(at(0), 0.9) and np.isclose(at(50), 0.95) and np.isclose(at(100), 1.0)

@@ -137,6 +137,8 @@ def test_fractions_nest_and_keep_cases_whole():
     assert all(len(fraction(source, share)) == 200 * share for share in (0.1, 0.5))
     part = fraction(source, 0.1)
     assert all((part.cases == case).sum() == 4 for case in part.cases) and len(fraction(part, 0.5)) == 12
+    source.cases = np.full(200, -1)  # of no case: each row for itself
+    assert len(fraction(source, 0.1)) == 20
     with pytest.raises(ValueError, match="share must lie in"):
         fraction(source, 0)
 
@@ -190,7 +192,8 @@ class Tiny(td.core.GeneratorBasedBuilder):
             file = io.BytesIO()
             Image.fromarray(np.full((8, 8), i, np.uint8)).save(file, "PNG")
             file.seek(0)
-            yield str(i), {"image": file, "caption": f"text {i}" if i != 7 else "", "label": i % 2, "age": float(i)}
+            yield str(i), {"image": file, "caption": f"text {i}" if i != 7 else "", "label": i % 2,
+                           "age": float(i) if i != 2 else float("nan")}
 
 folder = sys.argv[1]
 Tiny(data_dir=folder, file_format="array_record").download_and_prepare()
@@ -202,12 +205,23 @@ ages = batch["tabular"][:, 0]
 assert sorted(ages) == [6, 7, 8] and batch["image"].dtype == np.uint8
 assert (batch["image"][:, 0, 0, 0] == ages).all() and (batch["label/x"] == ages % 2).all()
 assert (batch["present"]["text"] == (ages != 7)).all()
-for kwargs, message in (({"split": "dev"}, "no split 'dev'; it has train, validation"), ):
+for kwargs, message in (({"split": "dev"}, "no split 'dev'; it has train, validation"),
+                        ({"split": "val", "splits": {"val": "train[:50%]"}}, "val = 'train[:50%]' and train = 'train', which share rows"),
+                        ({"split": "train", "splits": {"train": "train[:90%]", "val": "train[50%:]"}}, "which share rows"),
+                        ({"split": "val", "splits": {"val": "train"}}, "splits gives val and train the same rows")):
     try:
         tfds("tiny", data_dir=folder, **kwargs)
         raise SystemExit("no error")
     except ValueError as error:
         assert message in str(error), error
+apart = {"train": "train[:50%]", "val": "train[50%:]", "test": "validation"}
+assert [len(tfds("tiny", split, folder, splits=apart)) for split in apart] == [3, 3, 3]
+ages = tfds("tiny", "train", folder, {"tabular": ["age"]})
+try:
+    [ages[i] for i in range(6)]
+    raise SystemExit("no error")
+except ValueError as error:
+    assert "tabular feature 'age' is NaN or infinite" in str(error), error
 try:
     tfds("absent", "train", folder)
 except FileNotFoundError as error:

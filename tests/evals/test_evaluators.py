@@ -6,7 +6,7 @@ import pytest
 from mmrep.evals import EVALS
 from mmrep.evals.alignment import one_a_case
 from mmrep.evals.controls import pca
-from mmrep.evals.named import area
+from mmrep.evals.named import area, cases
 from mmrep.evals.probe import fitted, knn_scores, paired, task
 
 
@@ -53,6 +53,19 @@ def test_zeroshot_reads_classes_and_findings_from_prompt_ensembles(split):
         run("zeroshot", split, texts, label="findings", classes=("0", "1"), templates=("has {}",))
     with pytest.raises(ValueError, match="label/stage"):
         run("zeroshot", split, texts, label="stage")
+
+
+def test_rows_of_no_case_are_cases_of_their_own():
+    case = np.array([4, -1, 4, -1])
+    assert len(set(cases({"case": case, "index": np.arange(4)}).tolist())) == 3
+    assert cases({"index": np.arange(4)}).tolist() == [0, 1, 2, 3]
+
+
+def test_prompts_that_are_one_to_the_encoder_give_a_reason(split):
+    got = run("zeroshot", split, lambda prompts: np.eye(8, dtype=np.float32)[[0, 1, 0]], label="class", classes=("a", "b", "c"),
+              templates=("the {}",))
+    assert set(got) == {"zeroshot/class/top1", "zeroshot/class/top1/chance", "zeroshot/class/balanced_accuracy"}
+    assert all("'the a' and 'the c' are one prompt" in why for why in got.values())
 
 
 def test_retrieval_counts_duplicates_and_leaves_absent_rows_out(split):
