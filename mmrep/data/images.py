@@ -108,14 +108,15 @@ def decode(data: bytes | np.ndarray, channels: int = 1, bits: int = 8, size_hint
                 scale = max(s for s in (1, 2, 4, 8) if s == 1 or shorter // s >= size_hint)
                 # Pillow picks the largest scale whose result is not below the size asked for.
                 image.draft("L" if channels == 1 else "RGB", (image.size[0] // scale, image.size[1] // scale))
-            if image.info.get("exif"):
-                image = ImageOps.exif_transpose(image)
+        deep = _sample_bits(image, data)  # of the file: a turned copy knows no format
+        if image.info.get("exif"):
+            image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I;16") or image.mode == "I":
             values = np.asarray(image)
             if values.min() < 0 or values.max() > 65535:
                 raise ValueError(f"holds values from {values.min()} to {values.max()}; store them as 16-bit unsigned")
             return _fit(values.astype(np.uint16)[..., None], channels, bits)
-        if (deep := _sample_bits(image, data)) > 8:  # Pillow would cut them to their high bytes without a word
+        if deep > 8:  # Pillow would cut them to their high bytes without a word
             raise ValueError(f"has {deep} bits a channel in color; only gray picture files may have more than 8: store it as 8-bit "
                              "color, or as an npz of uint16")
         if image.mode == "F":

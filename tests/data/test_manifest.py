@@ -355,3 +355,14 @@ def test_sixteen_bit_color_is_refused_not_cut(tmp_path, mode):
     for bits in (8, 16):
         with pytest.raises(ValueError, match="has 16 bits a channel in color; only gray"):
             decode(png, 3, bits)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_a_picture_is_turned_as_its_camera_says(kind):
+    image = Image.fromarray(np.tile(np.arange(0, 240, 15, np.uint8), (8, 1)))  # 8 rows, 16 columns, brighter to the right
+    exif = Image.Exif()
+    exif[274] = 6  # to be turned by a quarter
+    file = io.BytesIO()
+    image.save(file, kind, exif=exif)
+    turned = decode(file.getvalue())[..., 0].astype(int)
+    assert turned.shape == (16, 8) and (np.diff(turned.mean(1)) > 5).all()
