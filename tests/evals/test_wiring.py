@@ -108,12 +108,8 @@ def test_the_untrained_control_is_of_other_params_and_what_training_adds_is_posi
     for k, data in enumerate(untrained.values()):
         data["image/input"] = generator(20 + k).normal(size=(80, 6)) + 0.5 * np.eye(6)[data["label/y"]]
     asked = []
-
-    def features(params, limit=0, keep_inputs=()):
-        asked.append((params["encoders"]["seed"], limit, tuple(keep_inputs)))
-        return lambda name, stream: untrained[name]
-
-    monkeypatch.setattr(suite, "features", features)
+    monkeypatch.setattr(suite, "features", lambda params, limit=0, keep_inputs=(): asked.append(
+        (params["encoders"]["seed"], limit, tuple(keep_inputs))) or (lambda name, stream: untrained[name]))
     found, differences = controls(suite, "test", ("untrained", "raw_pca"), 7, lambda name, stream: trained[name],
                                   lambda seed, hp: SimpleNamespace(params={"encoders": {"seed": seed}, "objectives": {}}))
     assert asked == [(7, suite.run.config.eval.limit, ("image",))]
@@ -139,8 +135,7 @@ def tripled(data):
 
 def test_three_copies_of_every_case_make_no_interval_narrower():
     parts = {n: noisy(s) for s, n in enumerate(("train", "val", "test"))}
-    worse = {n: data | {"image/pooled": data["image/pooled"] + 2 * generator(s).normal(size=(60, 7))}
-             for s, (n, data) in enumerate(parts.items())}
+    worse = {n: d | {"image/pooled": d["image/pooled"] + 2 * generator(s).normal(size=(60, 7))} for s, (n, d) in enumerate(parts.items())}
     heads = {("t", label): Head("t", "image", "pooled", kind, {"kernel": generator(9).normal(size=(7, k)), "bias": np.zeros(k)})
              for label, kind, k in (("y", "ce", 3), ("f", "bce", 2))}
 
