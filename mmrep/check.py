@@ -96,12 +96,12 @@ def _rows(run: Run, asked: Any, line: Callable, most: int = 2000) -> None:
                  f"{tried:,} of {rows:,} read, " + (f"bad: {len(problems)}, e.g. {problems[0]}" if problems else "none is bad"))
             for note in survey.of_split(run.sources[name], source, split):
                 line("LOOK", f"rows of {split} ({name})", note)
-        for note in (*survey.repeated(opened), *survey.one_text(run.sources[name])):
+        for note in (*survey.repeated(opened), *survey.one_text(survey.some_texts(run.sources[name]))):
             line("LOOK", f"rows ({name})", note)
         for counts in survey.class_counts(run.sources[name]):
             line("ok", f"labels of train ({name})", counts)
         scales = survey.scales(run.config)
-        found = survey.pixels(run.sources[name], train_transform(run.config, name, run.tokenizer), scales, scales)
+        found = survey.pixels(run.sources[name], train_transform(run.config, name, run.tokenizer), scales)
         for m, values in found.items():
             odd = survey.odd_scale(name, {m: values})
             line("LOOK" if odd else "ok", f"{m} pixels ({name})", odd[0] if odd else
@@ -132,7 +132,7 @@ def _groups(params: dict) -> list[tuple[tuple[str, str], Any]]:
 def _tokens(run: Run, line: Callable) -> None:
     for name, source in run.sources.items():
         most = run.config.tokenizer.length
-        found = survey.truncated(source, run.tokenizer, most)
+        found = survey.truncated(survey.some_texts(source), run.tokenizer, most)
         if found[2]:
             odd = survey.odd_tokens(name, found, most)
             line("LOOK" if odd else "ok", f"truncated tokens ({name})", f"{found[0]:.1%} of the tokens; {found[1]:.1%} of "

@@ -17,7 +17,7 @@ from mmrep.core.types import TrainState
 from mmrep.data.sources import identify
 from mmrep.evals.controls import controls
 from mmrep.evals.suite import Suite, as_json, reasons
-from mmrep.opened import Opened, open_run, place
+from mmrep.opened import open_run, place
 from mmrep.run import Run, write_json
 from mmrep.summary import summary
 
@@ -100,25 +100,17 @@ def evaluate(workdir: str | Path, data: dict[str, Any] | None = None, split: str
         o.suite.source(split)  # a split that is not there is told whatever the config evaluates
         o.suite.check((split,))
         reads = count_read(o.folder, int(may_be_test(split, data)))
-        for line in (line for one in dict.fromkeys(("train", "val", split)) for line in _changed(o, one)):
-            say(line)
         results = judged(o.run, o.suite, o.params, o.suite.features(o.params, o.run.config.eval.limit), split)
     results |= {"step": o.step, "test_reads": reads, "data": data or {}, "config_hash": cfg.digest(o.config)}
     say(summary(results))
+    for line in facts.changed(facts.read(o.folder), o.suite):
+        say(line)
     if not o.suite.streams[o.suite.stream].own and any(name.startswith(("probe/", "knn/")) for name in results["metrics"]):
         say("probes and kNN were fitted on the other data's train rows and chosen on its val rows")
     if not (o.folder / "results.json").is_file():
         say(f"{o.folder}: not finished; this is its checkpoint of step {o.step}")
     say(f"test has been read {reads} times ({o.folder / 'test_reads.json'}, embeddings and other data included)")
     return results
-
-
-def _changed(o: Opened, split: str) -> list[str]:
-    """`facts.changed`, which a reader of the numbers must know."""
-    try:
-        return facts.changed(facts.read(o.folder), o.suite, split)
-    except (ValueError, OSError):  # a split that is gone: what needs it says so
-        return []
 
 
 def export(workdir: str | Path, out: str | Path, data: dict[str, Any] | None = None, split: str = "test",
@@ -133,7 +125,7 @@ def export(workdir: str | Path, out: str | Path, data: dict[str, Any] | None = N
         raise ValueError(f"--out {out}: write to a .npz or a .parquet file")
     o = open_run(workdir, data)
     source = o.suite.source(split)
-    for line in _changed(o, split):
+    for line in facts.changed(facts.read(o.folder), o.suite):
         say(line)
     if may_be_test(split, data):
         count_read(o.folder)

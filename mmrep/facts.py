@@ -45,12 +45,13 @@ def _check_same(before: dict, now: dict, workdir: Path) -> None:
                                  f"other {what}{counts}; put them back, or use another --workdir")
 
 
-def changed(facts: dict | None, suite: Any, split: str) -> list[str]:
-    """A line for each stream whose rows of a split are others than when the run started, as far as its source can tell."""
+def changed(facts: dict | None, suite: Any) -> list[str]:
+    """A line for each split that the suite has opened of the run's own data whose rows are others than when the run started, as far
+    as its source can tell."""
     lines = []
-    for name, one in suite.streams.items() if facts else ():
+    for (name, split), source in suite.opened.items() if facts else ():
         before = facts.get("digests", {}).get(name) if split == "train" else facts.get("eval_digests", {}).get(name, {}).get(split)
-        if one.own and before and fingerprint(suite.source(split, name)) != before:
+        if suite.streams[name].own and before and fingerprint(source) != before:
             lines.append(f"config.data.{name}: the rows of {split} are not those that the run was started with: other content")
     return lines
 

@@ -276,7 +276,7 @@ def _of_data(run: Run, suite: Suite) -> list[str]:
         if unread:
             lines.append(f"config.data.{name}: no encoder reads {', '.join(unread)}")
         lines += survey.surprises(name, source, train_transform(config, name, run.tokenizer), run.tokenizer, config.tokenizer.length,
-                                  scales, scales)
+                                  scales)
     for name in sorted({stream for _, _, stream in suite.entries()}):
         for split in ("val", "test"):
             lines += [f"config.data.{name}: {line}" for line in survey.of_split(run.sources[name], suite.source(split, name), split)]

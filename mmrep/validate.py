@@ -36,10 +36,7 @@ def check_causal(terms: dict, towers: dict) -> None:
     """Raise ValueError for a causal view that a term compares with others, where evaluators would embed without."""
     for name, term in terms.items():
         for view in term.objective.views.values() if term.objective.coupled else ():
-            causal = getattr(towers[view.modality].trunk, "causal", None)
-            if view.causal and causal is None:
-                raise ValueError(f"config.objectives.{name}: the encoder of {view.modality!r} has no causal form")
-            if view.causal and not causal:
+            if view.causal and not getattr(towers[view.modality].trunk, "causal", True):  # one without the option refuses by itself
                 raise ValueError(f"config.objectives.{name}: compares causal embeddings of {view.modality!r}, but evaluators and "
                                  f"mmrep.load embed as the encoder is: set config.encoders.{view.modality}.causal = True instead")
 

@@ -8,7 +8,6 @@ import pytest
 from mmrep import bench, check
 from mmrep.core import profiling
 from mmrep.data import survey
-from mmrep.data.sources import arrays
 from mmrep.objectives import OBJECTIVES
 from mmrep.run import assemble, batch_like
 from tests import runs
@@ -188,8 +187,8 @@ def test_what_check_tells_of_classes_pictures_and_texts():
 
     splits = {"train": Named(["1.png", "2.png", None]), "val": Named(["3.png", None]), "test": Named(["2.png", "2.png"])}
     assert survey.repeated(splits) == ["1 pictures are in train and in test, e.g. 2.png"]
-    assert survey.one_text(splits["train"]) == ["all 3 texts are the same, '1.png'"]
-    assert survey.one_text(arrays(text=["a", "b"])) == [] == survey.one_text(arrays(text=["a"]))
+    assert survey.one_text(survey.some_texts(splits["train"])) == ["all 3 texts are the same, '1.png'"]
+    assert survey.one_text(["a", "b"]) == [] == survey.one_text(["a"])
 
 
 def test_every_bad_row_is_told_whatever_the_source_says_of_them():

@@ -35,9 +35,11 @@ class Mixture:
     """Several sources as one: row ids are offset, so that `index` is unique; ids of groups and cases never collide."""
 
     def __init__(self, sources: Mapping[str, Any], weights: Mapping[str, float]):
-        if set(sources) != set(weights) or not sources:
-            raise ValueError(f"mixture: {', '.join(sorted(set(sources) - set(weights))) or 'no source'} has no weight; give all sources "
-                             "one, or none (then they count by their rows)")
+        if not sources:
+            raise ValueError("mixture: has no sources")
+        if set(sources) != set(weights):
+            raise ValueError(f"mixture: sources {sorted(sources)} and weights {sorted(weights)} must name the same; give all sources a "
+                             "weight, or none (then they count by their rows)")
         self.names = tuple(sources)
         self.components = tuple(sources.values())
         self.weights = {name: float(weights[name]) for name in self.names}

@@ -27,7 +27,7 @@ def show(config: Any, out: Path, rows: int = 16, say: Callable[[str], None] = pr
     cells, scales = [], survey.scales(config)
     for name, stream in config.data.items():
         transform = streams.stream_transform(stream, tokenizer, config.tokenizer.length, True, f"config.data.{name}")
-        for line in survey.surprises(name, sources[name], transform, tokenizer, config.tokenizer.length, scales, scales):
+        for line in survey.surprises(name, sources[name], transform, tokenizer, config.tokenizer.length, scales):
             say(line)
         with pipeline.train_batches(sources[name], stream.batch, streams.stream_seed(config.seed, name), transform, steps=1,
                                     on_error=stream.get("on_error")) as batches:

@@ -41,6 +41,11 @@ def spread(n: int, most: int) -> np.ndarray:
     return np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.int64))
 
 
+def own(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """i[n]: cases or groups, where negative (a row of none) a number of the row's own."""
+    return np.where(ids < 0, -1 - rows, ids)
+
+
 def where(source: Any, row: int) -> str:
     """What an error message calls a row: its file and line where the source knows them, else its number."""
     return source.where(int(row)) if hasattr(source, "where") else f"row {int(row)}"
@@ -187,7 +192,7 @@ def fraction(source: Any, share: float, seed: int = 0) -> Subset:
     if not 0 < share <= 1:
         raise ValueError(f"fraction: the share must lie in (0, 1], got {share}")
     rows, cases = np.arange(len(source)), getattr(source, "cases", None)
-    units, which = np.unique(rows if cases is None else np.where(cases < 0, -2 - rows, cases), return_inverse=True)
+    units, which = np.unique(rows if cases is None else own(cases, rows), return_inverse=True)
     order = np.random.Generator(np.random.Philox(seed)).permutation(len(units))
     taken = np.zeros(len(units), bool)
     taken[order[:max(int(np.ceil(share * len(units) - 1e-9)), 1)]] = True

@@ -1,6 +1,5 @@
 """What of a source a user may not expect, much of which only reading can show: bad rows, cut texts, the scale of pixels."""
 
-from collections.abc import Iterable
 from itertools import combinations
 from typing import Any
 
@@ -17,20 +16,20 @@ PICTURES = ("image", "volume")
 BLOCK = 64
 
 
-def surprises(name: str, source: Any, transform: Transform, tokenizer: Any, length: int, inputs: dict[str, dict],
-              modalities: Iterable[str]) -> list[str]:
+def surprises(name: str, source: Any, transform: Transform, tokenizer: Any, length: int, scales: dict[str, dict]
+              ) -> list[str]:
     """A line for each thing that a user may not expect of a stream's rows: left out, cut, of an odd scale, and its own notes.
 
-    name: of the stream; transform: of its training rows; length: of a text in tokens; inputs and modalities: as `pixels`.
+    name: of the stream; transform: of its training rows; length: of a text in tokens; scales: as `pixels`.
     """
     lines = []
     if getattr(source, "skipped", 0):
         _, why = next(iter(source.problems.values()))
         lines.append(f"config.data.{name}: left out {source.skipped} bad rows, e.g. {reason(why)}")
     lines += [f"config.data.{name}: {note}" for note in getattr(source, "notes", ())]
-    lines += [f"config.data.{name}: {line}" for line in one_text(source)]
-    return [*lines, *odd_tokens(name, truncated(source, tokenizer, length), length),
-            *odd_scale(name, pixels(source, transform, inputs, modalities))]
+    found = some_texts(source)
+    lines += [f"config.data.{name}: {line}" for line in one_text(found)]
+    return [*lines, *odd_tokens(name, truncated(found, tokenizer, length), length), *odd_scale(name, pixels(source, transform, scales))]
 
 
 def of_split(train: Any, source: Any, split: str) -> list[str]:
@@ -68,9 +67,13 @@ def repeated(sources: dict[str, Any]) -> list[str]:
     return lines
 
 
-def one_text(source: Any, most: int = 2000) -> list[str]:
+def some_texts(source: Any, most: int = 2000) -> list[str]:
+    """Texts of at most `most` rows, spread evenly; none of a source without texts."""
+    return list(texts(source, most)) if "text" in source.fields else []
+
+
+def one_text(found: list[str]) -> list[str]:
     """A line where all texts are the same one."""
-    found = list(texts(source, most)) if "text" in source.fields else []
     return [f"all {len(found):,} texts are the same, {found[0][:40]!r}"] if len(found) > 1 and len(set(found)) == 1 else []
 
 
@@ -87,12 +90,11 @@ def unreadable(source: Any, most: int) -> tuple[int, list[BadRow]]:
     return len(rows), bad
 
 
-def truncated(source: Any, tokenizer: Any, length: int, most: int = 2000) -> tuple[float, float, int]:
-    """Share of the tokens beyond `length`, share of the texts that lose some, and how many texts were looked at (0: none
-    there)."""
-    lengths = tokenizer.lengths(list(texts(source, most))) if "text" in source.fields else ()
-    if not len(lengths):
+def truncated(found: list[str], tokenizer: Any, length: int) -> tuple[float, float, int]:
+    """Share of the tokens beyond `length`, share of the texts that lose some, and how many texts there are."""
+    if not found:
         return 0.0, 0.0, 0
+    lengths = tokenizer.lengths(found)
     return float(np.maximum(lengths - length, 0).sum() / lengths.sum()), float((lengths > length).mean()), len(lengths)
 
 
@@ -105,20 +107,20 @@ def odd_tokens(name: str, found: tuple[float, float, int], length: int) -> list[
             "of all tokens"]
 
 
-def pixels(source: Any, transform: Transform, inputs: dict[str, dict], modalities: Iterable[str], most: int = 32
+def pixels(source: Any, transform: Transform, scales: dict[str, dict], most: int = 32
            ) -> dict[str, tuple[float, float, float, float]]:
     """modality -> (mean, std in [0, 1]; mean, std as the encoder gets them) of some rows after the transform.
 
-    inputs: modality -> {"mean", "std"}, as config.inputs. Bad rows are left out, as are float pixels' first two (NaN).
+    scales: of the fields to look at, as the function `scales` gives them. Bad rows are left out, as are float pixels' first two (NaN).
     """
     found: dict[str, list] = {}
     for row in spread(len(source), most):  # one at a time: a volume may be large
         (example,) = read_rows(source, np.array([row]))
         if not isinstance(example, BadRow):
             example = transformed(source, int(row), dict(example), transform, philox(0, AUGMENT, int(row)))
-        for m in modalities if isinstance(example, dict) else ():
+        for m in scales if isinstance(example, dict) else ():
             if m in PICTURES and m in example:
-                found.setdefault(m, []).append(_moments(example[m], inputs.get(m, {})))
+                found.setdefault(m, []).append(_moments(example[m], scales[m]))
     out = {}
     for m, moments in found.items():
         mean, square, got_mean, got_square = np.mean(moments, 0)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from mmrep.core.names import nearest
+from mmrep.data.sources import own
 from mmrep.metrics import classification
 from mmrep.metrics.intervals import Interval, auroc_interval, mean_interval
 
@@ -33,9 +34,7 @@ def known(data: dict, modality: str, y: np.ndarray) -> np.ndarray:
 
 def cases(data: dict) -> np.ndarray:
     """The patient or case of every row; one of its own where the source names none, or a negative one."""
-    index = data["index"]
-    case = data.get("case", index)
-    return np.where(case < 0, -2 - index, case)
+    return own(data.get("case", data["index"]), data["index"])
 
 
 def variant(label: str, **changed: tuple) -> str:

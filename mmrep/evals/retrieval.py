@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from mmrep.data.sources import own
 from mmrep.evals.named import Found, cases, column, constant, tried, variant
 from mmrep.metrics import intervals
 from mmrep.metrics import retrieval as metric
@@ -25,8 +26,7 @@ def retrieval(split: Callable[[str], dict], texts: Callable, *, pair: tuple[str,
     data = split(on)
     here = column(data, f"present/{pair[0]}") & column(data, f"present/{pair[1]}")
     z = {m: column(data, f"{m}/embedding")[here] for m in pair}
-    group = data.get("group", data["index"])[here]
-    group = np.where(group >= 0, group, -1 - data["index"][here])  # no group: alone
+    group = own(data.get("group", data["index"]), data["index"])[here]
     case, n = cases(data)[here], int(here.sum())
     for k in ks:
         for kind, of, value in (("ceiling", "instance", lambda k=k: metric.ceiling(group, k)),

@@ -56,7 +56,7 @@ class Suite:
 
     An evaluator reads the main stream, or the one that its key `stream` names; then its metrics begin with the stream's name.
     data: a stream's config in place of the main one's own. facts: what the run's folder knows of its data (`mmrep.facts`).
-    `skipped` counts the rows of each split that could not be read.
+    `skipped` counts the rows of each split that could not be read; `opened` holds the sources by (stream, split).
     """
 
     def __init__(self, run: Run, data: Any = None, facts: dict | None = None, programs: dict | None = None):
@@ -69,7 +69,7 @@ class Suite:
         if "text" in config.encoders:
             self.texts = text_encoder(self._program("texts", lambda: text_program(run.encode, run.mesh)), run.tokenizer,
                                       config.tokenizer.length)
-        self._sources: dict[tuple[str, str], Any] = {}
+        self.opened: dict[tuple[str, str], Any] = {}
         self.streams: dict[str, Stream] = {}
         for name, stream in config.data.items():
             transform = train_transform(config, name, run.tokenizer, train=False)
@@ -96,11 +96,11 @@ class Suite:
     def source(self, split: str, stream: str = "") -> Any:
         """A split's source, opened once, when it is first asked for."""
         stream = stream or self.stream
-        if (stream, split) not in self._sources:
+        if (stream, split) not in self.opened:
             one = self.streams[stream]
             mine = split == "train" and one.own and self.run.sources.get(stream)
-            self._sources[stream, split] = mine or streams.open_source(one.data, split, f"config.data.{stream}")
-        return self._sources[stream, split]
+            self.opened[stream, split] = mine or streams.open_source(one.data, split, f"config.data.{stream}")
+        return self.opened[stream, split]
 
     def spec(self, split: str, stream: str = "") -> dict:
         """Forms of a split's rows before augmentation: as training's, but other data have labels of their own."""

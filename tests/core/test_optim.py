@@ -135,3 +135,27 @@ def test_a_young_average_forgets_its_start():
 def test_ema_decay_goes_from_decay_to_final():
     at = lambda s: float(optim.ema_decay(jnp.float32(s), {"decay": 0.9, "final": 1.0}, jnp.float32(100)))  # noqa: E731
     assert np.isclose(at(0), 0.9) and np.isclose(at(50), 0.95) and np.isclose(at(100), 1.0)
+
+
+def test_layer_decay_of_scanned_layers_is_that_of_unrolled_ones():
+    rng = np.random.Generator(np.random.Philox(7))
+    layers = [{"up": {k: jnp.asarray(rng.normal(size=shape), jnp.float32) for k, shape in (("kernel", (3, 2)), ("bias", (2,)))}}
+              for _ in range(3)]
+    around = {"embed": {"kernel": jnp.ones((2, 2))}, "head": {"kernel": jnp.ones((2, 2))}}
+    stacks = {"flat": {f"block{i:02d}": layer for i, layer in enumerate(layers)},
+              "scan": {"blocks": jax.tree.map(lambda *a: jnp.stack(a), *layers)}}
+    rules, out = {"0": {"match": ".*", "layer_decay": 0.5}}, {}
+    for name, stack in stacks.items():
+        params = {"encoders": {"text": around | {"stack": stack}}}
+        directions = jax.tree.map(jnp.ones_like, params)
+        new = optim.apply(params, directions, 0.1, 0.01, optim.plan(rules, tree.paths(params)), {"0": {"layer_decay": 0.5}}, 0)
+        out[name] = new["encoders"]["text"]
+    for leaf, wd in (("kernel", 0.01), ("bias", 0.0)):
+        unrolled = np.stack([out["flat"]["stack"][f"block{i:02d}"]["up"][leaf] for i in range(3)])
+        assert np.allclose(out["scan"]["stack"]["blocks"]["up"][leaf], unrolled, atol=1e-6)
+        for i, layer in enumerate(layers):  # the last of three is one below the top
+            old = layer["up"][leaf]
+            assert np.allclose(unrolled[i], old + 0.1 * 0.5 ** (3 - i) * (1 - wd * old), atol=1e-6)
+    for name in ("embed", "head"):
+        assert np.allclose(out["scan"][name]["kernel"], out["flat"][name]["kernel"])
+        assert np.allclose(out["scan"][name]["kernel"], 1 + 0.1 * {"embed": 0.5**4, "head": 1}[name] * 0.99)

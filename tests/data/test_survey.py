@@ -31,16 +31,16 @@ def test_every_unreadable_row_is_found(folder):
 
 def test_pixels_far_from_standard_are_told_with_what_to_set(folder):
     source = manifest(folder / "t.csv", "train", columns={"image": "image"}, bits=16)
-    found = survey.pixels(source, compose(()), {}, ("image", "text"))
+    found = survey.pixels(source, compose(()), {"image": {}, "text": {}})
     mean, std, got_mean, got_std = found["image"]
     assert np.isclose(mean, 2047.5 / 65535, rtol=0.05) and np.isclose(got_std, std / 0.5)
     (line,) = survey.odd_scale("main", found)
     assert line.startswith("config.data.main: the encoder gets image pixels of mean -0.94 and std 0.04") and "to_uint8" in line
     scale = {"image": {"mean": mean, "std": std}}
-    assert survey.odd_scale("main", survey.pixels(source, compose(()), scale, ("image",))) == []
+    assert survey.odd_scale("main", survey.pixels(source, compose(()), scale)) == []
     window = compose([{"name": "to_uint8", "window": (0, 4095)}])
-    assert survey.odd_scale("main", survey.pixels(source, window, {}, ("image",))) == []
-    raw = survey.pixels(source, compose([{"name": "normalize", "mean": 0.5, "std": 0.001}]), {}, ("image",))
+    assert survey.odd_scale("main", survey.pixels(source, window, {"image": {}})) == []
+    raw = survey.pixels(source, compose([{"name": "normalize", "mean": 0.5, "std": 0.001}]), {"image": {}})
     assert "put normalize last in prepare" in survey.odd_scale("main", raw)[0]
     flat = {"image": (0.5, 0.0, 0.0, 0.0)}
     assert "they are constant: look at `mmrep data show`" in survey.odd_scale("main", flat)[0]
@@ -53,4 +53,4 @@ def test_truncated_texts_are_counted():
             return np.array([len(t) for t in found])
 
     source = arrays(text=["a" * 10] * 3 + ["b" * 70], image=np.zeros((4, 2, 2, 1), np.uint8))
-    assert survey.truncated(source, Letters, 20) == (0.5, 0.25, 4)
+    assert survey.truncated(survey.some_texts(source), Letters, 20) == (0.5, 0.25, 4)

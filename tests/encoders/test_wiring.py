@@ -1,4 +1,4 @@
-"""What reaches what: positions, masks, drops, recomputation and layer order, beside numpy and gradients."""
+"""What reaches what: positions, masks, drops and recomputation, beside numpy and gradients."""
 
 import re
 
@@ -7,14 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmrep.core import optim, step, tree
-from mmrep.core.types import Encoded, Term
 from mmrep.decoders.masked import MaskedDecoder
 from mmrep.encoders import PatchTransformer, TextTransformer
 from mmrep.encoders.layers import Block, Stack
 from mmrep.encoders.vit import sincos
 from mmrep.fusion.cross_attention import CrossAttention
-from mmrep.objectives import OBJECTIVES
 
 TINY = dict(width=8, heads=2)
 IDS = jnp.array([[1, 5, 3, 6, 0]])
@@ -211,59 +208,3 @@ def test_remat_with_scan_takes_less_memory():
         grad = jax.jit(jax.grad(lambda p, m=m: m.apply({"params": p}, x)[0].sum()))
         peak[remat] = grad.lower(p).compile().memory_analysis().temp_size_in_bytes
     assert peak[True] < 0.7 * peak[False]
-
-
-def test_layer_decay_of_scanned_layers_is_that_of_unrolled_ones():
-    layers = [{"up": {"kernel": normal(3, 2, seed=i), "bias": normal(2, seed=i + 9)}} for i in range(3)]
-    around = {"embed": {"kernel": jnp.ones((2, 2))}, "head": {"kernel": jnp.ones((2, 2))}}
-    stacks = {"flat": {f"block{i:02d}": layer for i, layer in enumerate(layers)},
-              "scan": {"blocks": jax.tree.map(lambda *a: jnp.stack(a), *layers)}}
-    rules, out = {"0": {"match": ".*", "layer_decay": 0.5}}, {}
-    for name, stack in stacks.items():
-        params = {"encoders": {"text": around | {"stack": stack}}}
-        directions = jax.tree.map(jnp.ones_like, params)
-        new = optim.apply(params, directions, 0.1, 0.01, optim.plan(rules, tree.paths(params)), {"0": {"layer_decay": 0.5}}, 0)
-        out[name] = new["encoders"]["text"]
-    for leaf, wd in (("kernel", 0.01), ("bias", 0.0)):
-        unrolled = np.stack([out["flat"]["stack"][f"block{i:02d}"]["up"][leaf] for i in range(3)])
-        assert np.allclose(out["scan"]["stack"]["blocks"]["up"][leaf], unrolled, atol=1e-6)
-        for i, layer in enumerate(layers):  # the last of three is one below the top
-            old = layer["up"][leaf]
-            assert np.allclose(unrolled[i], old + 0.1 * 0.5 ** (3 - i) * (1 - wd * old), atol=1e-6)
-    for name in ("embed", "head"):
-        assert np.allclose(out["scan"][name]["kernel"], out["flat"][name]["kernel"])
-        assert np.allclose(out["scan"][name]["kernel"], 1 + 0.1 * {"embed": 0.5**4, "head": 1}[name] * 0.99)
-
-
-# ---- rows ----------------------------------------------------------------------------------------------------------
-
-def test_a_hard_text_is_near_the_image_and_a_hard_image_near_the_text():
-    n = 6
-    o = OBJECTIVES["matching"](after="clip")
-    u = np.eye(n, dtype=np.float32)
-    v = np.roll(u, 1, 0) + 0.5 * np.eye(n)  # image i is nearest to text i + 1, and so text j to image j - 1
-    e = {"a": Encoded(embedding=jnp.asarray(u)), "b": Encoded(embedding=jnp.asarray(v, jnp.float32))}
-    batch = {"index": jnp.arange(n), "valid": jnp.ones(n, bool), "present": {}}
-    similar = np.where(np.eye(n), -np.inf, u @ v.T)
-    for seed in range(3):
-        rows = o.select({"logit_scale": jnp.log(100.0)}, e, batch, keys(n, seed), {"max_scale": 100.0})
-        assert np.array_equal(rows["hard_b"], similar.argmax(1)) and np.array_equal(rows["hard_b"], (np.arange(n) + 1) % n)
-        assert np.array_equal(rows["hard_a"], similar.argmax(0)) and np.array_equal(rows["hard_a"], (np.arange(n) - 1) % n)
-
-
-@pytest.mark.parametrize("micro", [1, 2])
-def test_a_labelled_row_without_its_image_has_no_say(micro):
-    label, present = np.array([0, 1, 2, -1, 1, -1]), np.array([1, 0, 1, 1, 1, 0], bool)
-    valid = np.array([1, 1, 1, 1, 0, 1], bool)
-    o = OBJECTIVES["supervised"](heads={"class": {"kind": "ce", "classes": 3}})
-    batch = {"index": jnp.arange(6), "valid": jnp.asarray(valid), "present": {"image": jnp.asarray(present)},
-             "label/class": jnp.asarray(label), "image": normal(6, 4)}
-    assert np.array_equal(o.weight(batch, keys(6)), [1, 0, 1, 0, 0, 0])
-    params = {"encoders": {}, "objectives": {"t": {"class": {"kernel": normal(4, 3, seed=8), "bias": jnp.ones(3)}}}, "nets": {}}
-    loss = step.make_loss(lambda p, view, b, k: Encoded(pooled=b["image"]), {}, {"t": Term(o)}, micro)
-    hp = {"terms": {"t": {"weight": jnp.float32(1)}}}
-    value, slope = jax.jit(jax.value_and_grad(lambda x: loss(params, {}, {}, {"main": batch | {"image": x}}, jax.random.key(0), 0, hp)[0]))(
-        batch["image"])
-    logits = np.asarray(batch["image"] @ params["objectives"]["t"]["class"]["kernel"] + 1)
-    assert np.isclose(value, np.mean([np.log(np.exp(logits[i]).sum()) - logits[i, label[i]] for i in (0, 2)]), rtol=1e-5)
-    assert np.array_equal(np.abs(slope).max(1) > 0, [1, 0, 1, 0, 0, 0])

@@ -1,16 +1,13 @@
 """What the evaluators hand to the metrics: which split, which rows, which cases, which params."""
 
-import io
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image
 from scipy.stats import t as student
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
 
-from mmrep.data.images import decode, open_images
 from mmrep.evals import EVALS
 from mmrep.evals.controls import controls, pca
 from mmrep.evals.probe import STRENGTHS, paired
@@ -225,19 +222,6 @@ def test_alignment_is_by_definition_and_its_intervals_those_of_one_case_left_out
     null, ends, std = got["alignment/cka_debiased_linear/null"], np.quantile(draws, (0.025, 0.975)), np.std(draws)
     assert abs(null.value - np.mean(draws)) < 4 * std * np.sqrt(2 / 200) and null.high < cka(x, y)
     assert np.abs(null[1:3] - ends).max() < 0.75 * std
-
-
-def test_a_jpeg_is_turned_as_its_orientation_says(tmp_path):
-    blocks = np.kron(generator(8).integers(0, 255, (3, 2)), np.ones((8, 8))).astype(np.uint8)  # 24 high, 16 wide
-    turned = (np.array, np.fliplr, lambda a: np.rot90(a, 2), np.flipud, np.transpose, lambda a: np.rot90(a, -1),
-              lambda a: np.rot90(a, 2).T, np.rot90)
-    Image.fromarray(blocks).save(plain := io.BytesIO(), "JPEG", quality=95)
-    stored = np.asarray(Image.open(plain))
-    for orientation, turn in enumerate(turned, 1):
-        (exif := Image.Exif())[0x0112] = orientation
-        Image.fromarray(blocks).save(tmp_path / f"{orientation}.jpg", quality=95, exif=exif)
-        pixels = decode(open_images(tmp_path).read(f"{orientation}.jpg"))
-        np.testing.assert_array_equal(pixels[..., 0], turn(stored), err_msg=str(orientation))
 
 
 @pytest.mark.parametrize("kept", ["eval", "target"])

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmrep.core.types import Encoded
+from mmrep.core import step
+from mmrep.core.types import Encoded, Term
 from mmrep.encoders import ENCODERS
 from mmrep.objectives import OBJECTIVES
 
@@ -22,8 +23,8 @@ def unit(rng, n=B, d=E):
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-def keys(n=B):
-    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), jnp.arange(n))
+def keys(n=B, seed=0):
+    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(n))
 
 
 def hp(objective):
@@ -195,3 +196,35 @@ def test_matching_loss_is_binary_cross_entropy_over_three_pairs(rng):
             z = (own[x][i] * own[y][i]) @ np.asarray(params["kernel"])
             total += np.log(np.exp(z).sum()) - z[label]
         assert np.isclose(value[i], total / len(pairs), rtol=1e-5)
+
+
+def test_a_hard_text_is_near_the_image_and_a_hard_image_near_the_text():
+    n = 6
+    o = OBJECTIVES["matching"](after="clip")
+    u = np.eye(n, dtype=np.float32)
+    v = np.roll(u, 1, 0) + 0.5 * np.eye(n)  # image i is nearest to text i + 1, and so text j to image j - 1
+    e = {"a": Encoded(embedding=jnp.asarray(u)), "b": Encoded(embedding=jnp.asarray(v, jnp.float32))}
+    batch = {"index": jnp.arange(n), "valid": jnp.ones(n, bool), "present": {}}
+    similar = np.where(np.eye(n), -np.inf, u @ v.T)
+    for seed in range(3):
+        rows = o.select({"logit_scale": jnp.log(100.0)}, e, batch, keys(n, seed), {"max_scale": 100.0})
+        assert np.array_equal(rows["hard_b"], similar.argmax(1)) and np.array_equal(rows["hard_b"], (np.arange(n) + 1) % n)
+        assert np.array_equal(rows["hard_a"], similar.argmax(0)) and np.array_equal(rows["hard_a"], (np.arange(n) - 1) % n)
+
+
+@pytest.mark.parametrize("micro", [1, 2])
+def test_a_labelled_row_without_its_image_has_no_say(rng, micro):
+    label, present = np.array([0, 1, 2, -1, 1, -1]), np.array([1, 0, 1, 1, 1, 0], bool)
+    valid = np.array([1, 1, 1, 1, 0, 1], bool)
+    o = OBJECTIVES["supervised"](heads={"class": {"kind": "ce", "classes": 3}})
+    batch = {"index": jnp.arange(6), "valid": jnp.asarray(valid), "present": {"image": jnp.asarray(present)},
+             "label/class": jnp.asarray(label), "image": jnp.asarray(unit(rng, 6, 4))}
+    assert np.array_equal(o.weight(batch, keys(6)), [1, 0, 1, 0, 0, 0])
+    params = {"encoders": {}, "objectives": {"t": {"class": {"kernel": jnp.asarray(unit(rng, 4, 3)), "bias": jnp.ones(3)}}}, "nets": {}}
+    loss = step.make_loss(lambda p, view, b, k: Encoded(pooled=b["image"]), {}, {"t": Term(o)}, micro)
+    hp = {"terms": {"t": {"weight": jnp.float32(1)}}}
+    value, slope = jax.jit(jax.value_and_grad(lambda x: loss(params, {}, {}, {"main": batch | {"image": x}}, jax.random.key(0), 0, hp)[0]))(
+        batch["image"])
+    logits = np.asarray(batch["image"] @ params["objectives"]["t"]["class"]["kernel"] + 1)
+    assert np.isclose(value, np.mean([np.log(np.exp(logits[i]).sum()) - logits[i, label[i]] for i in (0, 2)]), rtol=1e-5)
+    assert np.array_equal(np.abs(slope).max(1) > 0, [1, 0, 1, 0, 0, 0])
