@@ -9,15 +9,19 @@ from mmrep.data.phantom import (
     CLASSES,
     COLUMNS,
     FINDINGS,
+    MODALITIES,
     PREVALENCE,
     VISIBILITY,
     ceiling,
     latents,
     mentioned,
+    omics,
     parse,
     phantom,
     prompts,
     render_image,
+    render_signal,
+    render_volume,
     report,
     semantics,
     tabular,
@@ -85,17 +89,22 @@ def test_bytes_do_not_depend_on_the_block():
 
 @pytest.mark.parametrize("factor, count", [("class", 10), ("severity_bin", 3), ("laterality", 2), ("zone", 3), ("findings", 2),
                                            ("sex", 2), ("smoking", 3), ("genotype", 3), ("history", 6), ("image/vendor", 3),
-                                           ("text/template", 5), ("tabular/batch", 4)])
+                                           ("text/template", 5), ("tabular/batch", 4), ("organ", 3), ("texture", 10), ("depth", 3),
+                                           ("rhythm", 5), ("marker_a", 10), ("marker_b", 10), ("marker_c", 2), ("age", 96)])
 def test_causal_locality(factor, count):
     """One factor changed alone changes the modalities that show it, and not one byte of the others."""
     before = latents(0, np.arange(64))
     after = before | {factor: ((before[factor].astype(np.int32) + 1) % count).astype(before[factor].dtype)}
-    shown = VISIBILITY.get(factor) or {m: float(factor.startswith(m)) for m in ("image", "text", "tabular")}
-    if factor == "image/vendor":
-        shown = VISIBILITY["vendor"]
-    changed = {"image": (render_image(before) != render_image(after)).any(),
-               "text": report(before) != report(after),
-               "tabular": any((x != y).any() for x, y in zip(tabular(before), tabular(after)))}
+    if factor == "severity_bin":  # a bin of the severity that the other modalities read
+        after["severity"] = ((after["severity_bin"] + 0.5) / 3).astype(np.float32)
+    shown = VISIBILITY.get(factor.removeprefix("image/")) or {m: float(factor.startswith(m)) for m in MODALITIES}
+    shown = shown | ({"signal": 1.0} if factor == "findings" else {})  # of the six, a signal shows cardiomegaly
+    changed = {"image": (render_image(before, whole=True) != render_image(after, whole=True)).any(),
+               "volume": (render_volume(before) != render_volume(after)).any(),
+               "signal": (render_signal(before) != render_signal(after)).any(),
+               "text": report(before, whole=True) != report(after, whole=True),
+               "tabular": any((x != y).any() for x, y in zip(tabular(before), tabular(after))),
+               "features": (omics(before) != omics(after)).any()}
     assert changed == {name: value > 0 for name, value in shown.items()}
 
 

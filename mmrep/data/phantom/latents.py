@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mmrep.data.phantom.anatomy import ORGANS
 from mmrep.data.phantom.philox import bits, choice, normal, uniform
 
 Latents = dict[str, np.ndarray]
@@ -25,22 +26,9 @@ N_DECOYS = 6  # chance patterns of a finding's size in an image, which no report
 PREVALENCE = (0.40, 0.35, 0.30, 0.25, 0.20, 0.15)
 CLINICAL_PREVALENCE = (0.30, 0.25, 0.20, 0.15, 0.07, 0.03)  # long-tailed; needs some thousands of test subjects
 
-# Which modality shows a factor (1), hints at it through a noisy reading (0.5), or is independent of it (0).
-VISIBILITY = {
-    "class": {"image": 1.0, "text": 1.0, "tabular": 0.5},
-    "findings": {"image": 1.0, "text": 1.0, "tabular": 0.5},
-    "severity": {"image": 1.0, "text": 0.5, "tabular": 0.5},
-    "severity_bin": {"image": 1.0, "text": 1.0, "tabular": 0.5},
-    "laterality": {"image": 1.0, "text": 1.0, "tabular": 0.0},
-    "zone": {"image": 1.0, "text": 1.0, "tabular": 0.0},
-    "age": {"image": 0.0, "text": 0.0, "tabular": 1.0},
-    "sex": {"image": 0.0, "text": 0.0, "tabular": 1.0},
-    "bmi": {"image": 0.0, "text": 0.0, "tabular": 1.0},
-    "smoking": {"image": 0.0, "text": 0.0, "tabular": 1.0},
-    "genotype": {"image": 0.0, "text": 0.0, "tabular": 1.0},
-    "history": {"image": 0.0, "text": 1.0, "tabular": 0.0},
-    "vendor": {"image": 1.0, "text": 0.0, "tabular": 0.0},
-}
+RHYTHMS = ("sinus", "fibrillation", "extrasystole", "bundle_block", "bradycardia")
+MARKERS = ("alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliet")
+N_TEXTURES = 10
 
 # How many raw 64-bit draws each name takes. Adding a name, or lengthening one, never changes another's draws.
 DRAWS = {
@@ -50,25 +38,33 @@ DRAWS = {
     "image/decoys": N_DECOYS,
     "text/template": 1, "text/synonyms": 1, "text/order": 1, "text/header": 1, "text/negation": 6, "text/phrasing": 6,
     "tabular/batch": 1, "tabular/noise": 12, "tabular/flip": 2,
+    "organ": 1, "texture": 1, "depth": 1, "rhythm": 1, "hospital": 1, "markers": 4, "style": 3, "style/volume": 6, "style/signal": 6,
+    "outcome": 2, "spurious": 1,
 }
 
-CONTENT = ("class", "findings", "severity", "severity_bin", "laterality", "zone", "mentioned")
+CONTENT = ("class", "findings", "severity", "severity_bin", "laterality", "zone", "mentioned", "organ", "marker_a", "marker_b",
+           "marker_c", "synergy")
 STATIC_TEXT = ("history", "text/template", "text/synonyms", "text/order", "text/header", "text/negation", "text/phrasing")
 
 
-def latents(seed: int, ids: Sequence[int] | np.ndarray, prevalence: Sequence[float] = PREVALENCE, correlation: float = 0.3
-            ) -> Latents:
+def latents(seed: int, ids: Sequence[int] | np.ndarray, prevalence: Sequence[float] = PREVALENCE, correlation: float = 0.3,
+            causal: float = 0.0, change: float = 1.0, synergy: str = "bijection", match: float = 0.5, spurious: float = 0.0,
+            balanced: bool = False) -> Latents:
     """All factors of a block of subjects, each drawn from its own Philox counter block.
 
     ids: i64[B] in [0, 2^31); prevalence: the six findings' probabilities in (0, 1); correlation: AR(1) of their Gaussian
     copula, in (-1, 1). The defaults keep every finding within 0.15..0.40, because 512 test subjects cannot measure the AUROC
-    of a 3 % finding: pass CLINICAL_PREVALENCE for the long tail.
+    of a 3 % finding: pass CLINICAL_PREVALENCE for the long tail. causal: correlation in [0, 1) of style with content; change: probability
+    that a style differs between modalities; synergy: bijection, xor or parity, and match: its label's rate, see `markers`; spurious: share
+    in [-1, 1] of subjects whose vendor tells the first finding (negative: the other way round); balanced: organs equally often.
 
     Returns class i32[B] 0..9, findings u8[B,6], severity f32[B] in (0,1), severity_bin i32[B] 0..2 (cut at 1/3 and 2/3),
     laterality i32[B] (0 the patient's left), zone i32[B] (0 upper), lesion_x, lesion_y f32[B] in (-1,1) (offset within side
     and zone), lesion_size, lesion_contrast f32[B] (around 1), age f32[B] (years, 18..95), sex i32[B], bmi f32[B],
-    smoking, genotype i32[B] 0..2, history i32[B] 0..5, mentioned i32[B,6] (a random order of the report's attributes), and the
-    styles; seed and id say whose they are. Raises ValueError for ids or prevalences out of range.
+    smoking, genotype i32[B] 0..2, history i32[B] 0..5, mentioned i32[B,6] (a random order of the report's attributes), organ i32[B]
+    0..2, texture i32[B] 0..9, depth i32[B] 0..2 (0 in front), rhythm i32[B] 0..4, hospital i32[B] 0..2, marker_a, marker_b, marker_c,
+    synergy i32[B], time f32[B] (months), event u8[B], risk f32[B] (log hazard), style, style/volume, style/signal f32[B,3] (inspiration,
+    heart rate, posture) and the styles of one modality; seed and id say whose they are. Raises ValueError for ids or knobs out of range.
     Source: figures.md section 3.2.
     """
     ids = np.asarray(ids, np.int64)
@@ -76,8 +72,12 @@ def latents(seed: int, ids: Sequence[int] | np.ndarray, prevalence: Sequence[flo
         raise ValueError(f"phantom ids must be a list of integers in [0, 2^31), got shape {ids.shape}: check the rows asked for")
     if len(prevalence) != len(FINDINGS) or not all(0 < p < 1 for p in prevalence):
         raise ValueError(f"phantom prevalence must be {len(FINDINGS)} numbers in (0, 1), got {tuple(prevalence)}")
+    for name, value, low, high in (("correlation", correlation, -0.999, 0.999), ("causal", causal, 0, 0.999), ("change", change, 0, 1),
+                                   ("spurious", spurious, -1, 1)):
+        if not low <= value <= high:
+            raise ValueError(f"phantom {name} must lie in {low:g}..{high:g}, got {value}")
     raw = bits(seed, ids, DRAWS)
-    u = {name: uniform(raw[name]) for name in ("severity", "lesion", "age", "bmi", "image/rotation")}
+    u = {name: uniform(raw[name]) for name in ("severity", "lesion", "age", "bmi", "image/rotation", "style")}
 
     def one(name: str, n: int) -> np.ndarray:
         return choice(raw[name][:, 0], n)
@@ -85,7 +85,7 @@ def latents(seed: int, ids: Sequence[int] | np.ndarray, prevalence: Sequence[flo
     severity = u["severity"][:, 0].astype(np.float32)
     lesion = u["lesion"].astype(np.float32)
     low, high = _AGE_RANGE
-    return {
+    block = {
         "seed": np.full(len(ids), seed, np.uint64), "id": ids,
         "class": one("class", len(CLASSES)),
         "findings": _findings(normal(uniform(raw["findings"])), prevalence, correlation),
@@ -98,6 +98,9 @@ def latents(seed: int, ids: Sequence[int] | np.ndarray, prevalence: Sequence[flo
         "bmi": np.round(27 * np.exp(0.18 * normal(u["bmi"][:, 0])), 1).astype(np.float32),
         "smoking": one("smoking", 3), "genotype": one("genotype", 3), "history": one("history", 6),
         "mentioned": np.argsort(raw["mentioned"], axis=1, kind="stable").astype(np.int32),
+        "organ": one("organ", len(ORGANS)) if balanced else np.take([0, 0, 0, 0, 0, 1, 1, 1, 2, 2], one("organ", 10)).astype(np.int32),
+        "texture": one("texture", N_TEXTURES), "depth": one("depth", 3), "rhythm": one("rhythm", len(RHYTHMS)),
+        "hospital": one("hospital", 3),
         "image/vendor": one("image/vendor", 3),
         "image/rotation": (5 * normal(u["image/rotation"][:, 0])).astype(np.float32),
         "image/clutter": normal(uniform(raw["image/clutter"])).astype(np.float32),
@@ -109,6 +112,52 @@ def latents(seed: int, ids: Sequence[int] | np.ndarray, prevalence: Sequence[flo
         "tabular/batch": one("tabular/batch", 4), "tabular/noise": normal(uniform(raw["tabular/noise"])).astype(np.float32),
         "tabular/flip": raw["tabular/flip"],
     }
+    if spurious:
+        tied = block["findings"][:, 0].astype(np.int32) if spurious > 0 else 1 - block["findings"][:, 0].astype(np.int32)
+        block["image/vendor"] = np.where(uniform(raw["spurious"][:, 0]) < abs(spurious), 2 * tied, block["image/vendor"])
+    block |= markers(raw["markers"], synergy, match) | outcome(block, uniform(raw["outcome"]))
+    content = normal(np.stack([u["severity"][:, 0], u["lesion"][:, 2], u["lesion"][:, 3]], -1))
+    own = causal * content + np.sqrt(1 - causal**2) * normal(u["style"])
+    for name in ("style/volume", "style/signal"):  # s~ = s + mask * noise (von Kuegelgen et al. 2021, section 5.1)
+        mask, noise = np.split(uniform(raw[name]), 2, axis=1)
+        block[name] = (own + (mask < change) * normal(noise)).astype(np.float32)
+    return block | {"style": own.astype(np.float32)}
+
+
+def markers(raw: np.ndarray, synergy: str, match: float) -> Latents:
+    """Three markers that tell a label only together: u64[B,4] -> marker_a, marker_b, marker_c and synergy, i32[B] each.
+
+    bijection: a uniform in 0..9, synergy 1 with probability `match` and then b = (3 a + 7) mod 10, else b another value, all
+    equally often: neither a nor b alone tells the label, and at `match` 0.1 they are independent (Trifeature, Hermann & Lampinen
+    2020; a training bias rho is match = rho + (1 - rho) / 10). xor: bits, synergy = a xor b; parity: synergy = a xor b xor c.
+    Raises ValueError for another variant or a rate out of 0..1.
+    """
+    if synergy not in ("bijection", "xor", "parity") or not 0 <= match <= 1:
+        raise ValueError(f"phantom synergy must be bijection, xor or parity and match in 0..1, got {synergy!r} and {match}")
+    label = (uniform(raw[:, 0]) < match).astype(np.int32)
+    if synergy == "bijection":
+        a, other = choice(raw[:, 1], 10), choice(raw[:, 2], 9)
+        b, c = (3 * a + 7 + np.where(label == 1, 0, 1 + other)) % 10, choice(raw[:, 3], 2)
+    else:
+        a, c = choice(raw[:, 1], 2), choice(raw[:, 3], 2)
+        b = a ^ label ^ (c if synergy == "parity" else 0)
+    return {"marker_a": a, "marker_b": b.astype(np.int32), "marker_c": c, "synergy": label}
+
+
+WEIBULL_SHAPE, WEIBULL_SCALE, CENSOR_RATE = 1.5, 48.0, 0.0151  # scale in months; the rate a month that censors 40 %
+
+
+def outcome(block: Latents, u: np.ndarray) -> Latents:
+    """Survival by a Weibull proportional-hazards model: u f64[B,2] -> time f32[B] (months), event u8[B], risk f32[B] (log hazard ratio).
+
+    risk = severity's normal score + 0.8 effusion + 0.02 (age - 60) + 0.7 where texture < 3 and smoking = 2: the last needs image
+    and table together. Censored by an exponential clock, 40 % at the default prevalences.
+    """
+    risk = normal(block["severity"].astype(np.float64)) + 0.8 * block["findings"][:, 2] + 0.02 * (block["age"] - 60)
+    risk = risk + 0.7 * ((block["texture"] < 3) & (block["smoking"] == 2))
+    died = WEIBULL_SCALE * (-np.log(u[:, 0]) / np.exp(risk)) ** (1 / WEIBULL_SHAPE)
+    left = -np.log(u[:, 1]) / CENSOR_RATE
+    return {"time": np.minimum(died, left).astype(np.float32), "event": (died <= left).astype(np.uint8), "risk": risk.astype(np.float32)}
 
 
 def severity_bin(severity: np.ndarray) -> np.ndarray:

@@ -64,6 +64,11 @@ def bits(seed: int, ids: np.ndarray, counts: Mapping[str, int]) -> dict[str, np.
     return {name: drawn[:, end - 4 * blocks[name]:][:, :counts[name]] for name, end in zip(blocks, ends)}
 
 
+def bits_of(block: Mapping[str, np.ndarray], counts: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """`bits` of the subjects of a block of latents, by its "seed" and "id"."""
+    return bits(int(block["seed"][0]) if len(block["id"]) else 0, block["id"], counts)
+
+
 def uniform(raw: np.ndarray) -> np.ndarray:
     """u64[...] -> f64[...] in the open interval (0, 1): the centers of 2^52 equal cells."""
     return ((raw >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52

@@ -1,40 +1,57 @@
-"""The phantom's table row: demographics, noisy laboratory values of the findings and the severity, and codes."""
+"""The phantom's table row: demographics, laboratory values of the findings and the severity, and codes.
+
+Which side of its reference a laboratory value lies on tells its finding only together with the assay batch and the sex, and the
+class is coded by a key that differs from row to row: so a linear reading of the columns finds little, as of raw pixels.
+"""
 
 import numpy as np
 
+from mmrep.data.phantom.image import noise_of
 from mmrep.data.phantom.latents import Latents
 
 COLUMNS = ("age", "bmi", "crp", "cea", "albumin", "bnp", "saturation", "inr", "lactate", "creatinine")
-CATEGORIES = ("sex", "smoking", "genotype", "batch", "code", "ward")
-CARDINALITIES = (2, 3, 3, 4, 10, 3)
+CATEGORIES = ("sex", "smoking", "genotype", "marker", "code", "key")
+CARDINALITIES = (2, 3, 3, 2, 10, 20)
 
-# laboratory values, one a finding: mean, standard deviation, and the finding's shift in standard deviations.
-# A shift of 2.5 gives each an AUROC of 0.96: a noisy view of what image and report show.
-LABS = ((20.0, 8.0, 2.5), (3.0, 1.0, 2.5), (42.0, 4.0, -2.5), (150.0, 60.0, 2.5), (97.0, 1.2, -2.5), (1.1, 0.1, 2.5))
-BATCH = np.array([[0.0, 0.3, -0.2, 0.1], [0.1, -0.3, 0.2, 0.0]], np.float32)  # assay batches, in standard deviations
-CODE_ERROR = 0.05
+# laboratory values, one a finding: reference, standard deviation
+LABS = ((20.0, 8.0), (3.0, 1.0), (42.0, 4.0), (150.0, 60.0), (97.0, 1.2), (1.1, 0.1))
+SHIFT = 1.3             # standard deviations from the reference, to the side that tells whether the finding is there
+CODE_ERROR = 0.03
+ORGAN = (80.0, 110.0, 140.0)  # creatinine by organ site
 
 
-def tabular(block: Latents) -> tuple[np.ndarray, np.ndarray]:
-    """Latents of B subjects -> (f32[B,10] in COLUMNS' order and usual units, i32[B,6] in CATEGORIES' order, 0-based).
+def sides(category: np.ndarray) -> np.ndarray:
+    """Which side of the reference means that a finding is there: +1 or -1, f32[B], of category i32[B,6]."""
+    return np.where((category[:, 5] % 2) ^ category[:, 0], np.float32(1), np.float32(-1))
 
-    code is the class, wrong in 5 %; ward is the severity bin, wrong in 5 %; lactate rises with severity; creatinine is noise.
-    Laterality and zone are not in it. Missing values are the source's business (`missing`), not this function's.
+
+def tabular(block: Latents, columns: int = 16) -> tuple[np.ndarray, np.ndarray]:
+    """Latents of B subjects -> (f32[B,columns-6] in COLUMNS' order and usual units, i32[B,6] in CATEGORIES' order, 0-based).
+
+    columns: 16..512; those beyond 16 are further laboratory values, every other one a noisy copy of an earlier one, the rest noise.
+    key = 2 x what is added to the class to give code (mod 10; wrong in 3 %) + the assay batch's parity; marker is marker_c;
+    creatinine tells the organ, lactate rises with severity. Laterality and zone are not in it. Missing values are the source's
+    business (`missing`), not this function's.
     """
-    noise, batch = block["tabular/noise"], block["tabular/batch"]
-    labs = []
-    for k, (mean, deviation, shift) in enumerate(LABS):
-        z = noise[:, k] + block["findings"][:, k] * np.float32(shift) + BATCH[k % 2, batch]
+    if not 16 <= columns <= 512:
+        raise ValueError(f"phantom table: columns must be 16..512, got {columns}")
+    noise, raw = block["tabular/noise"], block["tabular/flip"]
+    low = np.uint64(0xFFFF)
+    secret = ((raw[:, 0] & low) % np.uint64(10)).astype(np.int32)
+    wrong = (raw[:, 0] >> np.uint64(32)) < np.uint64(CODE_ERROR * 2**32)
+    other = 1 + ((raw[:, 1] & low) % np.uint64(9)).astype(np.int32)
+    code = (block["class"] + secret + wrong * other) % 10
+    keys = np.stack([block["sex"], block["smoking"], block["genotype"], block["marker_c"], code,
+                     2 * secret + block["tabular/batch"] % 2], -1).astype(np.int32)
+    side, labs = sides(keys), []
+    for k, (mean, deviation) in enumerate(LABS):
+        z = noise[:, k] + (2 * block["findings"][:, k].astype(np.float32) - 1) * np.float32(SHIFT) * side
         labs.append(np.float32(mean) + np.float32(deviation) * z)
     lactate = np.float32(1) + np.float32(2) * block["severity"] + np.float32(0.25) * noise[:, 6]
-    creatinine = np.float32(80) + np.float32(15) * noise[:, 7]
-    values = np.stack([block["age"], block["bmi"], *labs, lactate, creatinine], -1).astype(np.float32)
-
-    codes = []
-    for k, (name, count) in enumerate((("class", 10), ("severity_bin", 3))):
-        raw = block["tabular/flip"][:, k]
-        other = ((raw & np.uint64(0xFFFF)) % np.uint64(count - 1)).astype(np.int32) + 1
-        wrong = (raw >> np.uint64(32)) < np.uint64(CODE_ERROR * 2**32)
-        codes.append(np.where(wrong, (block[name] + other) % count, block[name]))
-    keys = [block["sex"], block["smoking"], block["genotype"], batch, *codes]
-    return np.round(values, 3), np.stack(keys, -1).astype(np.int32)
+    creatinine = np.array(ORGAN, np.float32)[block["organ"]] + np.float32(8) * noise[:, 7]
+    values = [block["age"], block["bmi"], *labs, lactate, creatinine]
+    extra = noise_of(block, "tabular/extra", max(columns - 16, 1))
+    for k in range(columns - 16):
+        copied = (values[2 + k // 2 % 6] - np.float32(LABS[k // 2 % 6][0])) / np.float32(LABS[k // 2 % 6][1])
+        values.append(np.float32(0.5) * copied + extra[:, k] if k % 2 else extra[:, k])
+    return np.round(np.stack(values, -1).astype(np.float32), 3), keys

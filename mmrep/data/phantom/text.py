@@ -2,13 +2,15 @@
 
 A report always names the class. Of six further attributes (severity, laterality, zone, and three sections of two findings
 each) it mentions `n_mentioned`, chosen at random for every subject; what it does not mention cannot be told from the text.
+A whole report begins with the organ and marker_b.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from mmrep.data.phantom.latents import CLASSES, FINDINGS, LATERALITIES, SEVERITIES, STATIC_TEXT, ZONES, Latents, latents
+from mmrep.data.phantom.anatomy import ORGANS
+from mmrep.data.phantom.latents import CLASSES, FINDINGS, LATERALITIES, MARKERS, SEVERITIES, STATIC_TEXT, ZONES, Latents, latents
 
 SECTIONS = {"lungs": (0, 1), "pleura": (2, 4), "mediastinum": (3, 5)}  # section -> rows of FINDINGS
 ATTRIBUTES = ("severity", "laterality", "zone", *SECTIONS)             # Latents["mentioned"] orders these
@@ -22,6 +24,7 @@ _SEVERITY = [("mild", "slight"), ("moderate", "medium"), ("severe", "marked")]
 _ZONE = [("upper", "apical"), ("middle", "central"), ("lower", "basal")]
 _HISTORY = ("cough", "fever", "dyspnea", "trauma", "fatigue", "screening")
 _HEADER = ("history {}.", "indication {}.", "{}.")
+_WHOLE_HEADER = ("{0} {1} {2}.", "{2} {0} {1}.", "{0} {2} {1}.")
 _NORMAL = {"lungs": "lungs clear.", "pleura": "pleura normal.", "mediastinum": "mediastinum unremarkable."}
 _PRESENT = ("{}.", "{} present.", "{} seen.")
 _ABSENT = ("no {}.", "without {}.", "no {}.")
@@ -29,7 +32,8 @@ _NEGATIONS = {"no", "without"}
 _ORDERS = [(a, b, c, d) for a in range(4) for b in range(4) for c in range(4) for d in range(4) if {a, b, c, d} == {0, 1, 2, 3}]
 _WORDS = {word: (name, value) for name, table in (
     ("class", _CLASS), ("severity", _SEVERITY), ("laterality", [(w,) for w in LATERALITIES]), ("zone", _ZONE),
-    ("finding", _FINDING), ("history", [(w,) for w in _HISTORY])) for value, words in enumerate(table) for word in words}
+    ("finding", _FINDING), ("history", [(w,) for w in _HISTORY]), ("organ", [(w,) for w in ORGANS]),
+    ("marker", [(w,) for w in MARKERS])) for value, words in enumerate(table) for word in words}
 _NORMAL_WORDS = {text.split()[0]: section for section, text in _NORMAL.items()}
 
 
@@ -66,18 +70,18 @@ def mentioned(block: Latents, n_mentioned: int = 6) -> np.ndarray:
     return said
 
 
-def report(block: Latents, n_mentioned: int = 6, negation_rate: float = 0.25) -> list[str]:
+def report(block: Latents, n_mentioned: int = 6, negation_rate: float = 0.25, whole: bool = False) -> list[str]:
     """Latents of B subjects -> B reports: lower case, about 80 words in all, at most 32 words and periods each.
 
     n_mentioned: attributes named besides the class, 0..6; negation_rate: how often an absent finding of a mentioned section is
-    denied explicitly, 0..1. Raises ValueError for n_mentioned out of range.
+    denied explicitly, 0..1; whole: name organ and marker_b, too. Raises ValueError for n_mentioned out of range.
     """
     said = mentioned(block, n_mentioned).tolist()
-    names = ("class", "findings", "severity_bin", "laterality", "zone", *STATIC_TEXT)
+    names = ("class", "findings", "severity_bin", "laterality", "zone", *STATIC_TEXT, "organ", "marker_b")
     columns = zip(*(block[name].tolist() for name in names))
     rate, out = round(256 * negation_rate), []
     for row, column in zip(said, columns):
-        kind, found, degree, side, zone, history, template, synonyms, order, header, denials, phrasing = column
+        (kind, found, degree, side, zone, history, template, synonyms, order, header, denials, phrasing, organ, marker) = column
         severity = _SEVERITY[degree][synonyms & 1] if row[0] else ""
         place = _place(LATERALITIES[side] if row[1] else "", _ZONE[zone][synonyms >> 1 & 1] if row[2] else "",
                        bool(synonyms >> 2 & 1))
@@ -85,18 +89,21 @@ def report(block: Latents, n_mentioned: int = 6, negation_rate: float = 0.25) ->
         parts = [_lesion(_CLASS[kind][synonyms >> 4 & 1], severity, place, template)]
         parts += [_section(name, found, denials, phrasing[k], words, rate) if row[3 + k] else ""
                   for k, name in enumerate(SECTIONS)]
-        text = [_HEADER[header].format(_HISTORY[history]), *(parts[k] for k in _ORDERS[order])]
+        start = _WHOLE_HEADER[header].format(ORGANS[organ], MARKERS[marker], _HISTORY[history]) if whole else \
+            _HEADER[header].format(_HISTORY[history])
+        text = [start, *(parts[k] for k in _ORDERS[order])]
         out.append(" ".join(" ".join(text).split()))
     return out
 
 
 def parse(text: str) -> dict[str, int | None | list[int | None]]:
     """The grammar's exact inverse: {"class", "severity", "laterality", "zone": int or None where not mentioned, "findings": six
-    of 1, 0 or None (section not mentioned), "denied": six of 0/1 (explicitly negated), "history": int or None}.
+    of 1, 0 or None (section not mentioned), "denied": six of 0/1 (explicitly negated), "history", "organ", "marker": int or None}.
 
     Raises ValueError for a text the grammar cannot have written.
     """
-    out: dict = {"class": None, "severity": None, "laterality": None, "zone": None, "history": None}
+    out: dict = {"class": None, "severity": None, "laterality": None, "zone": None, "history": None, "organ": None,
+                 "marker": None}
     findings, denied = [None] * len(FINDINGS), [0] * len(FINDINGS)
     for sentence in text.split("."):
         words = sentence.split()
@@ -120,16 +127,16 @@ def parse(text: str) -> dict[str, int | None | list[int | None]]:
     return out | {"findings": findings, "denied": denied}
 
 
-def semantics(block: Latents, n_mentioned: int = 6) -> np.ndarray:
-    """What each report says, as one number: i32[B], equal exactly where `parse` gives equal class, severity, laterality, zone
-    and findings."""
+def semantics(block: Latents, n_mentioned: int = 6, whole: bool = False) -> np.ndarray:
+    """What each report says, as one number: i32[B], equal exactly where `parse` gives equal class, severity, laterality, zone,
+    findings and organ."""
     said, found = mentioned(block, n_mentioned), block["findings"].astype(np.int32)
     key = block["class"].astype(np.int32)
     fields = [(block["severity_bin"], 3), (block["laterality"], 2), (block["zone"], 3)]
     fields += [(found[:, a] * 2 + found[:, b], 4) for a, b in SECTIONS.values()]
     for k, (value, count) in enumerate(fields):
         key = key * (count + 1) + np.where(said[:, k], value + 1, 0)
-    return key.astype(np.int32)
+    return (key * (len(ORGANS) + 1) + block["organ"] + 1 if whole else key).astype(np.int32)
 
 
 _PROMPT_SEED = 20_26  # contexts of the prompts: a fixed key that no experiment's seed should share
@@ -144,14 +151,14 @@ def _contexts(n: int) -> Latents:
                     "text/template": turn % 5, "text/synonyms": turn * 37 % 32}
 
 
-def prompts(kind: str, n: int = 18, n_mentioned: int = 6) -> tuple:
+def prompts(kind: str, n: int = 18, n_mentioned: int = 6, whole: bool = False) -> tuple:
     """Prompts for zero-shot evaluation, in the reports' own wording; average the embeddings over P, or over the ensemble.
 
     kind "class", "laterality", "severity_bin" (or "severity"), "zone": returns (names, texts) with texts[k][p] for every name k
     and p < n: the same n contexts (other attributes, synonyms, sentence styles) for every name, so that only the name differs on average.
     kind "findings": returns (names, positive, negative), each texts[f][p], equal in all but that finding.
-    n: prompts a name (a multiple of 18 balances the other attributes); n_mentioned: attributes named besides the class, as the
-    training reports have (the asked-for one is always named). Raises ValueError for an unknown kind.
+    n: prompts a name (a multiple of 18 balances the other attributes); n_mentioned, whole: as the training reports have (the
+    asked-for attribute is always named). Raises ValueError for an unknown kind.
     """
     kind = "severity" if kind == "severity_bin" else kind  # the label of its classes, and the attribute
     if kind == "findings":
@@ -166,7 +173,7 @@ def prompts(kind: str, n: int = 18, n_mentioned: int = 6) -> tuple:
             order = block["mentioned"]
             first = np.argsort(order != attribute, axis=1, kind="stable")
             block = block | {"mentioned": np.take_along_axis(order, first, 1)}
-        return report(block, n_mentioned if attribute is None else max(1, n_mentioned))
+        return report(block, n_mentioned if attribute is None else max(1, n_mentioned), whole=whole)
 
     if kind != "findings":
         attribute = None if kind == "class" else ATTRIBUTES.index(kind)

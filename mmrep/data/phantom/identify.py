@@ -1,0 +1,134 @@
+"""The phantom without pictures: vectors of known latents through known invertible networks, for identifiability studies.
+
+x_1 = f_1(c, s, m_1) and x_2 = f_2(c, s~, m_2): content c is shared, style s is shared but for s~ = s + mask * noise, m_k are private
+(Daunhawer et al. 2023, "Identifiability results for multimodal contrastive learning", section 5.1; `shared_mixing` with private 0 is
+von Kuegelgen et al. 2021, section 5.1). An ideal contrastive pair of encoders recovers c and nothing else.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from mmrep.data.phantom.philox import bits, normal, uniform
+
+_STARTS = {"train": 0, "val": 1 << 28, "test": 1 << 29}
+_SLOPE = 0.2
+
+
+@lru_cache(maxsize=16)
+def mixing(seed: int, view: int, width: int, layers: int, candidates: int) -> tuple[np.ndarray, ...]:
+    """`layers` square matrices f64[width,width], columns of unit norm, drawn among the best-conditioned 0.1 % of `candidates`.
+
+    Entries are uniform in (-1, 1); the networks between are leaky ReLUs of slope 0.2, so the whole is invertible.
+    """
+    rng = np.random.Generator(np.random.Philox(key=[seed, 7919 + view]))
+    drawn = rng.uniform(-1, 1, (candidates, width, width))
+    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+    best = np.argsort(np.linalg.cond(drawn), kind="stable")[:max(candidates // 1000, layers)]
+    return tuple(drawn[rng.permutation(best)[:layers]])
+
+
+def _times(z: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """z f64[B,i] @ matrix f64[i,j] in a fixed order of summation: a library's depends on how many rows there are."""
+    total = np.zeros((len(z), matrix.shape[1]))
+    for i in range(matrix.shape[0]):
+        total = total + z[:, i, None] * matrix[i]
+    return total
+
+
+def mixed(matrices: Sequence[np.ndarray], z: np.ndarray) -> np.ndarray:
+    """f64[B,D] through the matrices, with leaky ReLUs between them."""
+    for k, matrix in enumerate(matrices):
+        z = _times(z if k == 0 else np.where(z > 0, z, _SLOPE * z), matrix)
+    return z
+
+
+def unmixed(matrices: Sequence[np.ndarray], x: np.ndarray) -> np.ndarray:
+    """The inverse of `mixed`."""
+    for k, matrix in reversed(list(enumerate(matrices))):
+        x = np.linalg.solve(matrix.T, x.T).T
+        x = x if k == 0 else np.where(x > 0, x, x / _SLOPE)
+    return x
+
+
+class Identifiable:
+    """Rows of one split: two views f32[D] under `fields`, their latents as labels; build it with `identifiable`."""
+
+    def __init__(self, split: str, seed: int, n: int, sizes: tuple[int, int, int], options: dict):
+        self.split, self.seed, self._sizes, self._options = split, seed, sizes, options
+        self.fields = options["names"]
+        self.index = np.arange(n, dtype=np.int32) + _STARTS[split]
+        total = sum(sizes)
+        shared = options["shared_mixing"]
+        self.mixings = tuple(mixing(seed, 0 if shared else view, total, options["layers"], options["candidates"]) for view in (0, 1))
+        self._roots = _roots(seed, sizes, options["dependent"])
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def latents(self, rows: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
+        """content f64[B,nc], style, style_changed f64[B,ns], private_1, private_2 f64[B,nm]."""
+        (nc, ns, nm), options = self._sizes, self._options
+        names = {"latent/content": nc, "latent/style": ns, "latent/mask": ns, "latent/change": ns, "latent/private": 2 * max(nm, 1)}
+        raw = bits(self.seed, self.index[np.asarray(rows, np.int64)], {k: max(v, 1) for k, v in names.items()})
+        draw = {name: normal(uniform(raw[name]))[:, :size] for name, size in names.items()}
+        content = _times(draw["latent/content"], self._roots["content"])
+        style = _times(draw["latent/style"], self._roots["style"])
+        if options["causal"]:
+            style = style + _times(content, self._roots["effect"]) + self._roots["offset"]
+        mask = uniform(raw["latent/mask"])[:, :ns] < options["change"]
+        changed = style + mask * _times(draw["latent/change"], self._roots["change"])
+        private = draw["latent/private"]
+        return {"content": content, "style": style, "style_changed": changed,
+                "private_1": _times(private[:, :nm], self._roots["private_1"]),
+                "private_2": _times(private[:, nm:2 * nm], self._roots["private_2"])}
+
+    def block(self, rows: Sequence[int] | np.ndarray) -> dict:
+        """Rows i[B] -> the two views f32[B,D], label/content, label/style, label/style_changed, label/private_1, label/private_2 f32, index
+        and case i32[B]. Raises IndexError for rows out of range."""
+        rows = np.asarray(rows, np.int64)
+        if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
+            raise IndexError(f"phantom {self.split}: rows {rows.min()}..{rows.max()} asked for, but it has {len(self)}")
+        z = self.latents(rows)
+        views = (np.concatenate([z["content"], z["style"], z["private_1"]], 1),
+                 np.concatenate([z["content"], z["style_changed"], z["private_2"]], 1))
+        out = {name: mixed(m, v).astype(np.float32) for name, m, v in zip(self.fields, self.mixings, views)}
+        out |= {f"label/{name}": value.astype(np.float32) for name, value in z.items() if value.shape[1]}
+        return out | {"index": self.index[rows], "case": rows.astype(np.int32)}
+
+    def __getitem__(self, row: int) -> dict:
+        """One row: as `block` without the leading axis."""
+        return {name: values[0] for name, values in self.block([int(row)]).items()}
+
+
+def _roots(seed: int, sizes: tuple[int, int, int], dependent: bool) -> dict[str, np.ndarray]:
+    """Right factors of the covariances (identity, or Wishart with 5 n degrees of freedom over 5 n), and the causal effect B and a."""
+    nc, ns, nm = sizes
+    rng = np.random.Generator(np.random.Philox(key=[seed, 104_729]))
+    out = {}
+    for name, n in (("content", nc), ("style", ns), ("change", ns), ("private_1", nm), ("private_2", nm)):
+        draws = rng.standard_normal((5 * n, n)) / np.sqrt(max(5 * n, 1))
+        out[name] = np.linalg.cholesky(draws.T @ draws).T if dependent and n else np.eye(n)
+    return out | {"effect": rng.standard_normal((nc, ns)), "offset": rng.standard_normal(ns)}
+
+
+def identifiable(split: str, seed: int = 0, n: int = 65_536, content: int = 5, style: int = 5, private: int = 5, change: float = 1.0,
+                 causal: bool = False, dependent: bool = False, layers: int = 3, shared_mixing: bool = False, candidates: int = 25_000,
+                 names: Sequence[str] = ("x1", "x2")) -> Identifiable:
+    """Source of two views of latent vectors; row i is a pure function of (seed, split, i, options).
+
+    content, style, private: dimensions (style and private may be 0); change: probability that a style coordinate differs between the views;
+    causal: style gets B content + a; dependent: covariances are Wishart draws; layers: of the mixing networks; shared_mixing: one network
+    for both views; names: batch keys of the views. Every latent is a label: label/content f32[nc], ...
+    Raises ValueError for anything out of range.
+    """
+    names = tuple(names)
+    if split not in _STARTS or content < 1 or min(style, private) < 0 or layers < 1 or not 0 <= change <= 1 or candidates < layers:
+        raise ValueError("phantom latent: needs content >= 1, style, private >= 0, layers >= 1, change in 0..1, candidates >= layers; got "
+                         f"{split=} {content=} {style=} {private=} {layers=} {change=} {candidates=}")
+    if len(names) != 2 or names[0] == names[1]:
+        raise ValueError(f"phantom latent: names must be two batch keys, got {names}")
+    options = {"change": change, "causal": causal, "dependent": dependent, "layers": layers, "shared_mixing": shared_mixing,
+               "candidates": candidates, "names": names}
+    return Identifiable(split, seed, n, (content, style, private), options)
