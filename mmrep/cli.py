@@ -40,23 +40,77 @@ def parser() -> argparse.ArgumentParser:
     p = add("evaluate", "evaluate a run again, on its own or on other data")
     run(p)
     p.add_argument("--json", default="", help="write the results here; without it they are only printed")
+    p.add_argument("--overlap", default="exclude", choices=("exclude", "refuse", "allow"),
+                   help="rows of --data that the run was trained on: leave them out (default; where its training data are gone, say so), "
+                   "end with an error, or do not look")
     p = add("embed", "write embeddings with ids")
     run(p)
     p.add_argument("--out", required=True, help="FILE.parquet or FILE.npz; `row` counts the table's rows from 0")
     p = add("check", "what to know before a long run: overfit, chance, gradients, memory, hours")
     config(p)
     p.add_argument("--steps", type=int, default=60, help="steps of the overfit test (default: 60)")
-    p = add("data", "look at data")
-    data = p.add_subparsers(dest="action", required=True, metavar="ACTION")
-    p = data.add_parser("show", help="contact sheet of decoded, augmented training batches")
-    config(p)
-    p.add_argument("--out", default="batch.png", help="PNG file (default: batch.png)")
+    _data_parser(add("data", "look at data, divide and prepare them"))
     p = add("bench", "measure")
     bench = p.add_subparsers(dest="action", required=True, metavar="ACTION")
     p = bench.add_parser("step", help="one JSON line: compile, step, throughput, share of the GEMM peak, memory")
     config(p)
     p.add_argument("--steps", type=int, default=10)
     return top
+
+
+SOURCE = """SOURCE is one of
+  FILE.py[:arg]         a config (its stream main); override with --config.key=value
+  TABLE                 .csv, .tsv, .jsonl, .parquet, or a folder with one metadata.* of these
+  EMBEDDINGS            the .parquet or .npz that `mmrep embed` wrote
+  FOLDER                that `mmrep data prepare` wrote
+  tfds:NAME             a prepared TFDS dataset
+  "{'name': ..., ...}"  what stands under `source` in a config
+Columns of a table are named by --columns, else guessed, and the guess is told; further arguments of the source (images=images.zip
+channels=3 splits.val=dev) follow --data. Rows are numbers in the file, from 0."""
+
+
+def _data_parser(top: argparse.ArgumentParser) -> None:
+    """Subcommands of `mmrep data`."""
+    sub = top.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        p = sub.add_parser(name, help=text, description=text, epilog=SOURCE, formatter_class=argparse.RawDescriptionHelpFormatter)
+        source(p, "source" if name != "overlap" else "a")
+        return p
+
+    def source(p: argparse.ArgumentParser, name: str) -> None:
+        end = "" if name != "b" else "-b"
+        p.add_argument(name, metavar="SOURCE" if name == "source" else name.upper(), help="see below")
+        p.add_argument(f"--columns{end}", default="", metavar="KEY=COLUMN,...",
+                       help="e.g. image=file,text=caption,label.finding=dx,case=patient")
+        p.add_argument(f"--data{end}", action="append", default=[], metavar="KEY=VALUE", help="arguments of the source; several may follow")
+
+    add("describe", "a quick look: rows, fields, shapes, labels; 64 rows of each split are read").add_argument(
+        "--json", action="store_true", help="print one JSON object")
+    p = add("validate", "read every row: bad rows, missing modalities, duplicates, leakage between splits, classes")
+    p.add_argument("--json", action="store_true", help="print one JSON object")
+    p.add_argument("--html", default="", metavar="FILE", help="write the report as one page, too")
+    p.add_argument("--strict", action="store_true", help="exit with 1 where a line says FAIL")
+    p.add_argument("--near", type=int, default=4, metavar="BITS", help="pictures are near-identical where at most BITS of their 64-bit "
+                   "perceptual hashes differ, and their 32-pixel thumbnails correlate by 0.995 (default: 4)")
+    p = add("split", "divide rows anew: no patient in two splits, classes in proportion")
+    p.add_argument("--out", required=True, metavar="FILE", help="the table with its new column (.csv, .tsv, .jsonl, .parquet); of another "
+                   "source, of row numbers and splits; never written over")
+    p.add_argument("--fractions", nargs="+", type=float, default=[0.8, 0.1, 0.1], help="of train, val and test (default: 0.8 0.1 0.1)")
+    p.add_argument("--by", action="append", default=[], metavar="LABEL", help="label to keep in proportion (default: all of them)")
+    p.add_argument("--together", default="no", choices=("no", "exact", "near"), help="keep equal or near-identical pictures in one split")
+    p.add_argument("--column", default="split", help="name of the new column (default: split)")
+    p.add_argument("--seed", type=int, default=0)
+    p = add("prepare", "write decoded rows as array_record files, which the source `records` reads; go on if stopped")
+    p.add_argument("--out", required=True, metavar="FOLDER")
+    p.add_argument("--processes", type=int, default=0, help="default: one a core")
+    p.add_argument("--shard", type=int, default=1024, help="rows of a file (default: 1024)")
+    p = add("show", "contact sheet: of a config what the model gets, of another source its rows as they lie on disk")
+    p.add_argument("--out", default="batch.png", help="PNG file (default: batch.png)")
+    p = add("overlap", "the same pictures, texts or names in two sources")
+    source(p, "b")
+    p.add_argument("--json", action="store_true", help="print one JSON object")
+    p.add_argument("--near", type=int, default=4, metavar="BITS", help="as for validate (default: 4)")
 
 
 def prepare_process() -> str:
@@ -92,9 +146,9 @@ def main(argv: list[str] | None = None) -> int:
         arg = argv.pop(0)
         if arg.startswith("--config."):
             overrides.append(arg if "=" in arg or not argv else f"{arg}={argv.pop(0)}")
-        elif arg == "--data":  # several pairs, and what is no pair is not taken for one: the workdir may follow
+        elif arg in ("--data", "--data-b"):  # several pairs, and what is no pair is not taken for one: the workdir may follow
             while argv and "=" in argv[0] and not argv[0].startswith("-"):
-                rest += ["--data", argv.pop(0)]
+                rest += [arg, argv.pop(0)]
         else:
             rest.append(arg)
     args = parser().parse_args(rest)
@@ -131,12 +185,17 @@ def _dispatch(args: argparse.Namespace, overrides: list[str], say, said: str) ->
         if args.command == "embed":
             evaluate.export(args.workdir, args.out, data, args.split, say)
             return 0
-        results = evaluate.evaluate(args.workdir, data, args.split, print)
+        results = evaluate.evaluate(args.workdir, data, args.split, print, args.overlap)
         if args.json:
             from mmrep.run import write_json
 
             write_json(Path(args.json), results)
         return 0
+
+    if args.command == "data":
+        from mmrep.data.audit.commands import run
+
+        return run(args, overrides, say)
 
     from mmrep import config as cfg
 
@@ -159,11 +218,6 @@ def _dispatch(args: argparse.Namespace, overrides: list[str], say, said: str) ->
         from mmrep.check import check
 
         return 0 if check(config, args.steps, say=print) else 1
-    if args.command == "data":
-        from mmrep.data.show import show
-
-        say(f"wrote {show(config, Path(args.out), say=say)}")
-        return 0
     import json
 
     from mmrep.bench import bench_step

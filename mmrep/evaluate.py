@@ -11,9 +11,10 @@ import jax
 import numpy as np
 
 from mmrep import config as cfg
-from mmrep import facts, hosts
+from mmrep import facts, hosts, trained
 from mmrep.core import checkpoint, tree
 from mmrep.core.types import TrainState
+from mmrep.data import embeddings
 from mmrep.data.sources import identify
 from mmrep.evals.controls import controls
 from mmrep.evals.suite import Suite, as_json, reasons
@@ -89,19 +90,23 @@ def may_be_test(split: str, data: dict[str, Any] | None) -> bool:
     return split not in ("train", "val") or any(part in RENAMES for key in data or {} for part in re.split(r"[.\[]", key))
 
 
-def evaluate(workdir: str | Path, data: dict[str, Any] | None = None, split: str = "test", say: Say = print) -> dict:
+def evaluate(workdir: str | Path, data: dict[str, Any] | None = None, split: str = "test", say: Say = print,
+             overlap: str = "exclude") -> dict:
     """Evaluate a run again, on other data by overrides of the source; counts a reading of test. Returns what `judged`
-    gives, with "step", "test_reads", "data" and "config_hash".
+    gives, with "step", "test_reads", "data" and "config_hash", and on other data "overlap" (`trained.without_trained`).
 
-    Only the split has to be there: what needs others (a probe) is left out where they are not.
+    Only the split has to be there: what needs others (a probe) is left out where they are not. overlap: what to do with rows of other data
+    that the run was trained on: "exclude" them, "refuse" the evaluation, or "allow" them without looking; see `trained.without_trained`.
     """
     o = open_run(workdir, data)
     with jax.set_mesh(o.run.mesh):
         o.suite.source(split)  # a split that is not there is told whatever the config evaluates
+        shared = trained.without_trained(o, split, overlap, say) if data else {}
         o.suite.check((split,))
         reads = count_read(o.folder, int(may_be_test(split, data)))
         results = judged(o.run, o.suite, o.params, o.suite.features(o.params, o.run.config.eval.limit), split)
     results |= {"step": o.step, "test_reads": reads, "data": data or {}, "config_hash": cfg.digest(o.config)}
+    results |= {"overlap": shared} if shared else {}
     say(summary(results))
     for line in facts.changed(facts.read(o.folder), o.suite):
         say(line)
@@ -118,7 +123,8 @@ def export(workdir: str | Path, out: str | Path, data: dict[str, Any] | None = N
     """Write a split's embeddings to OUT.npz or OUT.parquet, with `row` of the file, `case` and `image` as written there.
 
     What the source cannot say is left out; `index` is the row's place in the split, `split` its name; beside a label of
-    named classes, i32 numbers, stand their names as label/NAME/name. Counts a reading of test.
+    named classes, i32 numbers, stand their names as label/NAME/name. The file says which model made them (`data.embeddings`).
+    Counts a reading of test.
     """
     out = Path(out)
     if out.suffix not in (".npz", ".parquet"):
@@ -139,16 +145,18 @@ def export(workdir: str | Path, out: str | Path, data: dict[str, Any] | None = N
         numbers = rows.get(f"label/{label}")
         if numbers is not None and numbers.ndim == 1 and numbers.dtype.kind == "i":
             rows[f"label/{label}/name"] = np.array([str(names[i]) if 0 <= i < len(names) else "" for i in numbers])
+    made = json.dumps({"config_hash": cfg.digest(o.config), "checkpoint": trained.digest(o.params), "step": o.step})
     part = out.with_name(out.name + ".part")
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".npz":
         with part.open("wb") as f:
-            np.savez(f, **rows)
+            np.savez(f, **rows, **{embeddings.KEY: np.array(made)})
     else:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        pq.write_table(pa.table({k: list(v) if v.ndim > 1 else v for k, v in rows.items()}), part)
+        table = pa.table({k: list(v) if v.ndim > 1 else v for k, v in rows.items()})
+        pq.write_table(table.replace_schema_metadata({embeddings.KEY: made}), part)
     part.replace(out)
     say(f"wrote {len(rows['index'])} rows x {len(rows)} columns of step {o.step} to {out}"
         + (f"; {o.suite.skipped[split]} rows could not be read" if o.suite.skipped[split] else ""))

@@ -21,6 +21,7 @@ def record(workdir: Path, run: Any, suite: Any, resumes: bool) -> None:
            "examples": {n: len(s) for n, s in run.sources.items()},
            "label_names": {n: {k: list(map(str, v)) for k, v in s.names.items()} for n, s in suite.streams.items()},
            "digests": {n: fingerprint(s) for n, s in run.sources.items()},
+           "encoders": {n: s.encoder for n, s in run.sources.items() if getattr(s, "encoder", None)},  # of embeddings: what made them
            "eval_digests": {n: {split: fingerprint(suite.source(split, n)) for split in ("val", "test")}
                             for n in sorted({stream for _, _, stream in suite.entries()})}}
     file, copy = workdir / "data.json", workdir / "tokenizer.json"

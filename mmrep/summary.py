@@ -102,7 +102,12 @@ def _missing(results: dict) -> list[str]:
         if not name.startswith(("controls/", "paired/")):
             why.setdefault(reason, []).append(name)
     lines = [f"left out: {_short(names)}: {reason}" for reason, names in why.items()]
-    return lines + [f"{n} row{'s' * (n != 1)} of {split} could not be read" for split, n in results["skipped"].items() if n]
+    lines += [f"{n} row{'s' * (n != 1)} of {split} could not be read" for split, n in results["skipped"].items() if n]
+    shared = results.get("overlap", {})
+    if shared.get("excluded"):
+        kinds = ", ".join(f"{kind} {n:,}" for kind, n in shared["kinds"].items() if n)
+        lines.append(f"left out {shared['excluded']:,} of {shared['rows']:,} rows that were trained on (rows that share: {kinds})")
+    return lines + [f"rows that were trained on may be among them: {why}" for why in [shared.get("unchecked")] if why]
 
 
 def _short(names: list[str]) -> str:

@@ -260,3 +260,41 @@ def test_what_is_imported(tmp_path):
                     "print([m for m in ('tensorflow', 'torch') if m in sys.modules])")
     out = subprocess.run([sys.executable, file], cwd=runs.ROOT, env=runs.environment(), capture_output=True, text=True)
     assert out.stdout.splitlines()[-1] == "[]", out.stderr[-2000:]
+
+
+def test_data_commands(command, tmp_path):
+    from tests.data.audit.tables import spec, write
+
+    path, columns = write(tmp_path / "a"), ("--columns", "image=file,text=report,label.dx=dx,case=patient")
+    code, lines = command("data", "describe", path)
+    assert code == 0 and "train 24 rows" in command.out
+    assert "guessed image=file, text=report, case=patient, split=split, label=dx" in lines[-1]
+    code, _ = command("data", "validate", path, *columns, "--json", "--html", tmp_path / "page.html")
+    found = json.loads(command.out)
+    assert code == 0 and {"rows", "skipped", "splits", "duplicates", "leakage", "missing", "labels"} <= set(found) and found["rows"] == 40
+    assert (tmp_path / "page.html").read_text().startswith("<!doctype html>") and not command("data", "validate", path, "--strict")[0]
+    (tmp_path / "a" / "0003.jpg").write_bytes(b"")
+    assert command("data", "validate", path, "--strict")[0] == 1 and "0003.jpg" in command.out
+    split = ("data", "split", path, *columns, "--out", tmp_path / "new.jsonl", "--column", "fold")
+    code, lines = command(*split, "--fractions", 0.5, 0.25, 0.25)
+    assert code == 0 and any(line.startswith("train: 20 rows, dx 10 / 10") for line in lines), lines
+    refused(command(*split), "is there already, and is not written over")
+    source = json.dumps(spec(path)["source"])
+    code, lines = command("data", "prepare", source, "--data", "on_error=skip", "--out", tmp_path / "p", "--processes", 1)
+    assert code == 0 and "wrote 39 rows" in lines[-1]
+    assert command("data", "show", tmp_path / "p", "--out", tmp_path / "p.png")[0] == 0 and (tmp_path / "p.png").stat().st_size > 10_000
+    assert command("data", "overlap", path, tmp_path / "p", *columns, "--json")[0] == 0
+    assert json.loads(command.out)["same"]["rows"] == [39, 39]
+    for line, message in (
+            (("validate", tmp_path / "none.csv"), "none.csv: no such file"), (("validate", "tfds:nonesuch"), "no such dataset"),
+            (("validate", path, "--columns", "image"), "'image' is no KEY=COLUMN"),
+            (("validate", path, "--columns", "image=fil"), "no column 'fil'; did you mean 'file'?"),
+            (("validate", path, *columns, "--data", "chanels=3"), "manifest takes no 'chanels'; did you mean 'channels'?"),
+            (("validate", path, *columns, "--near", "9"), "9 bits is not in 0..7"),
+            (("validate", path, *columns, "--html", "x.txt"), "write to a .html file"),
+            (("validate", QUICK, "--columns", "image=a"), "of a config, override keys by --config.data.main.source"),
+            (("validate", path, "--config.seed=3"), "is no config; give KEY=VALUE pairs by --data"),
+            (("overlap", path, "{'a': 1}"), "no dict {'name': ..., ...}"),
+            (("describe", "{'name': 'manifst'}"), "did you mean 'manifest'?")):
+        code, lines = command("data", *line)
+        assert code == 2 and lines[-1].startswith("mmrep: error: ") and message in lines[-1], (line, lines)

@@ -1,4 +1,4 @@
-"""`mmrep data show`: a contact sheet of decoded training batches, as the model gets them."""
+"""`mmrep data show`: a contact sheet of decoded training batches, as the model gets them, or of a source's rows as they lie on disk."""
 
 import textwrap
 from collections.abc import Callable
@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from mmrep.data import pipeline, streams, survey
+from mmrep.data.reading import read_rows
+from mmrep.data.sources import BadRow, spread
 
 
 def show(config: Any, out: Path, rows: int = 16, say: Callable[[str], None] = print) -> Path:
@@ -15,11 +17,6 @@ def show(config: Any, out: Path, rows: int = 16, say: Callable[[str], None] = pr
     expect of them (`survey.surprises`)."""
     if out.suffix != ".png":
         raise ValueError(f"--out {out}: write to a .png file")
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     streams.check_streams(config.data)
     sources = {n: streams.open_source(s, "train", f"config.data.{n}") for n, s in config.data.items()}
     streams.check_sizes(config, sources)
@@ -35,13 +32,40 @@ def show(config: Any, out: Path, rows: int = 16, say: Callable[[str], None] = pr
         for i in range(min(rows, len(batch["index"]))):
             cells.append((name, {k: v[i] for k, v in batch.items() if k != "present"},
                           {k: v[i] for k, v in batch["present"].items()}))
+    names = {name: getattr(source, "label_names", {}) for name, source in sources.items()}
+    return _sheet(cells, names, out, tokenizer)
+
+
+def show_rows(opened: dict[str, Any], out: Path, rows: int = 16) -> Path:
+    """Draw rows of every split, spread evenly, as they lie on disk; opened: split -> source. Raises ValueError where none can be read."""
+    if out.suffix != ".png":
+        raise ValueError(f"--out {out}: write to a .png file")
+    cells = []
+    for split, source in opened.items():
+        chosen = spread(len(source), max(rows // len(opened), 1))
+        for row, example in zip(chosen.tolist(), read_rows(source, chosen)):
+            if not isinstance(example, BadRow):
+                here = dict.fromkeys(source.fields, False) | {k: example.get("present", {}).get(k, True) for k in example}
+                cells.append((split, dict.fromkeys(source.fields) | example | {"index": row}, here))
+    if not cells:
+        raise ValueError("show: no row that was tried can be read")
+    return _sheet(cells, {split: getattr(source, "label_names", {}) for split, source in opened.items()}, out)
+
+
+def _sheet(cells: list[tuple[str, dict, dict]], names: dict[str, dict], out: Path, tokenizer: Any = None) -> Path:
+    """One picture of (stream or split, row, present) a cell; names: the classes of each."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
     columns = min(4, len(cells))
     lines = -(-len(cells) // columns)
     fig, axes = plt.subplots(lines, columns, figsize=(3.6 * columns, 3.5 * lines), squeeze=False, layout="constrained")
     for ax in axes.flat:
         ax.axis("off")
     for ax, (name, row, present) in zip(axes.flat, cells):
-        _cell(ax, name, row, present, tokenizer, getattr(sources[name], "label_names", {}))
+        _cell(ax, name, row, present, tokenizer, names.get(name, {}))
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(out.stem + ".part.png")
     fig.savefig(part, dpi=80)
@@ -58,6 +82,15 @@ def _cell(ax: Any, name: str, row: dict, present: dict, tokenizer: Any, names: d
         low, high = (0, np.iinfo(image.dtype).max) if image.dtype.kind == "u" else (-2, 2)
         shown = image.squeeze() if image.shape[-1] == 1 else np.clip((image.astype(np.float32) - low) / (high - low), 0, 1)
         ax.imshow(shown, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+    elif "volume" in row and np.all(present["volume"]):
+        volume = row["volume"][0] if row["volume"].ndim == 5 else row["volume"]
+        ax.imshow(volume[len(volume) // 2, ..., 0], cmap="gray", interpolation="nearest")
+    elif "signal" in row and np.all(present["signal"]):
+        signal = np.asarray(row["signal"], np.float32)
+        step = float(np.ptp(signal)) / 2 or 1.0
+        ax.plot(signal - step * np.arange(signal.shape[-1]), lw=0.5, color="k")
+    elif "features" in row and np.all(present["features"]):
+        ax.bar(np.arange(row["features"].size), np.ravel(row["features"]), width=1.0)
     elif "image" in row:
         ax.text(0.5, 0.5, "no image", ha="center", va="center", transform=ax.transAxes, color="gray")
     labels = []
@@ -72,6 +105,8 @@ def _cell(ax: Any, name: str, row: dict, present: dict, tokenizer: Any, names: d
             labels.append(f"{key[6:]} {str(shown).replace(chr(10), '')}")
     ax.set_title(textwrap.fill(f"{name} {row['index']}  " + ", ".join(labels), 52), fontsize=6.5, loc="left")
     if "text" in row:
-        tokens = row["text"] if np.ndim(row["text"]) == 1 else row["text"][0]
-        text = tokenizer.decode(tokens) if np.all(present["text"]) else "(no text)"
+        text = "(no text)"
+        if np.all(present["text"]):
+            text = row["text"] if tokenizer is None else tokenizer.decode(row["text"] if np.ndim(row["text"]) == 1 else row["text"][0])
+            text = text if isinstance(text, str) else "\n".join(text)
         ax.text(0, -0.03, textwrap.fill(text, 52, max_lines=6, placeholder=" ..."), fontsize=7, va="top", transform=ax.transAxes)

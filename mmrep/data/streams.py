@@ -15,15 +15,17 @@ from mmrep import config as cfg
 from mmrep.core.names import located, nearest
 from mmrep.data import pipeline, sources, tokenizers
 from mmrep.data.cache import cached
+from mmrep.data.embeddings import embeddings
 from mmrep.data.example import Transform
 from mmrep.data.manifest import manifest
 from mmrep.data.mixture import Mixture, mixture
 from mmrep.data.phantom import phantom
 from mmrep.data.reading import read_rows
+from mmrep.data.records import records
 from mmrep.data.tfds import tfds
 from mmrep.data.transforms import compose, tokenize
 
-SOURCES = {"phantom": phantom, "manifest": manifest, "tfds": tfds}
+SOURCES = {"phantom": phantom, "manifest": manifest, "tfds": tfds, "records": records, "embeddings": embeddings}
 STREAM_KEYS = ("source", "sources", "batch", "prepare", "augment", "cache_mib", "on_error", "fraction")
 SPLITS = ("train", "val", "test")
 

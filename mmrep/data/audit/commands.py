@@ -1,0 +1,91 @@
+"""What each `mmrep data` command does with its arguments: open, call one function, print."""
+
+import json
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmrep.data.audit import describe, overlap, report, scan, split, validate
+from mmrep.data.audit.source import open_splits, stream_of
+
+Say = Callable[[str], None]
+
+
+def run(args: Namespace, overrides: Sequence[str], say: Say) -> int:
+    """One command; returns the exit code. Raises ValueError or OSError for bad input."""
+    return {"describe": _describe, "validate": _validate, "split": _split, "prepare": _prepare, "show": _show, "overlap": _overlap}[
+        args.action](args, overrides, say)
+
+
+def _stream(args: Namespace, overrides: Sequence[str], say: Say, source: str = "source", end: str = "") -> dict[str, Any]:
+    pairs = dict(pair.partition("=")[::2] for pair in getattr(args, f"data{end}"))
+    return stream_of(getattr(args, source), getattr(args, f"columns{end}"), pairs, overrides, say)
+
+
+def _describe(args: Namespace, overrides: Sequence[str], say: Say) -> int:
+    opened, lost = open_splits(_stream(args, overrides, say))
+    found = describe.describe(opened, lost)
+    print(json.dumps(found) if args.json else describe.as_text(found, args.source))
+    return 0
+
+
+def _validate(args: Namespace, overrides: Sequence[str], say: Say) -> int:
+    opened, lost = open_splits(_stream(args, overrides, say))
+    found = validate.validate(scan.scan(opened, say=say), opened, lost, args.near)
+    if args.html:
+        say(f"wrote {report.write_html(found, args.source, Path(args.html))}")
+    print(json.dumps(found) if args.json else report.summary(found, args.source))
+    return int(args.strict and any(line["mark"] == "FAIL" for line in found["verdicts"]))
+
+
+def _split(args: Namespace, overrides: Sequence[str], say: Say) -> int:
+    stream = _stream(args, overrides, say)
+    if "sources" in stream:
+        raise ValueError(f"{args.source}: is a mixture; split each of its sources")
+    if Path(args.out).exists():
+        raise ValueError(f"--out {args.out}: is there already, and is not written over; name another file")
+    opened, _ = open_splits(stream)
+    rows, names, said = split.split_rows(opened, args.fractions, args.by, args.seed, args.together, split.NAMES[:len(args.fractions)])
+    if stream["source"]["name"] == "manifest":
+        from mmrep.data.tables import find_table
+
+        out = split.write_table(find_table(stream["source"]["path"]), Path(args.out), dict(zip(rows.tolist(), names)), args.column)
+    else:
+        out = split.write_rows(Path(args.out), rows, names, args.column)
+    for line in (*said, f"wrote {out}"):
+        say(line)
+    return 0
+
+
+def _prepare(args: Namespace, overrides: Sequence[str], say: Say) -> int:
+    from mmrep.data.prepare import prepare
+
+    prepare(_stream(args, overrides, say), args.out, args.processes or None, args.shard, say)
+    return 0
+
+
+def _show(args: Namespace, overrides: Sequence[str], say: Say) -> int:
+    from mmrep.data import show
+
+    if args.source.partition(":")[0].endswith(".py"):
+        from mmrep import config as cfg
+
+        config = cfg.load(args.source, overrides)
+        cfg.check_keys(config)
+        say(f"wrote {show.show(config, Path(args.out), say=say)}")
+        return 0
+    opened, _ = open_splits(_stream(args, overrides, say))
+    say(f"wrote {show.show_rows(opened, Path(args.out))}")
+    return 0
+
+
+def _overlap(args: Namespace, overrides: Sequence[str], say: Say) -> int:
+    scans = []
+    for source, end in (("a", ""), ("b", "_b")):
+        config = getattr(args, source).partition(":")[0].endswith(".py")
+        opened, _ = open_splits(_stream(args, overrides if config else (), say, source, end))
+        scans.append(scan.scan(opened, say=say))
+    found = overlap.overlap(*scans, args.near)
+    print(json.dumps(found) if args.json else overlap.as_text(found, args.a, args.b))
+    return 0

@@ -1,0 +1,68 @@
+"""`mmrep data describe`: what a source holds, from a few rows of each split."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mmrep.data.audit.scan import scan
+from mmrep.data.sources import spread, subset
+
+
+def describe(opened: Mapping[str, Any], lost: Mapping[str, str] | None = None, rows: int = 64) -> dict[str, Any]:
+    """What `rows` rows of each split (spread evenly) and the source itself say, as plain values.
+
+    {"splits": {split: {"rows", "skipped", "cases", "missing": {field: rows}}}, "fields": {field: {"forms", "min", "max", "mean"}} of the
+    rows read, "labels": {label: {split: {class: rows} or [min, max]}} where known without reading, "unopened", "notes", "read"}.
+    """
+    few = scan({split: subset(source, spread(len(source), rows)) for split, source in opened.items() if len(source)})
+    splits: dict[str, Any] = {}
+    labels: dict[str, dict] = {}
+    for split, source in opened.items():
+        cases = getattr(source, "cases", None)
+        splits[split] = {"rows": len(source), "skipped": int(getattr(source, "skipped", 0))}
+        if cases is not None:
+            splits[split]["cases"] = len(np.unique(cases[cases >= 0]))
+        if hasattr(source, "has"):
+            splits[split]["missing"] = {field: int((~mark).sum()) for field, mark in source.has.items()}
+        names = getattr(source, "label_names", {})
+        for label, values in getattr(source, "labels", {}).items():
+            labels.setdefault(label, {})[split] = _values(values, names.get(label, ()))
+    fields = {field: {"forms": dict(forms.most_common()), **dict(zip(("min", "max", "mean"), few.ranges.get(field, ())))}
+              for field, forms in few.forms.items()}
+    return {"splits": splits, "fields": fields, "labels": labels, "unopened": dict(lost or {}), "read": len(few),
+            "unreadable": [why for _, _, why in few.problems][:5], "notes": [n for s in opened.values() for n in getattr(s, "notes", ())]}
+
+
+def _values(values: np.ndarray, names: Any) -> Any:
+    if values.ndim > 1:
+        return {str(names[j] if len(names) == values.shape[1] else j): int((values[:, j] > 0).sum()) for j in range(values.shape[1])}
+    if values.dtype.kind == "f":
+        known = values[np.isfinite(values)]
+        return [float(known.min()), float(known.max())] if len(known) else []
+    counts = Counter(values.tolist())
+    return {(str(names[v]) if 0 <= v < len(names) else "(unknown)" if v < 0 else str(v)): n for v, n in sorted(counts.items())}
+
+
+def as_text(found: Mapping[str, Any], source: str) -> str:
+    """What `describe` found, for a terminal."""
+    lines = [f"{source}: " + ", ".join(f"{split} {v['rows']:,} rows" for split, v in found["splits"].items())]
+    for split, v in found["splits"].items():
+        more = [f"{v['skipped']:,} bad rows left out"] if v["skipped"] else []
+        more += [f"{v['cases']:,} cases"] if "cases" in v else []
+        more += [f"{n:,} without {field}" for field, n in v.get("missing", {}).items() if n]
+        lines += [f"  {split}: {', '.join(more)}"] * bool(more)
+    for field, v in found["fields"].items():
+        forms = list(v["forms"])
+        span = f", {v['min']:.4g} to {v['max']:.4g}, mean {v['mean']:.4g}" if "min" in v else ""
+        unit = " words" if forms and forms[0].startswith("text") else ""
+        lines.append(f"  {field}: {', '.join(forms[:3])}{f', {len(forms) - 3} more forms' if len(forms) > 3 else ''}{span}{unit}")
+    for label, splits in found["labels"].items():
+        for split, values in splits.items():
+            told = f"{values[0]:.4g} to {values[1]:.4g}" if isinstance(values, list) and values else ", ".join(
+                f"{k} {n:,}" for k, n in list(dict(values or {}).items())[:10]) + (" ..." if len(values) > 10 else "")
+            lines.append(f"  label {label} of {split}: {told}")
+    lines += [f"  cannot be read: {why}" for why in found["unreadable"]]
+    lines += [f"  no {split}: {why}" for split, why in found["unopened"].items()] + [f"  {note}" for note in found["notes"]]
+    return "\n".join([*lines, f"  {found['read']} rows were read; `mmrep data validate` reads all"])

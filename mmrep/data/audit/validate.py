@@ -1,0 +1,169 @@
+"""What is wrong with a source, read whole: bad rows, missing modalities, duplicates, leakage between splits, classes."""
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from mmrep.data.audit import duplicates
+from mmrep.data.audit.scan import Scan
+
+EXAMPLES = 5
+# what may not be shared between splits without telling more than a test should know; other kinds are worth a look
+GRAVE = ("case", "image_name", "image", "image_near", "volume", "signal", "features")
+
+
+def validate(scanned: Scan, opened: Mapping[str, Any], lost: Mapping[str, str] | None = None, bits: int = duplicates.BITS
+             ) -> dict[str, Any]:
+    """The report on a scan of `opened` (split -> source), plain values throughout:
+
+    rows, skipped      int: rows that were read; that could not be, or were left out as bad
+    problems           [{"split", "row", "why"}] of those
+    splits             {split: {"rows", "skipped", "cases"}}; unopened: {split: why}
+    fields             {field: {"forms": {"u8[64, 64, 1]": rows}, "min", "max", "mean", "not_finite": [row, ...]}}; of texts in words
+    missing            {field: {split: rows without it}}
+    duplicates         {kind: {"values": shared by several rows, "rows": that share one}}
+    leakage            {kind: {"train/test": {"values": in both, "rows": [of train, of test], "examples": [[row, row], ...]}}}, where any
+    labels             {label: {"kind", "counts": {split: {class: rows}} or "range": {split: [min, mean, max]}, "unknown": {split: rows}}}
+    cases, seconds, rows_per_second, verdicts [{"mark": "ok" | "LOOK" | "FAIL", "what", "text"}]
+
+    A row is a number in its file or table, from 0 (of a mixture "COMPONENT:number"); no id, text or name of a picture is in the report,
+    but the names of files that cannot be read.
+    kinds: case, group, image_name (one file on several rows); image, volume, signal, text ... (equal content); image_near
+    (`duplicates.clusters`); text_near (equal but for case, punctuation and white space).
+    """
+    kinds = shared_values(scanned, bits)
+    names = {label: classes for source in opened.values() for label, classes in getattr(source, "label_names", {}).items()}
+    here = [scanned.split == k for k in range(len(scanned.splits))]
+    cases = scanned.ids.get("case")
+    report = {
+        "rows": len(scanned), "skipped": sum(scanned.skipped.values()),
+        "problems": [{"split": s, "row": None if row is None else int(row), "why": why} for s, row, why in scanned.problems],
+        "splits": {s: {"rows": int(here[k].sum()), "skipped": scanned.skipped[s]} | (
+            {} if cases is None else {"cases": len(np.unique(cases[here[k] & (cases >= 0)]))}) for k, s in enumerate(scanned.splits)},
+        "unopened": dict(lost or {}), "cases": None if cases is None else len(np.unique(cases[cases >= 0])),
+        "fields": {field: {"forms": dict(forms.most_common()), **dict(zip(("min", "max", "mean"), scanned.ranges.get(field, ()))),
+                           "not_finite": [scanned.named(i) for i in scanned.odd[field]]} for field, forms in scanned.forms.items()},
+        "missing": {field: {s: int((~mark[here[k]]).sum()) for k, s in enumerate(scanned.splits)} for field, mark in scanned.has.items()},
+        "duplicates": {kind: dict(zip(("values", "rows"), duplicates.groups(values, mark))) for kind, (values, mark) in kinds.items()
+                       if kind != "case"},
+        "leakage": {kind: found for kind, (values, mark) in kinds.items() if (found := leakage(scanned, values, mark))},
+        "labels": {label: _label(scanned, values, here, names.get(label)) for label, values in scanned.labels.items()},
+        "seconds": round(scanned.seconds, 3), "rows_per_second": round(len(scanned) / max(scanned.seconds, 1e-9), 1),
+        "notes": [note for source in opened.values() for note in getattr(source, "notes", ())],
+    }
+    return report | {"verdicts": verdicts(report)}
+
+
+def shared_values(scanned: Scan, bits: int = duplicates.BITS) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """kind -> (a number that rows with the same share [n], which rows have one bool[n])."""
+    kinds = {key: (ids, ids >= 0) for key, ids in scanned.ids.items()}
+    renamed = {"name": "image_name", "text~": "text_near"}
+    for key in sorted(scanned.digest):
+        values = scanned.digest[key]
+        if key not in ("tabular", "category") and not key.startswith("mask/"):  # two patients may have one row of numbers
+            kinds[renamed.get(key, key)] = (values, values != 0)
+    if len(scanned.hash):
+        seen = scanned.digest["image"] != 0
+        label = np.full(len(scanned), -1, np.int64)
+        label[seen] = duplicates.clusters(scanned.digest["image"][seen], scanned.hash[seen], scanned.thumb[seen], scanned.comparable[seen],
+                                          bits)
+        kinds["image_near"] = (label, seen)
+    return kinds
+
+
+def leakage(scanned: Scan, values: np.ndarray, mark: np.ndarray) -> dict[str, dict]:
+    """{"train/test": {"values", "rows", "examples"}} of the pairs of splits that share any of the values; "none" is no split."""
+    found = {}
+    parts = {s: np.flatnonzero(mark & (scanned.split == k)) for k, s in enumerate(scanned.splits) if s != "none"}
+    for a, b in combinations(parts, 2):
+        both = np.intersect1d(values[parts[a]], values[parts[b]])
+        if len(both):
+            rows = [parts[s][np.isin(values[parts[s]], both)] for s in (a, b)]
+            first = [dict(zip(values[r][::-1].tolist(), r[::-1].tolist())) for r in rows]
+            found[f"{a}/{b}"] = {"values": len(both), "rows": [len(r) for r in rows],
+                                 "examples": [[scanned.named(f[v]) for f in first] for v in both[:EXAMPLES].tolist()]}
+    return found
+
+
+def _label(scanned: Scan, values: np.ndarray, here: list[np.ndarray], names: list | None) -> dict[str, Any]:
+    """Classes of a label, or findings, or the range of a number, in every split."""
+    splits = dict(zip(scanned.splits, here))
+    if values.ndim > 1:
+        values = values.reshape(len(values), -1)
+        named = names if names and len(names) == values.shape[1] else list(range(values.shape[1]))
+        known = np.isfinite(values) & (values >= 0)
+        return {"kind": "findings",
+                "counts": {s: {str(n): int((values[m, j] > 0).sum()) for j, n in enumerate(named)} for s, m in splits.items()},
+                "unknown": {s: int((~known[m]).all(1).sum()) for s, m in splits.items()}}
+    if values.dtype.kind == "f":
+        known = np.isfinite(values)
+        return {"kind": "number", "range": {s: [float(f(values[m & known])) for f in (np.min, np.mean, np.max)] for s, m in splits.items()
+                                            if (m & known).any()},
+                "unknown": {s: int((m & ~known).sum()) for s, m in splits.items()}}
+    classes = np.unique(values[values >= 0]).tolist()
+    told = {c: str(names[c]) if names and c < len(names) else str(c) for c in classes}
+    return {"kind": "classes", "counts": {s: {told[c]: int((values[m] == c).sum()) for c in classes} for s, m in splits.items()},
+            "unknown": {s: int((values[m] < 0).sum()) for s, m in splits.items()}}
+
+
+def verdicts(report: dict[str, Any]) -> list[dict[str, str]]:
+    """What the numbers mean, one line each: FAIL for what makes a test's numbers wrong, LOOK for what a user may not expect."""
+    lines = []
+
+    def line(mark: str, what: str, text: str) -> None:
+        lines.append({"mark": mark, "what": what, "text": text})
+
+    n = report["skipped"]
+    line("FAIL" if n else "ok", "readable", f"{n:,} of {n + report['rows']:,} rows are bad, e.g. {report['problems'][0]['why']}" if n and
+         report["problems"] else f"{n:,} rows are bad" if n else f"all {report['rows']:,} rows can be read")
+    for split, why in report["unopened"].items():
+        line("LOOK", f"split {split}", why)
+    for field, found in report["fields"].items():
+        if found["not_finite"]:
+            line("FAIL", field, f"{len(found['not_finite']):,} rows hold NaN or infinity, e.g. row {found['not_finite'][0]}")
+        if len(kinds := {form.partition("[")[0] for form in found["forms"]}) > 1 and "text" not in kinds:
+            line("LOOK", field, f"rows are of several dtypes: {', '.join(sorted(kinds))}")
+        if found.get("min") is not None and found["min"] == found["max"] and field not in ("text", "category") and report["rows"] > 1:
+            line("LOOK", field, f"holds {found['min']:g} alone")
+    for field, counts in report["missing"].items():
+        if any(counts.values()):
+            line("LOOK", field, "missing in " + ", ".join(f"{n:,} rows of {s}" for s, n in counts.items() if n))
+    for kind, pairs in report["leakage"].items():
+        for pair, found in pairs.items():
+            if _said(kind, {k: p.get(pair) for k, p in report["leakage"].items()}):
+                continue
+            a, b = pair.split("/")
+            rows, example = found["rows"], found["examples"][0]
+            line("FAIL" if kind in GRAVE else "LOOK", f"leakage {pair}", f"{found['values']:,} {WHAT.get(kind, f'equal {kind}')} in both "
+                 f"({rows[0]:,} rows of {a}, {rows[1]:,} of {b}), e.g. rows {example[0]} and {example[1]}")
+    if len(report["splits"]) > 1 and not report["leakage"]:
+        line("ok", "leakage", "the splits share nothing that was compared")
+    if report["cases"] is None:
+        line("LOOK", "case", "no column of patients or cases is named: whether splits share any cannot be said")
+    for kind, found in report["duplicates"].items():
+        if found["rows"] and kind != "group" and not _said(kind, report["duplicates"]):
+            line("LOOK", "duplicates", f"{found['values']:,} {WHAT.get(kind, f'equal {kind}')} on {found['rows']:,} rows")
+    for label, found in report["labels"].items():
+        if any(found["unknown"].values()):
+            line("LOOK", f"label {label}", "unknown on " + ", ".join(f"{n:,} rows of {s}" for s, n in found["unknown"].items() if n))
+        for split, counts in found.get("counts", {}).items():
+            if split in ("train", "all") and (rare := [c for c, n in counts.items() if n < 10]):
+                told = ", ".join(rare[:5]) + (" ..." if len(rare) > 5 else "")
+                line("LOOK", f"label {label}", f"fewer than 10 rows of {split} have {told}")
+    return sorted(lines, key=lambda one: ("FAIL", "LOOK", "ok").index(one["mark"]))
+
+
+def _said(kind: str, found: dict[str, Any]) -> bool:
+    """Whether a kind only repeats, in numbers, the stricter one that it includes."""
+    strict = {"image_near": "image", "text_near": "text"}.get(kind)
+    counts = [None if found.get(k) is None else (found[k]["values"], found[k]["rows"]) for k in (kind, strict)]
+    return strict is not None and counts[0] == counts[1]
+
+
+WHAT = {"case": "cases", "group": "groups", "image_name": "picture files", "image": "pictures of equal pixels",
+        "image_near": "near-identical pictures", "text": "equal texts", "text_near": "texts equal but for case and punctuation",
+        "volume": "equal volumes", "signal": "equal signals", "features": "equal feature vectors"}
+
+

@@ -1,0 +1,55 @@
+"""What SOURCE on the command line means: columns named or guessed, arguments, and which splits there are."""
+
+import json
+
+import pytest
+
+from mmrep.data.audit.source import named_columns, open_splits, stream_of
+from tests.data.audit.tables import spec, write
+
+
+def test_columns_by_name():
+    assert named_columns("image=file, text=findings,text=impression,label.dx=diagnosis,label=sex,tabular=age,case=p") == {
+        "image": "file", "text": ["findings", "impression"], "label": {"dx": "diagnosis", "sex": "sex"}, "tabular": ["age"], "case": "p"}
+    for text, message in (("image", "'image' is no KEY=COLUMN"), ("case=a,case=b", "names two columns for case"), ("=a", "no KEY=COLUMN")):
+        with pytest.raises(ValueError, match=message):
+            named_columns(text)
+
+
+def test_arguments_of_a_source_and_dicts(tmp_path):
+    path = str(write(tmp_path))
+    stream = stream_of(path, "image=file", {"channels": "3", "splits.val": "dev", "filter": "{'dx': 'a'}"})
+    assert stream == {"source": {"name": "manifest", "path": path, "columns": {"image": "file"}, "channels": 3, "splits": {"val": "dev"},
+                                 "filter": {"dx": "a"}}}
+    assert stream_of(json.dumps(stream["source"])) == stream
+    assert stream_of("tfds:mine/config:1.0.0", "image=x") == {
+        "source": {"name": "tfds", "dataset": "mine/config:1.0.0", "columns": {"image": "x"}}}
+    assert stream_of("configs/quickstart.py:smoke", overrides=("data.main.batch=8",))["batch"] == 8
+    (tmp_path / "x.npz").write_bytes(b"")
+    with pytest.raises(ValueError, match="an npz that `mmrep embed` did not write"):
+        stream_of(str(tmp_path / "x.npz"))
+
+
+def test_splits_that_are_not_there_are_told_and_rows_of_none_are_read(tmp_path):
+    path = write(tmp_path, rows={i: {"split": "later" if i % 2 else None} for i in range(24, 32)})
+    opened, lost = open_splits(spec(path))
+    assert {s: len(o) for s, o in opened.items()} == {"train": 24, "test": 8, "none": 8} and list(lost) == ["val"]
+    assert lost["val"].startswith("manifest") and "has no split 'val'" in lost["val"]
+    with pytest.raises(ValueError, match="no column 'fil'; did you mean 'file'"):
+        open_splits(spec(path, columns={"image": "fil"}))
+
+
+def test_guesses_on_real_tables(shared):
+    wanted = {"medpix2": ("image", "caption", "case_id", None, {"val": "dev"}),
+              "covid_cxr": ("image", "clinical_notes", "patient_id", None, None),
+              "odir_96": ("image", "diagnostic_keywords", "patient_id", "images.zip", None),
+              "ham10000_64": ("image", None, "lesion_id", "images.zip", None)}
+    for name, (image, text, case, images, splits) in wanted.items():
+        said = []
+        source = stream_of(str(shared / "data" / name), say=said.append)["source"]
+        columns = source["columns"]
+        assert (columns["image"], columns.get("text"), columns["case"], source.get("images"), source.get("splits")) == (
+            image, text, case, images, splits)
+        assert columns["split"] == "split" and "guessed image=image" in said[0]
+    reports = stream_of(str(shared / "data" / "iu_cxr_reports" / "reports.jsonl"), say=said.append)["source"]["columns"]
+    assert reports == {"text": ["findings", "impression"], "case": "uid"}

@@ -1,0 +1,88 @@
+"""Validation finds what was put wrong into a table, counts it, and prints nobody's name; real sets have the traps they are known for."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mmrep.data.audit import describe, report
+from mmrep.data.audit.scan import scan
+from mmrep.data.audit.source import open_splits, stream_of
+from mmrep.data.audit.validate import validate
+from mmrep.data.sources import arrays
+from tests.data.audit.tables import PICTURES, changed, spec, write
+
+
+def audited(stream):
+    opened, lost = open_splits(stream)
+    return validate(scan(opened), opened, lost)
+
+
+def test_every_trap_is_found_counted_and_no_name_told(tmp_path):
+    path = write(tmp_path, rows={
+        3: {"report": None}, 5: {"dx": None}, 7: {"report": "The same, in capitals"}, 30: {"report": "the same in CAPITALS!"},
+        9: {"patient": "PATIENT-X"}, 35: {"patient": "PATIENT-X"}, 11: {"file": "0010.jpg"}, 12: {"split": "held out"},
+        39: {"file": "gone.jpg"}})
+    (tmp_path / "0033.jpg").write_bytes(changed(PICTURES[20]))  # of test, as row 20 of train
+    (tmp_path / "0015.jpg").write_bytes((tmp_path / "0015.jpg").read_bytes()[:300])
+    found = audited(spec(path, columns={"group": "report"}))
+    assert found["rows"] == 38 and found["skipped"] == 2 and {p["row"] for p in found["problems"]} == {15, 39}
+    assert {s: (v["rows"], v["skipped"]) for s, v in found["splits"].items()} == {
+        "train": (22, 1), "val": (8, 0), "test": (7, 1), "none": (1, 0)}
+    assert found["missing"]["text"] == {"train": 1, "val": 0, "test": 0, "none": 0} and found["labels"]["dx"]["unknown"]["train"] == 1
+    assert found["labels"]["dx"]["counts"]["val"] == {"a": 4, "b": 4}
+    assert set(found["leakage"]) == {"case", "image_near", "text_near"}
+    assert found["leakage"]["case"] == {"train/test": {"values": 1, "rows": [1, 1], "examples": [[9, 35]]}}
+    assert found["leakage"]["image_near"]["train/test"]["examples"] == [[20, 33]]
+    assert found["leakage"]["text_near"]["train/val"]["examples"] == [[7, 30]]
+    assert found["duplicates"]["image_name"] == found["duplicates"]["image"] == {"values": 1, "rows": 2}
+    assert found["duplicates"]["image_near"] == {"values": 2, "rows": 4}
+    marks = {(v["mark"], v["what"]) for v in found["verdicts"]}
+    assert {("FAIL", "readable"), ("FAIL", "leakage train/test"), ("LOOK", "leakage train/val"), ("LOOK", "text")} <= marks
+    page = report.write_html(found, "my set", tmp_path / "page.html").read_text()
+    told = json.dumps(found) + page + report.summary(found, "my set")
+    assert "PATIENT-" not in told and "capitals" not in told.lower() and "gone.jpg" in told and "0015.jpg" in told
+    assert "<script" not in page and "http" not in page
+    assert json.loads(json.dumps(found)) == found
+    assert describe.describe(*open_splits(spec(path)))["splits"]["train"]["cases"] == 13
+
+
+def test_a_clean_set_is_ok_and_a_source_without_splits_is_read_whole(tmp_path):
+    found = audited(spec(write(tmp_path)))
+    assert not found["leakage"] and {v["mark"] for v in found["verdicts"]} == {"ok"}, found["verdicts"]
+    bare = tmp_path / "bare.csv"
+    bare.write_text("age,sex,score\n" + "".join(f"{40 + i},{'MF'[i % 2]},{i / 3:.2f}\n" for i in range(40)))
+    said = []
+    stream = stream_of(str(bare), say=said.append)
+    assert stream["source"]["columns"] == {"label": {"sex": "sex"}, "tabular": ["age", "score"]} and "guessed label=sex" in said[0]
+    found = audited(stream)
+    assert found["splits"] == {"all": {"rows": 40, "skipped": 0}} and found["fields"]["tabular"]["max"] == 79
+
+
+def test_values_that_are_not_finite_and_fields_that_are_constant_are_told():
+    signal = np.zeros((4, 8, 2), np.float32)
+    signal[2, 3, 1] = np.nan
+    found = arrays(signal=signal, features=np.ones((4, 3), np.float32), **{"label/age": np.array([1.0, np.nan, 3, 4], np.float32),
+                   "label/findings": np.array([[1, 0], [-1, -1], [1, 1], [0, 0]], np.int8)})
+    found = validate(scan({"train": found}), {"train": found})
+    assert found["fields"]["signal"]["not_finite"] == [2] and ("FAIL", "signal") in {(v["mark"], v["what"]) for v in found["verdicts"]}
+    assert found["labels"]["age"]["range"]["train"] == [1.0, pytest.approx(8 / 3), 4.0] and found["labels"]["age"]["unknown"]["train"] == 1
+    assert found["labels"]["findings"]["counts"]["train"] == {"0": 2, "1": 1} and found["labels"]["findings"]["unknown"]["train"] == 1
+    assert found["duplicates"]["features"] == {"values": 1, "rows": 4} and found["duplicates"]["signal"] == {"values": 1, "rows": 3}
+
+
+def test_rows_of_a_mixture_are_named_with_their_component(tmp_path):
+    a, b = (spec(write(tmp_path / name, first=first))["source"] for name, first in (("a", 0), ("b", 50)))
+    found = audited({"sources": {"ours": a | {"weight": 1.0}, "theirs": b | {"weight": 2.0}}})
+    assert found["rows"] == 80 and found["cases"] == 40  # PATIENT-25 of the one is not that of the other
+    assert found["leakage"]["image"]["train/val"]["examples"][0][0].startswith(("ours:", "theirs:"))
+
+
+def test_the_standard_split_of_vqa_rad_shares_203_pictures(shared):
+    path = shared / "data" / "vqa_rad" / "qa.jsonl"
+    found = audited(stream_of(str(path), "image=image,text=question,split=split"))
+    assert found["rows"] == 3515 and found["skipped"] == 0
+    for kind in ("image", "image_name", "image_near"):
+        assert found["leakage"][kind]["train/test"]["values"] == 203
+    clean = audited(stream_of(str(path), "image=image,text=question,split=split_image_disjoint"))
+    assert not {"image", "image_name", "image_near"} & set(clean["leakage"]) and list(clean["splits"]) == ["train", "val", "test"]
