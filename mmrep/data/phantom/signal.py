@@ -19,7 +19,7 @@ LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V
 FEW = ("II", "V1", "V5")  # of a record of three leads
 STEP = 0.02             # seconds a step of a train
 # levels in millivolt at nuisance 1, but gain: standard deviation of its logarithm; tall: R of cardiomegaly over R of others
-LEVELS = {"train": 0.12, "decoy": 0.30, "noise": 0.10, "wander": 0.25, "offset": 0.30, "gain": 0.5, "st": 0.20, "tall": 1.1}
+LEVELS = {"train": 0.085, "decoy": 0.30, "noise": 0.10, "wander": 0.25, "offset": 0.30, "gain": 0.5, "st": 0.20, "tall": 1.05}
 # wave: seconds from R, width in seconds, millivolt, direction of the dipole (left, down, front)
 _WAVES = {"P": (-0.16, 0.025, 0.16, (.5, .8, .1)), "Q": (-0.035, 0.010, -0.12, (.6, .5, -.3)), "R": (0.0, 0.012, 1.1, (.6, .7, -.2)),
           "S": (0.035, 0.012, -0.30, (.2, .5, -.8)), "T": (0.28, 0.045, 0.32, (.6, .6, .4))}

@@ -15,7 +15,7 @@ CARDINALITIES = (2, 3, 3, 2, 10, 20)
 
 # laboratory values, one a finding: reference, standard deviation
 LABS = ((20.0, 8.0), (3.0, 1.0), (42.0, 4.0), (150.0, 60.0), (97.0, 1.2), (1.1, 0.1))
-SHIFT = 1.3             # standard deviations from the reference, to the side that tells whether the finding is there
+SHIFT = 1.25            # standard deviations from the reference, to the side that tells whether the finding is there
 CODE_ERROR = 0.03
 ORGAN = (80.0, 110.0, 140.0)  # creatinine by organ site
 
