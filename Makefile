@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TEST_STAMP := $(VENV)/.installed-tests
 .PHONY: demo test check clean
 
 $(STAMP): setup.py constraints.txt
@@ -12,16 +13,21 @@ $(STAMP): setup.py constraints.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,trackers]"
 	@touch $(STAMP)
 
+$(TEST_STAMP): $(STAMP)
+	@echo "== adding what the tests need besides"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,trackers,medical]"
+	@touch $(TEST_STAMP)
+
 demo: $(STAMP)
 	@echo "== mmrep train configs/quickstart.py --workdir runs/quickstart"
 	@$(BIN)/mmrep train configs/quickstart.py --workdir runs/quickstart
 
-test: $(STAMP)
+test: $(TEST_STAMP)
 	@echo "== tests (units, references, end to end, an eighth of the slower arms)"
 	@$(BIN)/ruff check .
 	@$(BIN)/python -m pytest -q -n 2 --dist worksteal --durations=10
 
-check: $(STAMP)
+check: $(TEST_STAMP)
 	@echo "== everything else: the slower arms that make test leaves out today"
 	@$(BIN)/python -m pytest -q --durations=10 -n 2 --dist worksteal --rest
 	@echo "== controls of the quickstart, shortened: shuffled pairs stay at chance, labels teach"

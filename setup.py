@@ -18,7 +18,7 @@ setup(
         "cuda": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
         "trackers": ["tensorboardX>=2.6"],
-        "medical": ["pydicom>=3", "nibabel>=5.3", "wfdb>=4.1"],
+        "medical": ["pydicom>=3", "pylibjpeg>=2", "pylibjpeg-openjpeg>=2", "pylibjpeg-libjpeg>=2", "nibabel>=5.3", "wfdb>=4.1"],
         "convert": ["safetensors>=0.5"],
         "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
     },

@@ -26,7 +26,7 @@ class Table(nn.Module):
 
     @nn.compact
     def __call__(self, x, keys=None, mask=None, causal=False):
-        tokens = nn.Embed(16, self.width, name="kind")(x["category"]) + nn.Dense(self.width)(x["tabular"])[:, None]
+        tokens = nn.Embed(20, self.width, name="kind")(x["category"]) + nn.Dense(self.width)(x["tabular"])[:, None]
         return Encoded(tokens=tokens, mask=jnp.ones(tokens.shape[:2], bool), pooled=tokens.mean(1))
 
 

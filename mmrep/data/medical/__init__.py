@@ -1,0 +1,1 @@
+"""Medical file formats: each reader gives an array and metadata that cannot identify a patient."""
