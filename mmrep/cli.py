@@ -187,7 +187,7 @@ def _dispatch(args: argparse.Namespace, overrides: list[str], say, said: str) ->
             return 0
         results = evaluate.evaluate(args.workdir, data, args.split, print, args.overlap)
         if args.json:
-            from mmrep.run import write_json
+            from mmrep.core.files import write_json
 
             write_json(Path(args.json), results)
         return 0

@@ -13,13 +13,14 @@ import numpy as np
 from mmrep import config as cfg
 from mmrep import facts, hosts, trained
 from mmrep.core import checkpoint, tree
+from mmrep.core.files import write_json
 from mmrep.core.types import TrainState
 from mmrep.data import embeddings
 from mmrep.data.sources import identify
 from mmrep.evals.controls import controls
 from mmrep.evals.suite import Suite, as_json, reasons
 from mmrep.opened import open_run, place
-from mmrep.run import Run, write_json
+from mmrep.run import Run
 from mmrep.summary import summary
 
 RENAMES = ("splits", "columns")  # overrides of a source that may put test rows into another split

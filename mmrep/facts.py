@@ -15,7 +15,7 @@ def record(workdir: Path, run: Any, suite: Any, resumes: bool) -> None:
 
     Raises ValueError where a run that goes on was started with other data, or with another tokenizer.
     """
-    from mmrep.run import write_json
+    from mmrep.core.files import write_json
 
     now = {"specs": {n: _plain(spec) for n, spec in run.specs.items()}, "eval": {n: _plain(s.spec) for n, s in suite.streams.items()},
            "examples": {n: len(s) for n, s in run.sources.items()},

@@ -1,6 +1,5 @@
 """A run's parts from its config: what `train`, `evaluate`, `check` and `bench` share. Nothing here compiles."""
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -142,10 +141,3 @@ def describe(config: Any) -> dict[str, Any]:
     return {"config_hash": cfg.digest(config), "commit": git or "unknown", "versions": versions,
             "devices": device_kinds(), "device_count": jax.device_count(),
             "hosts": jax.process_count()}
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a file that is either the old one or the whole new one."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
-    part.replace(path)

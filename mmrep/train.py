@@ -14,11 +14,12 @@ import numpy as np
 from mmrep import config as cfg
 from mmrep import facts, hosts, start
 from mmrep.core import allocator, checkpoint, sharding, tree
+from mmrep.core.files import write_json
 from mmrep.core.types import TrainState
 from mmrep.data import pipeline, streams, survey
 from mmrep.evals.suite import Suite, as_json
 from mmrep.evaluate import final
-from mmrep.run import Run, assemble, init_program, train_transform, write_json
+from mmrep.run import Run, assemble, init_program, train_transform
 from mmrep.stop import Stop, Stopped
 from mmrep.workdir import locked, note, open_workdir, record
 from mmrep.writers import Progress, Writer

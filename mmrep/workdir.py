@@ -13,7 +13,8 @@ from typing import Any
 from mmrep import config as cfg
 from mmrep import hosts
 from mmrep.core import checkpoint
-from mmrep.run import describe, write_json
+from mmrep.core.files import write_json
+from mmrep.run import describe
 
 MAY_CHANGE = ("mesh.", "micro", "loader.", "log.tensorboard", "save.every")  # on a resume: not what is computed
 

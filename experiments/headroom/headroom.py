@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from mmrep import config as cfg
+from mmrep.core.files import write_json
 from mmrep.data.phantom import CARDINALITIES, phantom
 from mmrep.encoders import ENCODERS
-from mmrep.run import write_json
 
 from .bayes import image_bayes, table_bayes, text_bayes
 from .networks import Cnn, Cnn1d, Cnn3d, Labels, Mlp, Scores, probe, supervised, untrained

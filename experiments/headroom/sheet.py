@@ -8,6 +8,7 @@ import numpy as np
 
 from mmrep.data.phantom import CATEGORIES, CLASSES, COLUMNS, FINDINGS, LATERALITIES, LEADS, MODALITIES, ORGANS, RHYTHMS, SEVERITIES, ZONES
 from mmrep.data.phantom import phantom as open_phantom
+from mmrep.data.phantom.signal import FEW
 
 
 def truth(block: dict, i: int) -> str:
@@ -42,7 +43,7 @@ def sheet(out: Path, n: int = 10, scale: str = "paper", seed: int = 0) -> Path:
                 row[0].add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=color, linewidth=0.8))
         row[0].set_ylabel(textwrap.fill(truth(block, i), 26), fontsize=7)
         signal = block["signal"][i]
-        names = LEADS if signal.shape[1] == 12 else ("II", "V1", "V5")
+        names = LEADS if signal.shape[1] == 12 else FEW
         for k, name in enumerate(names):
             row[3].plot(signal[:, k] - signal[:, k].mean() - 2 * k, color="black", linewidth=0.5)
             row[3].text(0, -2 * k + 0.5, name, fontsize=6)

@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from mmrep.core.files import write_json
 from mmrep.data import streams
-from mmrep.data.audit.source import raw
+from mmrep.data.audit.source import each_split, raw
 from mmrep.data.reading import presence, read_rows
 from mmrep.data.records import FORMAT, encode, shard_name
 from mmrep.data.sources import BadRow, fingerprint, rows_of
@@ -42,12 +43,7 @@ def prepare(stream: dict[str, Any], out: str | Path, processes: int | None = Non
         raise ValueError(f"--shard {shard}: give at least one row")
     folder = Path(out)
     stream = {key: stream[key] for key in ("source", "sources", "prepare", "on_error") if key in stream}
-    sources, lost = {}, {}
-    for split in streams.SPLITS:
-        try:
-            sources[split] = streams.open_source(stream, split, "source")
-        except (ValueError, OSError) as error:
-            lost[split] = error
+    sources, lost = each_split(stream)
     for split, error in lost.items():
         if not sources or _is_there(stream, split):  # not a split that the source lacks, but one with something wrong
             raise error
@@ -62,7 +58,7 @@ def prepare(stream: dict[str, Any], out: str | Path, processes: int | None = Non
         if before not in (None, plan):
             raise ValueError(f"--out {folder}: holds rows of another source, transform, version or shard size (fingerprint "
                              f"{before.get('fingerprint')}, this is {plan['fingerprint']}); use another folder")
-        _write(folder / "plan.json", plan)
+        write_json(folder / "plan.json", plan)
         for left in folder.glob("*.part*"):
             left.unlink(missing_ok=True)
         todo = [(split, number) for split, found in plan["splits"].items() for number in range(found["shards"])
@@ -71,7 +67,7 @@ def prepare(stream: dict[str, Any], out: str | Path, processes: int | None = Non
         say(f"{total - len(todo)} of {total} shards are there" if len(todo) < total else f"{total} shards of {shard} rows to write")
         if todo:
             _all(stream, folder, plan, todo, processes or len(os.sched_getaffinity(0)), sources, say)
-        _write(folder / "index.json", _index(folder, plan, stream, sources))
+        write_json(folder / "index.json", _index(folder, plan, stream, sources))
     rows = sum(json.loads((folder / "index.json").read_text())["splits"][split]["rows"] for split in sources)
     say(f"wrote {rows:,} rows to {folder}; read them with {{'name': 'records', 'path': {str(folder)!r}}} and no `prepare`")
     return folder
@@ -203,13 +199,6 @@ def _index(folder: Path, plan: dict, stream: dict, sources: dict) -> dict[str, A
 
 def _plainly(value: Any) -> Any:
     return {k: _plainly(v) for k, v in value.items()} if isinstance(value, dict) else list(value) if isinstance(value, tuple) else value
-
-
-def _write(path: Path, value: dict[str, Any]) -> None:
-    """A JSON file, whole or not at all."""
-    part = path.with_name(f"{path.name}.part{os.getpid()}")
-    part.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-    part.replace(path)
 
 
 class _locked:

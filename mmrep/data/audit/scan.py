@@ -102,8 +102,8 @@ def _facts(example: dict) -> dict[str, Any]:
     for key, value in example.items():
         if key in ("index", "present", "valid", "row"):
             continue
-        if key in ("group", "case"):  # the phantom counts cases anew in each split, its subjects (index) are of one split each
-            out[f"id/{key}"] = int(example["index"] if key == "case" and "index" in example else value)
+        if key in ("group", "case"):
+            out[f"id/{key}"] = int(value)
         elif key.startswith("label/"):
             out[key] = np.asarray(value)
         elif key == "text" or isinstance(value, str):

@@ -122,12 +122,7 @@ def open_splits(stream: dict[str, Any], prepare: bool = False) -> tuple[dict[str
     lie on disk. Raises the error of the first split where nothing can be opened.
     """
     stream = raw(stream) | ({"prepare": stream.get("prepare") or ()} if prepare else {})
-    opened, lost = {}, {}
-    for split in streams.SPLITS:
-        try:
-            opened[split] = streams.open_source(stream, split, "source")
-        except (ValueError, OSError) as error:
-            lost[split] = error
+    opened, lost = each_split(stream)
     told = {split: str(error).removeprefix("source.source: ") for split, error in lost.items()}
     lone = stream.get("source", {}).get("name") == "manifest"
     if opened and not lone:
@@ -146,6 +141,18 @@ def open_splits(stream: dict[str, Any], prepare: bool = False) -> tuple[dict[str
         opened["none"] = subset(whole, left)
         opened["none"].skipped, opened["none"].problems = 0, {}
     return opened, told
+
+
+def each_split(stream: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Exception]]:
+    """(split -> source, split -> the error of one that cannot be opened) of train, val and test."""
+    opened: dict[str, Any] = {}
+    lost: dict[str, Exception] = {}
+    for split in streams.SPLITS:
+        try:
+            opened[split] = streams.open_source(stream, split, "source")
+        except (ValueError, OSError) as error:
+            lost[split] = error
+    return opened, lost
 
 
 def raw(stream: dict[str, Any]) -> dict[str, Any]:

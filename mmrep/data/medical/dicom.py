@@ -56,8 +56,8 @@ def read_dicom_series(source: str | Path | Sequence[str | Path | bytes], window:
     (low, high) as in `read_dicom`, the same for every slice; u8 needs it; "file" is refused, for it may differ from slice to slice.
     Metadata: spacing (slice, row, column) mm, affine (4 x 4 lists: [slice, row, column] to RAS mm), slices, modality, ignored (files of
     the folder that are not DICOM).
-    Raises FileNotFoundError, other OSError; ValueError on files of several series, differing sizes, orientations or pixel spacings,
-    slices at the same position, a missing slice, color or several frames a file. Elements: DICOM PS3.3 C.7.6.2 (Image Plane).
+    Raises FileNotFoundError, other OSError; ValueError on files of several series, differing sizes, orientations or pixel spacings, slices
+    at the same position, a missing slice, color, several frames a file, MONOCHROME1 without a window. Elements: DICOM PS3.3 C.7.6.2.
     """
     check_output(window, dtype)
     if window == "file" or (dtype == "uint8" and window is None):
@@ -89,8 +89,11 @@ def read_dicom_series(source: str | Path | Sequence[str | Path | bytes], window:
         if abs(gap - step) > max(0.02 * step, 0.02):
             raise ValueError(f"dicom: {gap:.3f} mm between {slices[i][2]} and {slices[i + 1][2]}, elsewhere {step:.3f}; a slice is missing")
     bounded(4 * len(slices) * first["shape"][0] * first["shape"][1], "the volume", max_bytes)
-    planes = [_guarded(lambda data=data, name=name: _image(_open(data, name), name, window, dtype, None, max_bytes), name)[0]
-              for _, data, name in slices]
+    read = [_guarded(lambda data=data, name=name: _image(_open(data, name), name, window, dtype, None, max_bytes), name)
+            for _, data, name in slices]
+    if window is None and any(facts["inverted"] for _, facts in read):  # each would be mirrored in a range of its own
+        raise ValueError(f"dicom: the {len(slices)} files are MONOCHROME1; pass window=(low, high), which is the same for all slices")
+    planes = [pixels for pixels, _ in read]
     row, column = first["axes"]
     affine = np.eye(4)  # DICOM's axes run to the left and posterior, RAS to the right and anterior
     affine[:3, :3] = np.stack([normal * step, column * first["spacing"][0], row * first["spacing"][1]], 1)

@@ -28,4 +28,3 @@ _ROWS = {  #         image volume signal text tabular features
 }
 MODALITIES = ("image", "volume", "signal", "text", "tabular", "features")
 VISIBILITY: Mapping[str, Mapping[str, float]] = {name: dict(zip(MODALITIES, row)) for name, row in _ROWS.items()}
-EXTENDED = ("organ", "texture", "marker_a", "marker_b")  # what image and text show only where the source is `whole`

@@ -10,9 +10,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from mmrep.data.phantom.latents import SPLITS
 from mmrep.data.phantom.philox import bits, normal, uniform
 
-_STARTS = {"train": 0, "val": 1 << 28, "test": 1 << 29}
 _SLOPE = 0.2
 
 
@@ -58,7 +58,7 @@ class Identifiable:
     def __init__(self, split: str, seed: int, n: int, sizes: tuple[int, int, int], options: dict):
         self.split, self.seed, self._sizes, self._options = split, seed, sizes, options
         self.fields = options["names"]
-        self.index = np.arange(n, dtype=np.int32) + _STARTS[split]
+        self.index = np.arange(n, dtype=np.int32) + SPLITS[split]
         total = sum(sizes)
         shared = options["shared_mixing"]
         self.mixings = tuple(mixing(seed, 0 if shared else view, total, options["layers"], options["candidates"]) for view in (0, 1))
@@ -95,7 +95,7 @@ class Identifiable:
                  np.concatenate([z["content"], z["style_changed"], z["private_2"]], 1))
         out = {name: mixed(m, v).astype(np.float32) for name, m, v in zip(self.fields, self.mixings, views)}
         out |= {f"label/{name}": value.astype(np.float32) for name, value in z.items() if value.shape[1]}
-        return out | {"index": self.index[rows], "case": rows.astype(np.int32)}
+        return out | {"index": self.index[rows], "case": self.index[rows]}
 
     def __getitem__(self, row: int) -> dict:
         """One row: as `block` without the leading axis."""
@@ -124,7 +124,7 @@ def identifiable(split: str, seed: int = 0, n: int = 65_536, content: int = 5, s
     Raises ValueError for anything out of range.
     """
     names = tuple(names)
-    if split not in _STARTS or content < 1 or min(style, private) < 0 or layers < 1 or not 0 <= change <= 1 or candidates < layers:
+    if split not in SPLITS or content < 1 or min(style, private) < 0 or layers < 1 or not 0 <= change <= 1 or candidates < layers:
         raise ValueError("phantom latent: needs content >= 1, style, private >= 0, layers >= 1, change in 0..1, candidates >= layers; got "
                          f"{split=} {content=} {style=} {private=} {layers=} {change=} {candidates=}")
     if len(names) != 2 or names[0] == names[1]:

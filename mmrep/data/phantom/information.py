@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from mmrep.data.phantom.latents import CLASSES, N_TEXTURES, Latents
-
-HISTORIES = 6
+from mmrep.data.phantom.latents import CLASSES, N_HISTORIES, N_TEXTURES, Latents
 
 
 def mix(block: Latents) -> np.ndarray:
@@ -28,4 +26,4 @@ def information(synergy: str = "bijection", match: float = 0.5) -> dict[str, dic
         return {"redundant": float(redundant), "unique_image": float(image), "unique_text": float(text), "synergy": both}
 
     return {"class": bits(redundant=np.log2(len(CLASSES))), "texture": bits(image=np.log2(N_TEXTURES)),
-            "history": bits(text=np.log2(HISTORIES)), "synergy": bits(both=together), "mix": bits(1.0, 1.0, 1.0, together)}
+            "history": bits(text=np.log2(N_HISTORIES)), "synergy": bits(both=together), "mix": bits(1.0, 1.0, 1.0, together)}

@@ -28,7 +28,8 @@ CLINICAL_PREVALENCE = (0.30, 0.25, 0.20, 0.15, 0.07, 0.03)  # long-tailed; needs
 
 RHYTHMS = ("sinus", "fibrillation", "extrasystole", "bundle_block", "bradycardia")
 MARKERS = ("alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliet")
-N_TEXTURES = 10
+N_TEXTURES, N_HISTORIES = 10, 6
+SPLITS = {"train": 0, "val": 1 << 28, "test": 1 << 29}  # first subject id of each; ranges cannot meet
 
 # How many raw 64-bit draws each name takes. Adding a name, or lengthening one, never changes another's draws.
 DRAWS = {
@@ -96,7 +97,7 @@ def latents(seed: int, ids: Sequence[int] | np.ndarray, prevalence: Sequence[flo
         "age": np.round(60 + 15 * normal(low + (high - low) * u["age"][:, 0])).astype(np.float32),
         "sex": one("sex", 2),
         "bmi": np.round(27 * np.exp(0.18 * normal(u["bmi"][:, 0])), 1).astype(np.float32),
-        "smoking": one("smoking", 3), "genotype": one("genotype", 3), "history": one("history", 6),
+        "smoking": one("smoking", 3), "genotype": one("genotype", 3), "history": one("history", N_HISTORIES),
         "mentioned": np.argsort(raw["mentioned"], axis=1, kind="stable").astype(np.int32),
         "organ": one("organ", len(ORGANS)) if balanced else np.take([0, 0, 0, 0, 0, 1, 1, 1, 2, 2], one("organ", 10)).astype(np.int32),
         "texture": one("texture", N_TEXTURES), "depth": one("depth", 3), "rhythm": one("rhythm", len(RHYTHMS)),

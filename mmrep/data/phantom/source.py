@@ -11,7 +11,7 @@ from mmrep.data.phantom.factors import MODALITIES
 from mmrep.data.phantom.identify import identifiable
 from mmrep.data.phantom.image import render_image
 from mmrep.data.phantom.information import mix
-from mmrep.data.phantom.latents import CONTENT, PREVALENCE, Latents, latents
+from mmrep.data.phantom.latents import CONTENT, PREVALENCE, SPLITS, Latents, latents
 from mmrep.data.phantom.missing import check_missing, presence
 from mmrep.data.phantom.omics import omics
 from mmrep.data.phantom.philox import bits, choice, uniform
@@ -21,7 +21,6 @@ from mmrep.data.phantom.text import report, semantics
 from mmrep.data.phantom.volume import render_volume, volume_mask
 
 PLAIN = ("image", "text", "tabular")
-SPLITS = {"train": 0, "val": 1 << 28, "test": 1 << 29}  # first subject id of each; ranges cannot meet
 SIZES = {"train": 65_536, "val": 512, "test": 512}
 SCALES = {
     "tiny": {"image": 32, "volume": 16, "samples": 128, "leads": 3, "rate": 50.0, "columns": 16, "genes": 64,

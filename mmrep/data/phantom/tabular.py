@@ -50,7 +50,7 @@ def tabular(block: Latents, columns: int = 16) -> tuple[np.ndarray, np.ndarray]:
     lactate = np.float32(1) + np.float32(2) * block["severity"] + np.float32(0.25) * noise[:, 6]
     creatinine = np.array(ORGAN, np.float32)[block["organ"]] + np.float32(8) * noise[:, 7]
     values = [block["age"], block["bmi"], *labs, lactate, creatinine]
-    extra = noise_of(block, "tabular/extra", max(columns - 16, 1))
+    extra = noise_of(block, "tabular/extra", columns - 16) if columns > 16 else None
     for k in range(columns - 16):
         copied = (values[2 + k // 2 % 6] - np.float32(LABS[k // 2 % 6][0])) / np.float32(LABS[k // 2 % 6][1])
         values.append(np.float32(0.5) * copied + extra[:, k] if k % 2 else extra[:, k])

@@ -57,18 +57,18 @@ def _put(volume: np.ndarray, gain: np.ndarray, pattern: np.ndarray, start: np.nd
     volume[there[b], z[b, i], y[b, j], x[b, k]] += (gain[there][:, None, None, None] * pattern)[b, i, j, k]
 
 
-def _solid_patterns(block: Latents, contrast: np.float32, nuisance: np.float32) -> np.ndarray:
-    """What sums to zero along the depth: f32[B,SIDE,SIDE,SIDE]."""
+def _solid_patterns(block: Latents, corner: np.ndarray, depth: np.ndarray, depths: np.ndarray, contrast: np.float32, nuisance: np.float32
+                    ) -> np.ndarray:
+    """What sums to zero along the depth: f32[B,SIDE,SIDE,SIDE]; corner, depth, depths as `clean_volume` has them."""
     n, level = len(block["id"]), {k: np.float32(v) for k, v in SOLID.items()}
     cores, shell, marks = _patterns()
     volume = np.zeros((n, SIDE, SIDE, SIDE), np.float32)
     strength = contrast * block["lesion_contrast"]
-    depth, depths = _starts(block)
     pixel = np.floor(lesion_center(block) * BASE).astype(np.int64)
     middle = (pixel + 1) // 2
     _put(volume, strength * level["core"], cores[block["class"]], depth, middle - 2)
     _put(volume, strength * rim_level(block).astype(np.float32) * level["shell"], shell, depth, middle - 3)
-    places = (np.floor(mark_places(block, 7 + N_DECOYS) * BASE).astype(np.int64) + 1) // 2 - 1
+    places = (corner + 1) // 2 - 1
     for k in range(7):
         shown = block["findings"][:, k].astype(np.float32) if k < 6 else block["image/decoy"].astype(np.float32) * nuisance
         _put(volume, shown * strength * level["mark"], marks[k][None], depths[:, k], places[:, k])
@@ -79,14 +79,14 @@ def _solid_patterns(block: Latents, contrast: np.float32, nuisance: np.float32) 
     return volume
 
 
-def _finer(coarse: np.ndarray, side: int, axes: tuple[int, ...]) -> np.ndarray:
+def _finer(coarse: np.ndarray, side: int) -> np.ndarray:
+    """f32[B,SIDE,SIDE,SIDE] on a grid of `side` voxels, each the nearest one's value."""
     at = np.arange(side) * SIDE // side
-    for axis in axes:
-        coarse = np.take(coarse, at, axis)
-    return coarse
+    return coarse[:, at][:, :, at][:, :, :, at]
 
 
-def _thick_scene(block: Latents, side: int, contrast: np.float32, nuisance: np.float32) -> np.ndarray:
+def _thick_scene(block: Latents, corner: np.ndarray, depth: np.ndarray, depths: np.ndarray, side: int, contrast: np.float32,
+                 nuisance: np.float32) -> np.ndarray:
     """The image's scene, each thing at its depth: f32[B,side,side,side], whose mean along the depth is scene / ENHANCED."""
     n, finer = len(block["id"]), -(-BASE // side)
     scene = np.zeros((n, side * finer, side * finer), np.float32)
@@ -94,9 +94,7 @@ def _thick_scene(block: Latents, side: int, contrast: np.float32, nuisance: np.f
     if finer > 1:
         scene = sum(scene[:, i::finer, j::finer] for i in range(finer) for j in range(finer)) / np.float32(finer**2)
     # the depth of the pixels of a thing: marks and decoys around their places, the lesion's everywhere else
-    depth, depths = _starts(block)
     start = np.broadcast_to(depth[:, None, None], (n, BASE, BASE)).copy()
-    corner = np.floor(mark_places(block, 7 + N_DECOYS) * BASE).astype(np.int64)
     around = np.arange(-3, 4)
     for k in range(7 + N_DECOYS):
         rows = np.clip(corner[:, k, 0, None] + around, 0, BASE - 1)[:, :, None]
@@ -126,7 +124,10 @@ def render_volume(block: Latents, side: int = 16, contrast: float = CONTRAST, nu
 def clean_volume(block: Latents, side: int, contrast: float = CONTRAST, nuisance: float = NUISANCE) -> np.ndarray:
     """The scene alone, f32[B,side,side,side] in gray levels, without anatomy, bias field and noise."""
     contrast, nuisance = np.float32(contrast), np.float32(nuisance)
-    return _thick_scene(block, side, contrast, nuisance) + _finer(_solid_patterns(block, contrast, nuisance), side, (1, 2, 3))
+    corner = np.floor(mark_places(block, 7 + N_DECOYS) * BASE).astype(np.int64)  # the middle pixel of every mark and decoy, i64[B,n,2]
+    depth, depths = _starts(block)
+    solid = _solid_patterns(block, corner, depth, depths, contrast, nuisance)
+    return _thick_scene(block, corner, depth, depths, side, contrast, nuisance) + _finer(solid, side)
 
 
 def _render(block: Latents, side: int, contrast: np.float32, nuisance: np.float32) -> np.ndarray:

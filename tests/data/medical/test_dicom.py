@@ -145,6 +145,13 @@ def test_an_inconsistent_series_is_told(extra, why):
 
 
 @pytest.mark.filterwarnings("ignore:Invalid value")  # of the planting itself
+def test_a_series_of_inverted_slices_needs_a_window():
+    slices = [plane(z, z, PhotometricInterpretation="MONOCHROME1") for z in (0, 10)]
+    with pytest.raises(ValueError, match="MONOCHROME1; pass window"):
+        read_dicom_series(slices)
+    assert read_dicom_series(slices, window=(-1100, 0))[0].shape[0] == 2
+
+
 def test_nothing_that_identifies_a_patient_comes_out(caplog):
     file = opened()
     for keyword in ("PatientName", "PatientID", "PatientAddress", "StudyDescription", "Modality", "ViewPosition", "ImageLaterality",
