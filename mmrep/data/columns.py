@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mmrep.data.images import nearby
+from mmrep.data.stores import nearby
 from mmrep.data.tables import numbers, vocabulary
 
 _SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".tif", ".tiff")

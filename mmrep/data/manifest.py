@@ -16,9 +16,10 @@ import numpy as np
 
 from mmrep.data import columns as read
 from mmrep.data.example import Example
-from mmrep.data.images import decode, decode_errors, decode_mask, describe, open_images
+from mmrep.data.images import decode, decode_errors, decode_mask
 from mmrep.data.sources import BadRow
 from mmrep.data.splits import check_cases, filter_rows, of_no_split, split_rows, train_rows
+from mmrep.data.stores import describe, open_images
 from mmrep.data.tables import Table, find_table, identities
 
 _KEYS = ("image", "text", "tabular", "category", "label", "soft", "mask", "group", "case", "split")

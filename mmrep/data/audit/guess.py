@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from mmrep.data.images import nearby
+from mmrep.data.stores import nearby
 from mmrep.data.tables import Table
 
 USUAL = {
