@@ -3,12 +3,16 @@
 import argparse
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mmrep.data.phantom import CATEGORIES, CLASSES, COLUMNS, FINDINGS, LATERALITIES, LEADS, MODALITIES, ORGANS, RHYTHMS, SEVERITIES, ZONES
 from mmrep.data.phantom import phantom as open_phantom
 from mmrep.data.phantom.signal import FEW
+from mmrep.data.phantom.source import SCALES
+
+PAPER = (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6"), ("II",))
 
 
 def truth(block: dict, i: int) -> str:
@@ -20,6 +24,24 @@ def truth(block: dict, i: int) -> str:
             f"{', '.join(found) or 'no finding'}; {RHYTHMS[block['label/rhythm'][i]]}")
 
 
+def ecg(ax: Any, signal: np.ndarray, rate: float) -> None:
+    """A record f32[T,leads] in millivolt as on paper: twelve leads in three rows of four and lead II below over the whole time; few leads
+    one below the other."""
+    names = LEADS if signal.shape[1] == 12 else FEW
+    lead, seconds = dict(zip(names, signal.T - np.median(signal, 0)[:, None])), len(signal) / rate
+    rows = PAPER if len(names) == 12 else [(name,) for name in names]
+    for r, shown in enumerate(rows):
+        for k, name in enumerate(shown):
+            part = slice(len(signal) * k // len(shown), len(signal) * (k + 1) // len(shown))
+            ax.plot(np.arange(len(signal))[part] / rate, lead[name][part] - 2.0 * r, color="black", linewidth=0.6)
+            ax.text(seconds * k / len(shown), 0.8 - 2.0 * r, name, fontsize=6)
+    low, high = -2.0 * len(rows) + 0.8, 1.6
+    ax.set(xlim=(0, seconds), ylim=(low, high), xticks=np.arange(0, seconds, 0.2), yticks=np.arange(np.ceil(low * 2) / 2, high, 0.5))
+    ax.grid(color="tab:red", alpha=0.25, linewidth=0.4)
+    ax.tick_params(length=0, labelbottom=False, labelleft=False)
+    ax.set_title("ECG, a square is 0.2 s and 0.5 mV", fontsize=8)
+
+
 def sheet(out: Path, n: int = 10, scale: str = "paper", seed: int = 0) -> Path:
     """Write a PNG: a row a subject: image with its boxes, a slice through the lesion, the volume's mean, ECG, report, table, omics."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -27,8 +49,8 @@ def sheet(out: Path, n: int = 10, scale: str = "paper", seed: int = 0) -> Path:
     from matplotlib.patches import Rectangle
 
     block = open_phantom("train", seed=seed, n=n, scale=scale, modalities=MODALITIES, masks=True).block(np.arange(n))
-    figure = Figure(figsize=(21, 2.9 * n), layout="constrained")
-    axes = figure.subplots(n, 6, width_ratios=[1, 1, 1, 2.2, 1.5, 1.5], squeeze=False)
+    figure = Figure(figsize=(24, 3.4 * n), layout="constrained")
+    axes = figure.subplots(n, 6, width_ratios=[1, 1, 1, 2.7, 1.5, 1.2], squeeze=False)
     for i, row in enumerate(axes):
         picture, volume = block["image"][i, ..., 0], block["volume"][i, ..., 0]
         lesion = np.flatnonzero((block["mask/volume"][i, ..., 0] == 1).any((1, 2)))
@@ -42,14 +64,8 @@ def sheet(out: Path, n: int = 10, scale: str = "paper", seed: int = 0) -> Path:
                 color = "tab:red" if k == 0 else "tab:orange"
                 row[0].add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=color, linewidth=0.8))
         row[0].set_ylabel(textwrap.fill(truth(block, i), 26), fontsize=7)
-        signal = block["signal"][i]
-        names = LEADS if signal.shape[1] == 12 else FEW
-        for k, name in enumerate(names):
-            row[3].plot(signal[:, k] - signal[:, k].mean() - 2 * k, color="black", linewidth=0.5)
-            row[3].text(0, -2 * k + 0.5, name, fontsize=6)
-        row[3].set(xticks=[], yticks=[])
-        row[3].set_title("ECG", fontsize=8)
-        table = [f"{name} {value:g}" for name, value in zip((*COLUMNS, *CATEGORIES), (*block["tabular"][i][:10], *block["category"][i]))]
+        ecg(row[3], block["signal"][i], SCALES[scale]["rate"])
+        table = [f"{name} {value:.4g}" for name, value in zip((*COLUMNS, *CATEGORIES), (*block["tabular"][i][:10], *block["category"][i]))]
         row[4].text(0, 1, textwrap.fill(block["text"][i], 44) + "\n\n" + textwrap.fill(", ".join(table), 44), fontsize=7, va="top")
         row[4].axis("off")
         row[5].bar(np.arange(64), block["features"][i][:64], color="tab:blue")

@@ -17,12 +17,13 @@ def prompts_of(spec: dict, label: str, names: list[str] | None) -> tuple[list[li
     names: what the source calls the classes. `classes` must be these, in any order, or {name: wording}; where the source
     names none, they are taken in the order of the numbers. Raises ValueError.
     """
-    if spec.get("prompts") == "phantom":
+    if spec.get("prompts") in ("phantom", "phantom whole"):
         from mmrep.data import phantom
-        found = phantom.prompts(label)
+        found = phantom.prompts(label, whole=spec["prompts"] == "phantom whole")
         return found[1], (found[2] if len(found) > 2 else None)
     if spec.get("prompts"):
-        raise ValueError(f"prompts: unknown {spec['prompts']!r}; valid: phantom, or give templates")
+        raise ValueError(f"prompts: unknown {spec['prompts']!r}; valid: phantom, phantom whole (reports that name the organ), or give "
+                         "templates")
     given = spec.get("classes") or names or ()
     words = dict(given) if isinstance(given, dict) else {c: c for c in given}
     if not words or not spec.get("templates"):
@@ -47,9 +48,9 @@ def zeroshot(split: Callable[[str], dict], texts: Callable[[list[str]], np.ndarr
     """`zeroshot/LABEL/top1`, its chance and `.../balanced_accuracy` (one class), or `.../auroc` (findings); case intervals.
 
     A class's vector is the normalized mean of its prompts' embeddings (CLIP). Findings: softmax over the cosines with
-    positive and negative prompts (CheXzero, Tiu 2022). prompts: "phantom" takes the phantom's own wording. Of another
-    modality than the image the names are `zeroshot/LABEL:modality/...`. Raises ValueError without a text encoder, the
-    label, the modality, or prompts for every class.
+    positive and negative prompts (CheXzero, Tiu 2022). prompts: "phantom" takes the phantom's own wording, "phantom whole" that
+    of its whole reports. Of another modality than the image the names are `zeroshot/LABEL:modality/...`. Raises ValueError without a
+    text encoder, the label, the modality, or prompts for every class.
     """
     if texts is None:
         raise ValueError("zero-shot needs a text encoder; set config.encoders.text")

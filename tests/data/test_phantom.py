@@ -240,8 +240,11 @@ def test_prompts_say_what_they_should():
             assert a["findings"][k] == 1 and b["findings"][k] == 0
             a["findings"][k] = b["findings"][k]
             assert a | {"denied": 0} == b | {"denied": 0}
-    with pytest.raises(ValueError, match="unknown kind"):
-        prompts("colour")
+    assert all(parse(t)["organ"] == k for k, row in enumerate(prompts("organ", whole=True)[1]) for t in row)
+    assert all(parse(t)["organ"] is not None for row in prompts("class", whole=True)[1] for t in row)
+    for unknown in ("colour", "organ"):
+        with pytest.raises(ValueError, match="unknown kind"):
+            prompts(unknown)
 
 
 def test_shapes_and_sizes(subjects):

@@ -69,6 +69,8 @@ def test_the_image_is_the_projection_of_the_volume():
     fine = np.zeros((64, 48, 48), np.float32)
     add_scene(fine, block, np.float32(1), np.float32(1), whole=False)
     np.testing.assert_allclose(ENHANCED * clean_volume(block, 48).mean(1), fine, atol=1e-3)
+    odd = ENHANCED * clean_volume(block, 24).mean(1)  # no multiple of the 16 voxels that patterns are made of
+    np.testing.assert_allclose(odd, fine.reshape(64, 24, 2, 24, 2).mean((2, 4)), atol=1e-3)
     coarse = ENHANCED * clean_volume(block, 16).mean(1)
     np.testing.assert_allclose(coarse, flat.reshape(64, 16, 2, 16, 2).mean((2, 4)), atol=1e-3)
     organ, style = np.array([0, 1, 2]), np.zeros((3, 3), np.float32)
@@ -176,6 +178,17 @@ def test_style_follows_content_where_causal_and_changes_between_modalities():
     assert (still["style"] == still["style/volume"]).all()
     assert 0.65 < np.corrcoef(plain["style"][:, 2], plain["style/volume"][:, 2])[0, 1] < 0.75  # 1 / sqrt(2)
     near(np.isclose(latents(0, np.arange(N), change=0.75)["style/volume"][:, 0], plain["style"][:, 0]), 0.25)
+
+
+def test_a_lesion_of_dependent_place_size_and_contrast(subjects):
+    names = ("lesion_x", "lesion_y", "lesion_size", "lesion_contrast")
+    plain, tied = (np.stack([b[n] for n in names]) for b in (subjects, latents(3, np.arange(N), dependent=True)))
+    assert (abs(np.corrcoef(plain)[np.triu_indices(4, 1)]) < 4 / np.sqrt(N)).all()
+    assert 0.2 < abs(np.corrcoef(tied)[np.triu_indices(4, 1)]).max() < 0.95
+    np.testing.assert_allclose(tied.mean(1), plain.mean(1), atol=0.02)
+    np.testing.assert_allclose(tied.std(1), plain.std(1), rtol=0.02)  # each alone is as uniform as before
+    one = latents(3, [77], dependent=True)
+    assert all((one[n][0] == tied[i, 77]) for i, n in enumerate(names)), "a row does not depend on its block"
 
 
 def test_missing_at_random_or_not():

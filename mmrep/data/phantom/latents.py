@@ -50,14 +50,15 @@ STATIC_TEXT = ("history", "text/template", "text/synonyms", "text/order", "text/
 
 def latents(seed: int, ids: Sequence[int] | np.ndarray, prevalence: Sequence[float] = PREVALENCE, correlation: float = 0.3,
             causal: float = 0.0, change: float = 1.0, synergy: str = "bijection", match: float = 0.5, spurious: float = 0.0,
-            balanced: bool = False) -> Latents:
+            balanced: bool = False, dependent: bool = False) -> Latents:
     """All factors of a block of subjects, each drawn from its own Philox counter block.
 
     ids: i64[B] in [0, 2^31); prevalence: the six findings' probabilities in (0, 1); correlation: AR(1) of their Gaussian
     copula, in (-1, 1). The defaults keep every finding within 0.15..0.40, because 512 test subjects cannot measure the AUROC
     of a 3 % finding: pass CLINICAL_PREVALENCE for the long tail. causal: correlation in [0, 1) of style with content; change: probability
     that a style differs between modalities; synergy: bijection, xor or parity, and match: its label's rate, see `markers`; spurious: share
-    in [-1, 1] of subjects whose vendor tells the first finding (negative: the other way round); balanced: organs equally often.
+    in [-1, 1] of subjects whose vendor tells the first finding (negative: the other way round); balanced: organs equally often;
+    dependent: the lesion's place, size and contrast are correlated, see `_tied`.
 
     Returns class i32[B] 0..9, findings u8[B,6], severity f32[B] in (0,1), severity_bin i32[B] 0..2 (cut at 1/3 and 2/3),
     laterality i32[B] (0 the patient's left), zone i32[B] (0 upper), lesion_x, lesion_y f32[B] in (-1,1) (offset within side
@@ -83,6 +84,8 @@ def latents(seed: int, ids: Sequence[int] | np.ndarray, prevalence: Sequence[flo
     def one(name: str, n: int) -> np.ndarray:
         return choice(raw[name][:, 0], n)
 
+    if dependent:
+        u["lesion"] = _tied(u["lesion"], seed)
     severity = u["severity"][:, 0].astype(np.float32)
     lesion = u["lesion"].astype(np.float32)
     low, high = _AGE_RANGE
@@ -159,6 +162,22 @@ def outcome(block: Latents, u: np.ndarray) -> Latents:
     died = WEIBULL_SCALE * (-np.log(u[:, 0]) / np.exp(risk)) ** (1 / WEIBULL_SHAPE)
     left = -np.log(u[:, 1]) / CENSOR_RATE
     return {"time": np.minimum(died, left).astype(np.float32), "event": (died <= left).astype(np.uint8), "risk": risk.astype(np.float32)}
+
+
+def _tied(u: np.ndarray, seed: int) -> np.ndarray:
+    """Independent uniforms f64[B,n] -> correlated ones: a Gaussian copula whose matrix is a Wishart draw of 5 n degrees of freedom,
+    scaled to ones on its diagonal (of n degrees it would be near-singular). The same matrix for all subjects of a seed."""
+    from scipy.special import ndtr
+
+    n = u.shape[1]
+    draws = normal(uniform(bits(seed, np.arange(5 * n), {"lesion/covariance": n})["lesion/covariance"]))
+    covariance = draws.T @ draws
+    spread = np.sqrt(np.diag(covariance))
+    root = np.linalg.cholesky(covariance / spread / spread[:, None])
+    z, out = normal(u), np.zeros_like(u)
+    for i in range(n):  # in a fixed order of summation: a library's depends on how many rows there are
+        out = out + z[:, i, None] * root[:, i]
+    return ndtr(out)
 
 
 def severity_bin(severity: np.ndarray) -> np.ndarray:

@@ -202,8 +202,9 @@ def phantom(split: str = "train", seed: int = 0, n: int | None = None, size: int
             modalities: Sequence[str] = PLAIN, prevalence: Sequence[float] | None = None, correlation: float = 0.3,
             scale: str | None = None, whole: bool | None = None, masks: bool = False, unpaired: Mapping[str, float] | None = None,
             label_noise: float = 0.0, causal: float = 0.0, change: float = 1.0, synergy: str = "bijection", match: float = 0.5,
-            spurious: float = 0.0, shifted: bool = False, balanced: bool = False, holdout: Sequence[Sequence[int]] = (),
-            unseen: bool = True, mode: str = "render", latent: Mapping[str, Any] | None = None) -> Any:
+            spurious: float = 0.0, shifted: bool = False, balanced: bool = False, dependent: bool = False,
+            holdout: Sequence[Sequence[int]] = (), unseen: bool = True, mode: str = "render",
+            latent: Mapping[str, Any] | None = None) -> Any:
     """Synthetic subjects of one split as a random-access source; row i is a pure function of (seed, split, i, knobs).
 
     n: rows (default 65,536 train, 512 val, 512 test, or the scale's); modalities: some of image, volume, signal, text, tabular
@@ -214,8 +215,8 @@ def phantom(split: str = "train", seed: int = 0, n: int | None = None, size: int
     split; duplicates: share of subjects with the content and the very report of an earlier one; label_noise: share with a wrong
     class label; missing, unpaired: see `missing.check_missing`, at least one modality is kept.
     contrast, clutter, nuisance: multiples of the calibrated levels; prevalence (default `PREVALENCE`), correlation, causal, change,
-    synergy, match, balanced: see `latents`. spurious: share of subjects whose vendor tells the first finding, the other way round in
-    the test split; shifted: test images come from a scanner of its own. holdout: combinations (finding, laterality, severity_bin)
+    synergy, match, balanced, dependent: see `latents`. spurious: share of subjects whose vendor tells the first finding, the other way
+    round in the test split; shifted: test images come from a scanner of its own. holdout: combinations (finding, laterality, severity_bin)
     that train and val lack, and test consists of (or lacks, too: unseen=False).
     mode: "render", or "latent" for vectors x_m = f_m(content, style, private) of `identify.identifiable`, whose options `latent` holds.
     Raises ValueError, naming the knob, for anything out of range. Source: figures.md section 3.
@@ -248,7 +249,7 @@ def phantom(split: str = "train", seed: int = 0, n: int | None = None, size: int
     whole = bool(scale or set(modalities) - set(PLAIN)) if whole is None else whole
     factors = {"prevalence": tuple(PREVALENCE if prevalence is None else prevalence), "correlation": correlation, "causal": causal,
                "change": change, "synergy": synergy, "match": match, "spurious": -spurious if split == "test" else spurious,
-               "balanced": balanced}
+               "balanced": balanced, "dependent": dependent}
     for combination in holdout:
         if len(combination) != 3 or not all(0 <= int(v) < top for v, top in zip(combination, (6, 2, 3))):
             raise ValueError(f"phantom holdout: {combination!r} is no (finding 0..5, laterality 0..1, severity_bin 0..2)")

@@ -13,8 +13,8 @@ COLUMNS = ("age", "bmi", "crp", "cea", "albumin", "bnp", "saturation", "inr", "l
 CATEGORIES = ("sex", "smoking", "genotype", "marker", "code", "key")
 CARDINALITIES = (2, 3, 3, 2, 10, 20)
 
-# laboratory values, one a finding: reference, standard deviation
-LABS = ((20.0, 8.0), (3.0, 1.0), (42.0, 4.0), (150.0, 60.0), (97.0, 1.2), (1.1, 0.1))
+# laboratory values, one a finding: reference, standard deviation; narrow enough that hardly any would fall below a tenth of the reference
+LABS = ((20.0, 3.5), (3.0, 0.5), (42.0, 4.0), (150.0, 25.0), (97.0, 1.2), (1.1, 0.1))
 SHIFT = 1.25            # standard deviations from the reference, to the side that tells whether the finding is there
 CODE_ERROR = 0.03
 ORGAN = (80.0, 110.0, 140.0)  # creatinine by organ site
@@ -46,7 +46,7 @@ def tabular(block: Latents, columns: int = 16) -> tuple[np.ndarray, np.ndarray]:
     side, labs = sides(keys), []
     for k, (mean, deviation) in enumerate(LABS):
         z = noise[:, k] + (2 * block["findings"][:, k].astype(np.float32) - 1) * np.float32(SHIFT) * side
-        labs.append(np.float32(mean) + np.float32(deviation) * z)
+        labs.append(np.maximum(np.float32(mean) + np.float32(deviation) * z, np.float32(0.1 * mean)))
     lactate = np.float32(1) + np.float32(2) * block["severity"] + np.float32(0.25) * noise[:, 6]
     creatinine = np.array(ORGAN, np.float32)[block["organ"]] + np.float32(8) * noise[:, 7]
     values = [block["age"], block["bmi"], *labs, lactate, creatinine]

@@ -140,8 +140,7 @@ def semantics(block: Latents, n_mentioned: int = 6, whole: bool = False) -> np.n
 
 
 _PROMPT_SEED = 20_26  # contexts of the prompts: a fixed key that no experiment's seed should share
-_COUNTS = {"class": len(CLASSES), "laterality": 2, "severity": 3, "zone": 3}
-_NAMES = {"class": CLASSES, "laterality": LATERALITIES, "severity": SEVERITIES, "zone": ZONES}
+_NAMES = {"class": CLASSES, "laterality": LATERALITIES, "severity": SEVERITIES, "zone": ZONES, "organ": ORGANS}
 
 
 def _contexts(n: int) -> Latents:
@@ -154,8 +153,9 @@ def _contexts(n: int) -> Latents:
 def prompts(kind: str, n: int = 18, n_mentioned: int = 6, whole: bool = False) -> tuple:
     """Prompts for zero-shot evaluation, in the reports' own wording; average the embeddings over P, or over the ensemble.
 
-    kind "class", "laterality", "severity_bin" (or "severity"), "zone": returns (names, texts) with texts[k][p] for every name k
-    and p < n: the same n contexts (other attributes, synonyms, sentence styles) for every name, so that only the name differs on average.
+    kind "class", "laterality", "severity_bin" (or "severity"), "zone", of whole reports "organ": returns (names, texts) with
+    texts[k][p] for every name k and p < n: the same n contexts (other attributes, synonyms, sentence styles) for every name, so that
+    only the name differs on average.
     kind "findings": returns (names, positive, negative), each texts[f][p], equal in all but that finding.
     n: prompts a name (a multiple of 18 balances the other attributes); n_mentioned, whole: as the training reports have (the
     asked-for attribute is always named). Raises ValueError for an unknown kind.
@@ -163,7 +163,7 @@ def prompts(kind: str, n: int = 18, n_mentioned: int = 6, whole: bool = False) -
     kind = "severity" if kind == "severity_bin" else kind  # the label of its classes, and the attribute
     if kind == "findings":
         n = max(n, 2 * len(CLASSES))
-    elif kind not in _NAMES:
+    elif kind not in _NAMES or kind == "organ" and not whole:
         raise ValueError(f"phantom prompts: unknown kind {kind!r}, choose one of {('findings', *_NAMES)}")
     base = _contexts(n)
 
@@ -176,9 +176,9 @@ def prompts(kind: str, n: int = 18, n_mentioned: int = 6, whole: bool = False) -
         return report(block, n_mentioned if attribute is None else max(1, n_mentioned), whole=whole)
 
     if kind != "findings":
-        attribute = None if kind == "class" else ATTRIBUTES.index(kind)
+        attribute = None if kind in ("class", "organ") else ATTRIBUTES.index(kind)
         name = "severity_bin" if kind == "severity" else kind
-        return _NAMES[kind], [filled(attribute, **{name: np.full(n, k, np.int32)}) for k in range(_COUNTS[kind])]
+        return _NAMES[kind], [filled(attribute, **{name: np.full(n, k, np.int32)}) for k in range(len(_NAMES[kind]))]
     texts: list[list[list[str]]] = [[], []]
     for k in range(len(FINDINGS)):
         section = next(j for j, rows in enumerate(SECTIONS.values()) if k in rows)

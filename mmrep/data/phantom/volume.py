@@ -80,9 +80,15 @@ def _solid_patterns(block: Latents, corner: np.ndarray, depth: np.ndarray, depth
 
 
 def _finer(coarse: np.ndarray, side: int) -> np.ndarray:
-    """f32[B,SIDE,SIDE,SIDE] on a grid of `side` voxels, each the nearest one's value."""
+    """f32[B,SIDE,SIDE,SIDE] on a grid of `side` voxels: the nearest one's value, and along the depth, where patterns must go on summing to
+    zero, the mean of what a voxel covers."""
     at = np.arange(side) * SIDE // side
-    return coarse[:, at][:, :, at][:, :, :, at]
+    fine, start = coarse[:, :, at][:, :, :, at], np.arange(side) * SIDE
+    if side % SIDE == 0:
+        return fine[:, at]
+    ends = np.minimum(start + SIDE, (at + 1) * side)  # in parts of a voxel, SIDE to one of `side`
+    first = ((ends - start) / SIDE).astype(np.float32)[None, :, None, None]
+    return first * fine[:, at] + (1 - first) * fine[:, np.minimum(at + 1, SIDE - 1)]
 
 
 def _thick_scene(block: Latents, corner: np.ndarray, depth: np.ndarray, depths: np.ndarray, side: int, contrast: np.float32,
