@@ -18,7 +18,7 @@ def image_bayes(test: object, image: np.ndarray, labels: Labels, whole: bool) ->
     def distance(**changed: np.ndarray) -> np.ndarray:
         return ((render_image(block | changed, whole=whole).astype(np.float64) - image) ** 2).mean((1, 2, 3))
 
-    for name in labels:
+    for name in [name for name in labels if name in COUNTS]:
         count, scores = COUNTS[name], []
         for k in range(count):
             if name == "findings":

@@ -18,25 +18,26 @@ import numpy as np
 
 from mmrep import config as cfg
 from mmrep.core.files import write_json
-from mmrep.data.phantom import CARDINALITIES, phantom
+from mmrep.data.phantom import CARDINALITIES, VISIBILITY, phantom
 from mmrep.encoders import ENCODERS
 
 from .bayes import image_bayes, table_bayes, text_bayes
-from .networks import Cnn, Cnn1d, Cnn3d, Labels, Mlp, Scores, probe, supervised, untrained
+from .networks import Cnn, Cnn1d, Cnn3d, Labels, Mlp, Scores, chance_se, probe, supervised, untrained
 
-FACTORS = ("findings", "class", "severity_bin", "laterality", "zone")
-# what each modality is asked for: first what all are, also where they know nothing of it, then what it shows besides
-MORE = {"image": (), "whole image": ("organ", "texture", "marker_a"), "volume": ("organ", "depth"), "signal": ("cardiomegaly", "rhythm"),
-        "text": (), "tabular": ("organ", "marker_c"), "features": ("organ",)}
-STEPS = {"tabular": 8, "features": 3}  # a table's key and code are learned late; a step of these costs a millisecond
+PLAIN = ("findings", "class", "severity_bin", "laterality", "zone")  # of the quickstart's image, which shows no other
+ALL = tuple(factor for factor in VISIBILITY if factor != "severity")  # severity_bin is of it; also what a modality knows nothing of
+MODALITIES = ("image", "whole image", "volume", "signal", "text", "tabular", "features")
+STEPS = {"tabular": 8, "features": 3, "volume": 3}  # what is learned late; of table and omics a step costs a millisecond
+MEDIANS = {"age": 60.0, "bmi": 27.0}
 QUICKSTART = Path(__file__).resolve().parents[2] / "configs" / "quickstart.py"
 
 
 def targets(batch: dict, factors: tuple[str, ...]) -> Labels:
-    """Factor -> i32[B, columns] of 0/1; of two values one column."""
+    """Factor -> i32[B, columns] of 0/1; of two values one column, of a number whether it is above the median."""
     out = {}
     for name in factors:
-        y = np.asarray(batch[f"label/{name}"]).astype(np.int32)
+        y = np.asarray(batch[f"label/{name}"])
+        y = (y > MEDIANS[name] if name in MEDIANS else y).astype(np.int32)
         y = np.eye(y.max() + 1, dtype=np.int32)[y] if y.ndim == 1 else y
         out[name] = y[:, 1:] if y.shape[1] == 2 else y
     return out
@@ -57,8 +58,16 @@ def table_inputs(batches: list[dict]) -> list[np.ndarray]:
 
 
 def source_of(name: str, split: str, seed: int, n: int) -> Any:
-    """A split of the phantom that shows one modality; "image" is the quickstart's, all else of the whole phantom."""
-    return phantom(split, seed=seed, n=n, scale="tiny", modalities=(name.split()[-1],), whole=name != "image")
+    """A split of the phantom that shows one modality; "image" is the quickstart's, all else of the whole phantom, of a signal with findings
+    that do not depend on each other: it shows one of them."""
+    return phantom(split, seed=seed, n=n, scale="tiny", modalities=(name.split()[-1],), whole=name != "image",
+                   correlation=0.0 if name == "signal" else 0.3)
+
+
+def labels_of(name: str, batch: dict) -> Labels:
+    """What a modality is asked for, the other findings of a signal alone."""
+    labels = targets(batch, PLAIN if name == "image" else ALL)
+    return labels | ({"findings": np.delete(labels["findings"], 3, 1)} if name == "signal" else {})
 
 
 def read_split(source: Any) -> dict:
@@ -68,19 +77,19 @@ def read_split(source: Any) -> dict:
     return {k: sum((p[k] for p in parts), []) if k == "text" else np.concatenate([p[k] for p in parts]) for k in parts[0] if k != "present"}
 
 
-def study(name: str, seed: int, n: int, labeled: int, steps: int) -> list[dict]:
+def study(name: str, seed: int, n: int, labeled: int, test: int, steps: int) -> list[dict]:
     """Rows of the tidy table of one modality and seed. n: subjects for the supervised network; labeled: of them for the regressions."""
     from sklearn.decomposition import PCA
     modality = name.split()[-1]
-    sources = [source_of(name, split, seed, size) for split, size in (("train", n), ("val", 1024), ("test", 2048))]
+    sources = [source_of(name, split, seed, size) for split, size in (("train", n), ("val", 1024), ("test", test))]
     batches = [read_split(source) for source in sources]
-    labels, few = [targets(b, FACTORS + MORE[name]) for b in batches], np.arange(labeled)
+    labels, few = [labels_of(name, b) for b in batches], np.arange(labeled)
     one_percent = np.arange(max(1, labeled // 100))
     rows: list[dict] = []
 
     def record(method: str, scores: Scores) -> None:
-        rows.extend({"seed": seed, "modality": name, "method": method, "factor": factor, "auroc": round(value, 4)}
-                    for factor, value in scores.items())
+        rows.extend({"seed": seed, "modality": name, "method": method, "factor": factor, "auroc": round(value, 4),
+                     "chance_se": round(chance_se(labels[2][factor]), 5)} for factor, value in scores.items())
         print(seed, name, method, {k: round(v, 3) for k, v in scores.items()}, flush=True)
 
     def both(method: str, features: list[np.ndarray]) -> None:
@@ -120,14 +129,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for headroom.csv, headroom.json and each seed's rows")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--modalities", nargs="+", default=list(MORE))
+    parser.add_argument("--modalities", nargs="+", default=list(MODALITIES))
     parser.add_argument("--n", type=int, default=49_152, help="training subjects of the supervised networks")
     parser.add_argument("--labeled", type=int, default=4096, help="training subjects of the logistic regressions")
+    parser.add_argument("--test", type=int, default=10_240, help="subjects that everything is read on")
     parser.add_argument("--steps", type=int, default=1000)
     args = parser.parse_args()
     warnings.filterwarnings("ignore", message=".*[Cc]onverge")
     args.out.mkdir(parents=True, exist_ok=True)
-    sizes, rows = {"n": args.n, "labeled": min(args.labeled, args.n), "steps": args.steps}, []
+    sizes, rows = {"n": args.n, "labeled": min(args.labeled, args.n), "test": args.test, "steps": args.steps}, []
     for modality in args.modalities:
         settings = sizes | {"measured": measured(modality)}
         for seed in args.seeds:  # each kept as soon as it is there, so that a study that was stopped goes on

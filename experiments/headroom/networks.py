@@ -19,6 +19,14 @@ def macro(target: np.ndarray, scores: np.ndarray) -> float:
     return float(np.mean([roc_auc_score(target[:, k], scores[:, k]) for k in range(target.shape[1])]))
 
 
+def chance_se(target: np.ndarray) -> float:
+    """Standard error of `macro` for scores that know nothing: that of a column (Mann & Whitney 1947), the mean over columns, for what
+    columns of one factor share keeps their mean from being surer."""
+    positive = target.sum(0)
+    negative = len(target) - positive
+    return float(np.sqrt((len(target) + 1) / (12.0 * positive * negative)).mean())
+
+
 def probe(features: list[np.ndarray], labels: list[Labels], rows: np.ndarray) -> Scores:
     """Logistic regression on standardized features of (train, val, test), trained on the given training rows."""
     from sklearn.linear_model import LogisticRegression

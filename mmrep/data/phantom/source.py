@@ -32,8 +32,8 @@ SCALES = {
 }
 _STRANGER = 1 << 30  # ids from here on are in no split: whose reports `pair_noise` puts in
 LABELS = ("class", "findings", "severity", "severity_bin", "laterality", "zone")
-MORE_LABELS = ("organ", "texture", "depth", "rhythm", "history", "synergy", "marker_a", "marker_b", "marker_c", "age", "sex", "smoking",
-               "hospital", "time", "event", "risk")
+MORE_LABELS = ("organ", "texture", "depth", "rhythm", "history", "synergy", "marker_a", "marker_b", "marker_c", "age", "sex", "bmi",
+               "smoking", "genotype", "hospital", "time", "event", "risk")
 
 
 class Phantom:
