@@ -15,7 +15,7 @@ $(STAMP): setup.py constraints.txt
 
 $(TEST_STAMP): $(STAMP)
 	@echo "== adding what the tests need besides"
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,trackers,medical]"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,trackers,medical,fast]"
 	@touch $(TEST_STAMP)
 
 demo: $(STAMP)

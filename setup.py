@@ -18,9 +18,12 @@ setup(
         "cuda": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
         "trackers": ["tensorboardX>=2.6"],
-        "medical": ["pydicom>=3", "pylibjpeg>=2", "pylibjpeg-openjpeg>=2", "pylibjpeg-libjpeg>=2", "nibabel>=5.3", "wfdb>=4.1"],
+        "medical": ["pydicom>=3", "imagecodecs>=2026.1.14", "nibabel>=5.3", "wfdb>=4.1", "tifffile>=2025.3.30", "h5py>=3.11",
+                    "edfio>=0.4.18"],
+        "slides": ["openslide-python>=1.4", "openslide-bin>=4"],  # LGPL
+        "fast": ["simplejpeg>=1.9", "opencv-python-headless>=4.10"],
         "convert": ["safetensors>=0.5"],
-        "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
+        "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9", "scikit-image>=0.25"],
     },
     entry_points={"console_scripts": ["mmrep = mmrep.cli:main"]},
 )

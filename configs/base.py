@@ -20,11 +20,14 @@ def get_config() -> ml_collections.ConfigDict:
 
     c.encoders = {}            # modality -> {name, **kwargs}; a second one of a modality: any name -> {name, field: modality, **kwargs}
     c.head = {"kind": "linear", "dim": 128}    # projection to the embedding: linear | mlp | none
-    c.inputs = {}              # modality -> {mean, std} of its pixels after scaling to [0, 1] (0.5 and 0.5): numbers, or one a channel
+    # modality -> {mean, std} of its pixels after scaling to [0, 1] (0.5 and 0.5): numbers, or one a channel; of tables and vectors the
+    # training rows' own, if not given. augment: on the device, before that, e.g. ({"name": "crop"}, {"name": "noise"}): mmrep/augment.py
+    c.inputs = {}
     c.nets = {}                # modules that several terms share: name -> {name, **kwargs}
     c.objectives = {}          # term -> {name, weight, stream, from, until, ramp, **kwargs}
 
-    # stream -> {source | sources (a mixture by weight), batch, prepare (transforms of every row), augment (of training rows),
+    # stream -> {source | sources (a mixture by weight, or temperature: weights rows**(1/T)), batch, prepare (transforms of every row),
+    # augment (of training rows), evaluate (of evaluated rows, in augment's place: a central crop, the first pictures of a study),
     # cache_mib (prepared rows kept in memory, of each source and split), fraction (share of the training cases, in (0, 1]),
     # on_error ("raise" | "skip")}
     c.data = {}

@@ -55,6 +55,10 @@ def parser() -> argparse.ArgumentParser:
     p = bench.add_parser("step", help="one JSON line: compile, step, throughput, share of the GEMM peak, memory")
     config(p)
     p.add_argument("--steps", type=int, default=10)
+    p = bench.add_parser("data", help="one JSON line: examples a second of the loader, its first batch, its cache, waiting of a step")
+    config(p)
+    p.add_argument("--batches", type=int, default=32, help="batches to time (default: 32)")
+    p.add_argument("--steps", type=int, default=0, help="train so many steps, too, and tell the share of their time spent waiting for data")
     return top
 
 
@@ -220,9 +224,9 @@ def _dispatch(args: argparse.Namespace, overrides: list[str], say, said: str) ->
         return 0 if check(config, args.steps, say=print) else 1
     import json
 
-    from mmrep.bench import bench_step
+    from mmrep import bench
 
-    print(json.dumps(bench_step(config, args.steps)))
+    print(json.dumps(bench.bench_step(config, args.steps) if args.action == "step" else bench.bench_data(config, args.batches, args.steps)))
     return 0
 
 

@@ -18,7 +18,7 @@ def record(workdir: Path, run: Any, suite: Any, resumes: bool) -> None:
     from mmrep.core.files import write_json
 
     now = {"specs": {n: _plain(spec) for n, spec in run.specs.items()}, "eval": {n: _plain(s.spec) for n, s in suite.streams.items()},
-           "examples": {n: len(s) for n, s in run.sources.items()},
+           "examples": {n: len(s) for n, s in run.sources.items()}, "measured": run.measured,
            "label_names": {n: {k: list(map(str, v)) for k, v in s.names.items()} for n, s in suite.streams.items()},
            "digests": {n: fingerprint(s) for n, s in run.sources.items()},
            "encoders": {n: s.encoder for n, s in run.sources.items() if getattr(s, "encoder", None)},  # of embeddings: what made them

@@ -41,8 +41,8 @@ def hyperparameters(config: Any, terms: dict, examples: dict[str, int]) -> tuple
     return total, jax.tree.map(np.float32, hp)
 
 
-def program_key(config: Any, hp: dict, vocab: int, specs: dict) -> str:
-    """Names the compiled program: the config without what is traced (hyper-parameters, seed, durations, data)."""
+def program_key(config: Any, hp: dict, vocab: int, specs: dict, measured: dict) -> str:
+    """Names the compiled program: the config without what is traced (hyper-parameters, seed, durations, data), and what was measured."""
     c = cfg.plain(config)
     for key in ("seed", "total", "evals", "eval", "save", "log", "init", "stages", "loader"):
         c.pop(key, None)
@@ -57,5 +57,5 @@ def program_key(config: Any, hp: dict, vocab: int, specs: dict) -> str:
             spec[key] = key  # its value is traced, that it is there is not: a window or a ramp is another program
     c["ema"] = sorted(c["ema"])
     c["data"] = {n: (s["batch"], sorted((k, str(v)) for k, v in specs[n].items())) for n, s in c["data"].items()}
-    c["tokenizer"] = vocab, config.tokenizer.length
+    c["tokenizer"], c["measured"] = (vocab, config.tokenizer.length), {k: str(v) for k, v in measured.items()}
     return cfg.digest(c)

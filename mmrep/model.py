@@ -1,6 +1,7 @@
 """Towers: an encoder with its projection head for every modality, as one pure `encode`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from mmrep import config as cfg
+from mmrep.augment import augment
 from mmrep.core.names import located, nearest
 from mmrep.core.types import Array, Batch, Encoded, Net, Objective, Params, Term, View
 from mmrep.encoders import ENCODERS
@@ -16,7 +18,9 @@ from mmrep.encoders.layers import Dense
 from mmrep.fusion import NETS
 from mmrep.objectives import OBJECTIVES
 
+PICTURES = ("image", "volume")  # whose floats are standardized already
 HEADS = ("linear", "mlp", "none")
+MARKED = {"table": "tabular", "bag": "features"}  # encoders of fields whose entries may be marked as missing or as padding
 TERM_KEYS = ("weight", "stream", "from", "until", "ramp")
 
 
@@ -42,8 +46,9 @@ class Tower(nn.Module):
         return encoded._replace(embedding=y)
 
 
-def towers(config: Any, vocab: int, length: int) -> dict[str, Tower]:
-    """A Tower for each entry of `config.encoders`; a text encoder takes vocab and length from the tokenizer.
+def towers(config: Any, vocab: int, length: int, measured: dict[str, Any]) -> dict[str, Tower]:
+    """A Tower for each entry of `config.encoders`; a text encoder takes vocab and length from the tokenizer, a table's its columns
+    from the data (`measure.measure`).
 
     An entry is named after the modality that it reads, or says so with `field`: {"second": {"name": "vit", "field": "image"}}.
     """
@@ -52,11 +57,13 @@ def towers(config: Any, vocab: int, length: int) -> dict[str, Tower]:
     if not config.encoders:
         raise ValueError("config.encoders: is empty; give e.g. {'image': {'name': 'vit'}, 'text': {'name': 'text'}}")
     dtype = jnp.dtype(config.dtype)
-    context = {"vocab": vocab, "length": length, "dtype": dtype}
+    context = {"vocab": vocab, "length": length, "dtype": dtype, "columns": measured["columns"],
+               "cardinalities": tuple(measured["cardinalities"])}
     built = {}
     for m, spec in cfg.plain(config.encoders).items():
         field, where = spec.get("field", ""), f"config.encoders.{m}"
-        trunk = cfg.build(ENCODERS, {k: v for k, v in spec.items() if k != "field"}, where, **context)
+        masked = f"mask/{MARKED.get(spec.get('name'))}" in measured["masks"]
+        trunk = cfg.build(ENCODERS, {k: v for k, v in spec.items() if k != "field"}, where, masked=masked, **context)
         built[m] = Tower(trunk, config.head.kind, config.head.dim, dtype, field)
     return built
 
@@ -66,29 +73,50 @@ def reads_of(tower: Tower, name: str) -> Fields:
     return fields_of(tower.trunk, tower.field or name)
 
 
-def make_encode(towers: dict[str, Tower], inputs: dict[str, dict]) -> Callable:
-    """encode(params["encoders"], view, batch, keys | None) -> Encoded; batch: raw fields, u8 pixels or i32 tokens.
+def scales(config: Any, measured: dict[str, Any]) -> dict[str, dict]:
+    """Encoder or field -> {"mean", "std", "augment": a function}, of `config.inputs` and of what was measured of tables and vectors."""
+    encoders, out = cfg.plain(config.encoders), dict(measured["scales"])
+    for name, given in cfg.plain(config.inputs).items():
+        field = encoders.get(name, {}).get("field") or name
+        made = {"augment": augment(given["augment"], f"config.inputs.{name}.augment")} if given.get("augment") else {}
+        out[name] = measured["scales"].get(field, {}) | {k: v for k, v in given.items() if k != "augment"} | made
+    return out
 
-    inputs: encoder or field -> {"mean", "std"} of its pixels.
+
+def make_encode(towers: dict[str, Tower], inputs: dict[str, dict]) -> Callable:
+    """encode(params["encoders"], view, batch, keys | None) -> Encoded; batch: raw fields, u8 pixels, i32 tokens or a table's numbers.
+
+    inputs: as `scales` gives them. keys: [B] in training, when inputs are augmented, None otherwise.
     """
 
     def encode(params: Params, view: View, batch: Batch, keys: Array | None = None) -> Encoded:
         if view.modality not in towers:
             raise ValueError(f"no encoder for {view.modality!r}; {nearest(view.modality, towers)}")
         tower = towers[view.modality]
-        x = floats(read(batch, view, reads_of(tower, view.modality)), tower.field or view.modality, inputs, view.modality)
+        fields = reads_of(tower, view.modality)
+        x = floats(read(batch, view, fields), tower.field or view.modality, inputs, view.modality, fields, keys)
         return tower.apply({"params": params[view.modality]}, x, keys, view.mask, view.causal)
 
     return encode
 
 
-def floats(x: Any, field: str, inputs: dict[str, dict], name: str = "") -> Any:
-    """Raw fields as an encoder takes them: its own pixels scaled as `config.inputs` says under the encoder's name or the field's; of
-    other fields (masks, categories) only those that it names."""
+def floats(x: Any, field: str, inputs: dict[str, dict], name: str = "", fields: Iterable[str] = (), keys: Array | None = None) -> Any:
+    """Raw fields as an encoder takes them: its own pixels or numbers scaled as `config.inputs` says under the encoder's name or the
+    field's, augmented where there are keys; of other fields (masks, categories) only those that it names.
+
+    fields: that the encoder reads; where `field` is none of them (a table's encoder of another name), the first is its own.
+    """
+    field = next(iter(fields), field) if field not in fields else field
     own = inputs.get(name, inputs.get(field, {}))
+
+    def scaled(one: Array, scale: dict, key: str) -> Array:
+        change, rest = scale.get("augment"), {k: v for k, v in scale.items() if k != "augment"}
+        return to_float(one, **rest, between=partial(change, keys=keys) if change and keys is not None else lambda x: x,
+                        numbers=key not in PICTURES and bool(rest))
+
     if not isinstance(x, dict):
-        return to_float(x, **own)
-    return {key: to_float(one, **own) if key == field else to_float(one, **inputs[key]) if key in inputs else one
+        return scaled(x, own, field)
+    return {key: scaled(one, own, key) if key == field else scaled(one, inputs[key], key) if key in inputs else one
             for key, one in x.items()}
 
 
@@ -154,7 +182,7 @@ def make_init(towers: dict[str, Tower], encode: Callable, nets: dict[str, Net], 
             view, batch = _first_view(m, terms, batches, tower)
             with located(f"config.encoders.{m}"):
                 one = _one(batch)
-                x = floats(read(one, view, reads_of(tower, m)), tower.field or m, inputs, m)
+                x = floats(read(one, view, fields := reads_of(tower, m)), tower.field or m, inputs, m, fields)
                 encoders[m] = tower.init(key("encoders", m), x)["params"]
                 if nets:
                     by_modality[m] = jax.eval_shape(lambda p, b, v=view: encode(p, View(m, v.sample, v.crop), b), encoders, one)

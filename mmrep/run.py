@@ -14,8 +14,9 @@ from mmrep.data import pipeline, streams
 from mmrep.data.example import is_field
 from mmrep.encoders.inputs import complete
 from mmrep.hyper import hyperparameters, program_key
-from mmrep.model import make_encode, make_init, make_nets, make_terms, reads_of, towers
-from mmrep.validate import check_batches, check_causal, check_heads, check_names, check_pairs, check_views
+from mmrep.measure import NOTHING, measure
+from mmrep.model import make_encode, make_init, make_nets, make_terms, reads_of, scales, towers
+from mmrep.validate import check_augment, check_batches, check_causal, check_heads, check_names, check_pairs, check_views
 
 
 class Run(NamedTuple):
@@ -26,6 +27,7 @@ class Run(NamedTuple):
     tokenizer: Any
     sources: dict[str, Any]
     specs: dict[str, Any]
+    measured: dict[str, Any]
     encode: Any
     reads: dict
     terms: dict
@@ -57,13 +59,15 @@ def assemble(config: Any, workdir: Path | None = None, devices: list | None = No
     specs = facts["specs"] if facts else {
         n: pipeline.probe(sources[n], train_transform(config, n, tokenizer), config.seed, config.data[n].get("on_error"))
         for n in sources}
-    built = towers(config, tokenizer.vocab_size, config.tokenizer.length)
-    inputs = cfg.plain(config.inputs)
+    measured = facts.get("measured", NOTHING) if facts else measure(config, sources, specs)
+    built = towers(config, tokenizer.vocab_size, config.tokenizer.length, measured)
+    inputs = scales(config, measured)
     encode = make_encode(built, inputs)
     reads = {m: reads_of(tower, m) for m, tower in built.items()}
     terms, nets = make_terms(config, tokenizer.vocab_size), make_nets(config)
     total, hp = hyperparameters(config, terms, facts["examples"] if facts else {n: len(s) for n, s in sources.items()})
     check_views(terms, reads, specs)
+    check_augment(config, specs)
     check_heads(config, sources)
     check_pairs(terms, reads, sources)
     check_causal(terms, built)
@@ -91,9 +95,9 @@ def assemble(config: Any, workdir: Path | None = None, devices: list | None = No
     jax.eval_shape(loss, shapes.params, shapes.ema, shapes.aux, example, shapes.rng, shapes.step, hp)  # names what fails
     train_step = step.make_step(loss, tx, optim.SCHEDULES[config.optim.schedule], planned, frozen, ema_names,
                                 config.optim.clip > 0)
-    return Run(config, mesh, tokenizer, sources, specs, encode, reads, terms, total, hp, shapes, placed, init, loss, train_step,
+    return Run(config, mesh, tokenizer, sources, specs, measured, encode, reads, terms, total, hp, shapes, placed, init, loss, train_step,
                frozen, planned, step.finite_names(shapes.params, frozen),
-               program_key(config, hp, tokenizer.vocab_size, specs))
+               program_key(config, hp, tokenizer.vocab_size, specs, measured))
 
 
 def init_program(run: Run) -> Any:

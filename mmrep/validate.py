@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from mmrep import config as cfg
+from mmrep.augment import MOVES
 from mmrep.core import optim, sharding
 from mmrep.core.names import nearest, within
 from mmrep.data.example import MODALITIES
@@ -30,6 +31,18 @@ def check_views(terms: dict, reads: dict, specs: dict) -> None:
         if not given.intersection(keys):
             raise ValueError(f"config.encoders.{name}: no stream of config.data gives {next(iter(keys))!r}; leave the encoder "
                              "out, add it to a source, or name what it reads with `field`")
+
+
+def check_augment(config: Any, specs: dict) -> None:
+    """Raise ValueError for an augmentation on the device that would move pixels away from masks or boxes of theirs."""
+    encoders = cfg.plain(config.encoders)
+    for name, given in cfg.plain(config.inputs).items():
+        field = encoders.get(name, {}).get("field") or name
+        for i, part in enumerate(given.get("augment") or ()):
+            for key in {key for spec in specs.values() for key in spec} & {f"mask/{field}", "label/boxes"}:
+                if field in ("image", "volume") and part["name"] in MOVES:
+                    raise ValueError(f"config.inputs.{name}.augment[{i}]: {part['name']} would move {field} away from {key!r}; leave "
+                                     "that out of the source, or augment in config.data")
 
 
 def check_causal(terms: dict, towers: dict) -> None:
@@ -107,8 +120,10 @@ def check_names(config: Any) -> None:
         if name not in {*config.encoders, *MODALITIES}:
             raise ValueError(f"config.inputs.{name}: there is no such encoder; {nearest(name, config.encoders)}")
         for key, values in scale.items():
-            if key not in ("mean", "std"):
-                raise ValueError(f"config.inputs.{name}.{key}: unknown key; {nearest(key, ('mean', 'std'))}")
+            if key not in ("mean", "std", "augment"):
+                raise ValueError(f"config.inputs.{name}.{key}: unknown key; {nearest(key, ('mean', 'std', 'augment'))}")
+            if key == "augment":  # checked where it is built
+                continue
             for value in values if isinstance(values, tuple) else (values,):
                 if cfg.number(value, f"config.inputs.{name}.{key}") <= 0 and key == "std":
                     raise ValueError(f"config.inputs.{name}.std: {value} is not above 0")

@@ -118,7 +118,7 @@ def test_a_run_on_embeddings_records_their_encoder(run, tmp_path):
     source = embeddings(tmp_path / "e.npz", "train", modality="text")
 
     class Nothing:
-        specs, sources = {}, {"main": source}
+        specs, sources, measured = {}, {"main": source}, {}
         config, tokenizer = open_run(folder / "w").config, open_run(folder / "w").run.tokenizer
 
     class Suite:

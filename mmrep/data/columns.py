@@ -4,15 +4,15 @@ A cell that does not fit makes its row bad: it is noted in `source.problems` whe
 then raises, naming file and row, or leaves the row out.
 """
 
+import fnmatch
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from mmrep.data.stores import nearby
 from mmrep.data.tables import numbers, vocabulary
-
-_SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 
 def listed(columns: str | Sequence[str]) -> list[str]:
@@ -25,22 +25,105 @@ def _bad(source: Any, row: int, message: str, kind: type[Exception] = ValueError
         source.problems.setdefault(int(row), (kind, message))
 
 
-def pictures(source: Any, column: str) -> list[str | None]:
-    """Names of the pictures; a suffix is found where the cells leave it out."""
+def files(source: Any, field: str, column: str, store: Any, suffixes: Sequence[str]) -> list[str | None]:
+    """Names of a field's files; a suffix is found where the cells leave it out."""
     names = [None if cell is None else str(cell) for cell in source.table[column]]
     advice = ""
     for row in source.rows:
         name = names[row]
         if name is None:
             continue
-        found = next((name + suffix for suffix in _SUFFIXES if name + suffix in source.store), None) if name else None
+        found = next((name + suffix for suffix in suffixes if name + suffix in store), None) if name else None
         if found is None:
-            if not advice:  # of the first that is missing: to look into archives takes long
-                archive = nearby(source.store.path, name)
-                advice = f"pass images={archive!r}, which holds it" if archive else "set images=, or on_error='skip'"
-            _bad(source, row, f"image {name!r} is not in {source.store.path}; {advice}", FileNotFoundError)
+            advice = advice or _advice(store, field, name)  # of the first that is missing: to look into archives takes long
+            _bad(source, row, f"{field} {name!r} is not in {store.path}; {advice}", FileNotFoundError)
         names[row] = found or name
     return names
+
+
+def _advice(store: Any, field: str, name: str) -> str:
+    """What to do about a file that is not there."""
+    archive = nearby(store.path, name)
+    told = repr(archive) if archive else ""
+    given = f"images={told}" if field == "image" else f"files={{{field!r}: {told or '...'}}}"
+    return f"pass {given}, which holds it" if archive else f"set {given}, or on_error='skip'"
+
+
+def names_files(table: Any, column: str | Sequence[str]) -> bool:
+    """Whether the cells of a column of `features` name files, or rows of an array: it is one, and they are no lists."""
+    return isinstance(column, str) and column in table.names and not any(isinstance(cell, (list, dict)) for cell in table[column])
+
+
+def matching(table: Any, columns: str | Sequence[str]) -> list[str]:
+    """Names of columns, with those that fit a pattern in its place ("gene_*"). Raises ValueError where none fits."""
+    found: list[str] = []
+    for column in listed(columns):
+        pattern = any(mark in column for mark in "*?[") and column not in table.names
+        fits = fnmatch.filter(table.names, column) if pattern else [column]
+        if not fits:
+            raise ValueError(f"manifest {table.path}: no column fits {column!r}. It has {', '.join(table.names[:20])}"
+                             + (", ..." if len(table.names) > 20 else ""))
+        found += [name for name in fits if name not in found]
+    return found
+
+
+def matrix(source: Any, field: str, columns: list[str], missing: str | float, train: np.ndarray
+           ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """f32[n, D] of columns of numbers, its gaps (null, NaN, infinite) filled as `missing` says; mean and deviation f32[D] over `train`.
+
+    A row with a gap is bad for missing="raise", and for "absent" lacks the field (`source.here`). Wide tables (omics) are read
+    column by column.
+    """
+    table = source.table
+    values = np.empty((table.length, len(columns)), np.float32)
+    for j, column in enumerate(columns):
+        found = table.floats(column)
+        if found is None:
+            found = np.full(table.length, np.nan)
+            for row, cell in enumerate(table[column]):
+                try:
+                    found[row] = np.nan if cell is None else float(cell)
+                except (TypeError, ValueError):
+                    _bad(source, row, f"{field} column {column!r} holds {cell!r}, not a number; "
+                                      f"{'use it as a category' if field == 'tabular' else 'leave it out'}, or pass on_error='skip'")
+        with np.errstate(over="ignore"):
+            values[:, j] = found
+    known = np.isfinite(values)
+    count = np.maximum(known[train].sum(0), 1)
+    mean = (np.where(known[train], values[train], 0).sum(0) / count).astype(np.float32)
+    std = np.sqrt((np.where(known[train], values[train] - mean, 0) ** 2).sum(0) / count)
+    whole = known.all(1)
+    if missing == "absent":
+        source.here[field] = whole
+    if missing == "raise":
+        for row in source.rows[~whole[source.rows]]:
+            _bad(source, row, f"{field} column {columns[int(np.argmin(known[row]))]!r} is null, NaN or infinite; pass missing='mean', "
+                              "'absent' or a number, or on_error='skip'")
+    values = values if whole.all() else np.where(known, values, mean if isinstance(missing, str) else np.float32(missing))
+    return values, mean, np.maximum(std, 1e-6).astype(np.float32) if len(train) else np.ones_like(mean)
+
+
+def vectors(source: Any, field: str, column: str, missing: str | float) -> list[np.ndarray | None]:
+    """Cells that are lists of numbers as f32[D] (or lists of those, f32[N, D]), None where null; gaps as `missing` says: "absent", a
+    number, else the row is bad."""
+    out: list[np.ndarray | None] = []
+    for row, cell in enumerate(source.table[column]):
+        value, why = None, "not a list of numbers"
+        try:
+            value = None if cell is None else np.asarray(cell, np.float32)
+            gaps = None if value is None else ~np.isfinite(value)
+            if value is not None and (value.ndim not in (1, 2) or not value.size):
+                raise ValueError
+            if value is not None and gaps.any():
+                why = "with a null, NaN or infinite number"
+                if isinstance(missing, str) and missing != "absent":
+                    raise ValueError
+                value = None if missing == "absent" else np.where(gaps, np.float32(missing), value)
+        except (TypeError, ValueError):
+            _bad(source, row, f"{field} column {column!r} holds {repr(cell)[:60]}, {why}; mend it, or pass on_error='skip'")
+            value = None
+        out.append(value)
+    return out
 
 
 def texts(source: Any, columns: str | Sequence[str], allow_empty: bool) -> list[Any]:
@@ -62,33 +145,6 @@ def texts(source: Any, columns: str | Sequence[str], allow_empty: bool) -> list[
     return texts
 
 
-def tabular(source: Any, columns: list[str], missing: str | float, train: np.ndarray) -> None:
-    """Set the source's f32[n, F] table, its gaps filled as `missing` says, and its statistics over the rows `train` (of none: 0, 1)."""
-    values = np.full((source.table.length, len(columns)), np.nan, np.float32)
-    for j, column in enumerate(columns):
-        for row, cell in enumerate(source.table[column]):
-            try:
-                values[row, j] = np.nan if cell is None else float(cell)
-            except (TypeError, ValueError):
-                _bad(source, row, f"tabular column {column!r} holds {cell!r}, not a number; use it as a category, "
-                                  f"or pass on_error='skip'")
-    known = np.isfinite(values[train])
-    count = np.maximum(known.sum(0), 1)
-    mean = np.where(known, values[train], 0).sum(0) / count
-    std = np.sqrt((np.where(known, values[train] - mean, 0) ** 2).sum(0) / count)
-    source.tabular_names = columns
-    source.tabular_mean = mean.astype(np.float32)
-    source.tabular_std = np.maximum(std, 1e-6).astype(np.float32) if len(train) else np.ones_like(source.tabular_mean)
-    gaps = ~np.isfinite(values)
-    source._tabular_here = ~gaps.any(1) if missing == "absent" else np.ones(len(values), bool)
-    if missing == "raise":
-        for row in source.rows[gaps[source.rows].any(1)]:
-            column = columns[int(np.argmax(gaps[row]))]
-            _bad(source, row, f"tabular column {column!r} is null, NaN or infinite; pass missing='mean', 'absent' or a number, "
-                              f"or on_error='skip'")
-    source._cells["tabular"] = np.where(gaps, mean if isinstance(missing, str) else missing, values).astype(np.float32)
-
-
 def categories(source: Any, columns: list[str]) -> np.ndarray:
     """Numbers of the values, i32[n, K], 0 for null."""
     codes = []
@@ -101,20 +157,39 @@ def categories(source: Any, columns: list[str]) -> np.ndarray:
     return np.array(codes, np.int32).T.copy()
 
 
-def labels(source: Any, name: str, column: str | Sequence[str]) -> np.ndarray:
+def labels(source: Any, name: str, column: str | Sequence[str], classes: Sequence[Any] | None = None, uncertain: str | None = None
+           ) -> np.ndarray:
     """One label a row: i32 (null -1), f32 (null NaN) or class numbers of text; of several columns, or of a list or dict
     cell, an i8 vector of 1 yes, 0 no, -1 unknown (a null, a -1).
 
-    Raises ValueError for whole numbers beyond int32, or lists of unequal lengths.
+    classes: all there may be, in the order of their numbers; a row with another is bad. uncertain: what a finding's -1 counts as, while a
+    null stays unknown: "zeros", "ones" or "ignore" (unknown, too). Raises ValueError for whole numbers beyond int32, lists of unequal
+    lengths, `uncertain` of one class a row.
     """
     table = source.table
     if not isinstance(column, str) or any(isinstance(cell, (list, dict)) for cell in table[column]):
+        if classes is not None:
+            raise ValueError(f"manifest {table.path}: label {name!r}: classes are of a column of one class a row, not of findings")
         names, rows = _vectors(source, f"label {name!r}", column)
         if not all(isinstance(key, int) for key in names):
             source.label_names[name] = [str(key) for key in names]
-        return _filled(source, f"label {name!r}", names, rows, np.full(len(names), -1, np.int8), _finding,
+        return _filled(source, f"label {name!r}", names, rows, np.full(len(names), -1, np.int8), partial(_finding, uncertain=uncertain),
                        "write 1, 0, or null or -1 for unknown")
+    if uncertain is not None:
+        raise ValueError(f"manifest {table.path}: label {name!r}: uncertain= is of findings, several columns of 1, 0 and -1: "
+                         f"{{'column': [{column!r}, ...], 'uncertain': {uncertain!r}}}")
     cells = table[column]
+    if classes is not None:
+        names = [str(one) for one in classes]
+        rank = {one: i for i, one in enumerate(names)}
+        if len(rank) < len(names):
+            raise ValueError(f"manifest {table.path}: label {name!r}: classes holds one of {', '.join(names)} twice")
+        for row in source.rows:
+            if cells[row] is not None and str(cells[row]) not in rank:
+                _bad(source, row, f"label {name!r}: {cells[row]!r} is none of {', '.join(names)}; add it to classes, or pass "
+                                  "on_error='skip'")
+        source.label_names[name] = names
+        return np.array([-1 if cell is None else rank.get(str(cell), -1) for cell in cells], np.int32)
     try:
         values = numbers(cells, table.typed)
     except OverflowError as error:
@@ -175,12 +250,14 @@ def _filled(source: Any, what: str, names: list, rows: list[list | None], empty:
     return out
 
 
-def _finding(cell: Any) -> int:
+def _finding(cell: Any, uncertain: str | None = None) -> int:
     """1, 0, or -1 for unknown; also as text or float, since tables often hold findings as 1.0."""
-    value = -1.0 if cell is None or isinstance(cell, float) and cell != cell else float(cell)
+    if cell is None or isinstance(cell, float) and cell != cell:
+        return -1
+    value = float(cell)
     if value not in (-1, 0, 1):
         raise ValueError
-    return int(value)
+    return {"zeros": 0, "ones": 1}.get(uncertain, -1) if value == -1 else int(value)
 
 
 def _number(cell: Any) -> float:

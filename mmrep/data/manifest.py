@@ -1,8 +1,8 @@
-"""Source over a table of a user's own data: CSV, TSV, JSONL or Parquet rows, pictures in a folder, a zip or an npz.
+"""Source over a table of a user's own data: CSV, TSV, JSONL or Parquet rows, and the files that they name in folders and archives.
 
-What is decided here, once: a null image or text cell is an absent modality; an empty text is an error (or allowed); a
+What is decided here, once: a null cell of a file, a text or a vector is an absent modality; an empty text is an error (or allowed); a
 null label is -1 (whole numbers, classes, findings) or NaN (floats); a null soft label is an error; a null category is 0
-and its values count from 1; a null group or case gets an id of its own; a null tabular cell follows `missing`.
+and its values count from 1; a null group or case gets an id of its own; a null number of a table follows `missing`.
 Classes, categories and ids are numbered over the WHOLE file, so that every split and filter agrees on them.
 """
 
@@ -14,15 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from mmrep.data import columns as read
-from mmrep.data.example import Example
-from mmrep.data.images import decode, decode_errors, decode_mask
+from mmrep.core.names import nearest
+from mmrep.data import columns as parse
+from mmrep.data import fast, readers
+from mmrep.data.example import MODALITIES, Example, fields_among
+from mmrep.data.images import decode as decode_image
+from mmrep.data.images import decode_errors, decode_mask
 from mmrep.data.sources import BadRow
 from mmrep.data.splits import check_cases, filter_rows, of_no_split, split_rows, train_rows
 from mmrep.data.stores import describe, open_images
 from mmrep.data.tables import Table, find_table, identities
 
-_KEYS = ("image", "text", "tabular", "category", "label", "soft", "mask", "group", "case", "split")
+_KEYS = (*MODALITIES, "label", "soft", "mask", "group", "case", "split")
 
 
 class Manifest:
@@ -34,10 +37,8 @@ class Manifest:
     why)}, `on_error`, `notes`.
     """
 
-    def __init__(self, table: Table, rows: np.ndarray, store: Any, options: dict[str, Any]):
-        self.table, self.store = table, store
-        self.on_error: str = options["on_error"]
-        self._decode = partial(decode, **{key: options[key] for key in ("channels", "bits", "size_hint")})
+    def __init__(self, table: Table, rows: np.ndarray, on_error: str, how: str, case: str | None):
+        self.table, self.on_error, self._how = table, on_error, how
         self.rows = rows
         self.served = np.isin(np.arange(table.length), rows)
         self.label_names: dict[str, list[str]] = {}
@@ -45,7 +46,9 @@ class Manifest:
         self.problems: dict[int, tuple[type[Exception], str]] = {}
         self.notes: list[str] = []
         self._cells: dict[str, Any] = {}  # key -> one value a row of the file
-        self._case_ids: list = table[options["case"]] if options["case"] else [None] * table.length
+        self._open: dict[str, Callable[[str], np.ndarray]] = {}  # of the keys whose cells name files: name -> what is in it
+        self.here: dict[str, np.ndarray] = {}  # bool[rows of the file] of the keys that some rows lack though they have a value
+        self._case_ids: list = table[case] if case else [None] * table.length
 
     @property
     def skipped(self) -> int:
@@ -65,19 +68,12 @@ class Manifest:
         example: Example = {}
         for key, cells in self._cells.items():
             value = cells[row]
-            if value is None or key == "tabular" and not self._tabular_here[row]:
-                continue
-            if key == "image":
-                value = self._picture(row, value, self._decode)
-            elif key.startswith("mask/"):
-                value = self._picture(row, value, decode_mask)
-            example[key] = value
-        # A picture decoded at a smaller scale needs its masks at that scale.
-        for key in [k for k in example if k.startswith("mask/") and "image" in example]:
-            if example[key].shape[:2] != example["image"].shape[:2]:
-                from mmrep.data.transforms.geometry import resample
-
-                example[key] = resample(example[key], *example["image"].shape[:2], "nearest")
+            if value is not None and (key not in self.here or self.here[key][row]):
+                example[key] = self._read(row, key, value) if key in self._open else value
+        for key in [k for k in example if k.startswith("mask/")]:
+            of = "image" if "image" in self._cells else "volume"
+            if of in example and example[key].shape[:-1] != example[of].shape[:-1]:
+                example[key] = self._fitted(row, key, example[key], of, example[of])
         return example
 
     @property
@@ -91,110 +87,107 @@ class Manifest:
         return [cells[row] if cells else None for row in (self.rows if rows is None else self.rows[rows])]
 
     def fingerprint(self) -> str:
-        """A digest of the rows' cells: names of pictures, texts, labels, ids; not of the pixels."""
+        """A digest of the rows' cells: names of pictures, texts, labels, ids; not of the pixels, but of what decodes them
+        where that is a choice."""
         total = zlib.crc32(self.rows.tobytes())
         for key, cells in sorted(self._cells.items()):
-            mine = cells[self.rows] if isinstance(cells, np.ndarray) else [cells[row] for row in self.rows]
-            total = zlib.crc32(mine.tobytes() if isinstance(mine, np.ndarray) else "\0".join(map(repr, mine)).encode(), total)
-        return f"{total:08x}"
+            if isinstance(cells, np.ndarray):
+                total = zlib.crc32(cells[self.rows].tobytes(), total)
+            else:
+                mine = (cells[row] for row in self.rows)
+                total = zlib.crc32(b"\0".join(c.tobytes() if isinstance(c, np.ndarray) else repr(c).encode() for c in mine), total)
+        return f"{total:08x}" if self._how == "exact" else f"{total:08x}/{fast.library('fast')}"
 
     def where(self, index: int) -> str:
         """What an error message calls a row: file, row (from 1) and line."""
         return f"manifest {self.table.where(int(self.rows[index]))}"
 
     def identify(self, rows: np.ndarray) -> dict[str, list]:
-        """Rows of the file from 0, the case ids and the pictures' names as written there; see `sources.identify`."""
+        """Rows of the file from 0, the case ids and the names of pictures (or volumes, or signals) as written there; see
+        `sources.identify`."""
         kept = self.rows[rows].tolist()
         cases = [None if cell is None else str(cell) for cell in (self._case_ids[row] for row in kept)]
-        names = self._cells.get("image")
+        names = next((self._cells[key] for key in self._open if not key.startswith("mask/")), None)
         return {"row": kept, "case": cases, "image": [None if names is None else names[row] for row in kept]}
 
-    def _picture(self, row: int, name: str, decoder: Callable) -> np.ndarray:
+    def _read(self, row: int, key: str, name: str) -> np.ndarray:
         try:
-            return decoder(self.store.read(name))
+            return self._open[key](name)
+        except ImportError as error:  # of no row: to skip them all would hide it
+            raise ValueError(str(error)) from None
         except decode_errors() as error:
-            raise BadRow(f"manifest {self.table.where(row)}: image {name!r}: {describe(error)}; mend it, or pass "
+            raise BadRow(f"manifest {self.table.where(row)}: {key.removeprefix('mask/')} {name!r}: {describe(error)}; mend it, or pass "
                          "on_error='skip'", self.on_error == "skip") from None
+
+    def _fitted(self, row: int, key: str, mask: np.ndarray, of: str, whole: np.ndarray) -> np.ndarray:
+        """A mask at the scale of its picture, which may have been decoded at a smaller one."""
+        if of != "image":
+            raise BadRow(f"manifest {self.table.where(row)}: {key} is {list(mask.shape[:-1])} and its {of} {list(whole.shape[:-1])}; write "
+                         "them alike, or pass on_error='skip'", self.on_error == "skip")
+        from mmrep.data.transforms.geometry import resample
+
+        return resample(mask, *whole.shape[:2], "nearest")
 
 
 def manifest(path: str | Path, split: str, images: str | Path | None = None, columns: Mapping[str, Any] | None = None,
-             splits: Mapping[str, Any] | None = None, filter: Mapping[str, Any] | None = None,
-             on_error: str = "raise", missing: str | float = "raise", allow_empty: bool = False, channels: int = 1,
-             bits: int = 8, size_hint: int | None = None, shared_cases: bool = False) -> Manifest:
+             files: Mapping[str, str] | None = None, read: Mapping[str, Mapping[str, Any]] | None = None,
+             splits: Mapping[str, Any] | None = None, filter: Mapping[str, Any] | None = None, on_error: str = "raise",
+             missing: str | float = "raise", allow_empty: bool = False, channels: int = 1, bits: int = 8, size_hint: int | None = None,
+             shared_cases: bool = False, decode: str = "exact", max_pixels: int | None = None) -> Manifest:
     """Source over the rows of one split (train, val, test; "all" for every row) of a table.
 
     path       a .csv, .tsv, .jsonl or .parquet file, or a folder holding exactly one metadata.* of these
-    images     folder, zip or npz (relative: to the table's folder, else the working one); default the table's folder
-    columns    {"image": c, "text": c or [c, ...] joined by newlines, "label": {name: c, or [c, ...] for findings:
-               1 yes, 0 no, -1 or null unknown}, "soft": c (cells are numeric lists), [c, ...] or {name: c}, gives f32[K],
-               "tabular": [c, ...], "category": [c, ...], "mask": {name: c}, "group": c, "case": c, "split": c}
+    images     folder, zip, tar, npz or h5 (relative: to the table's folder, else the working one); default the table's folder
+    files      the same of other columns, {"volume": "volumes.zip", "mask/liver": "volumes.npz/masks"}; FILE.npz/NAME is one array
+               [n, ...] of an npz, whose rows the cells number. Masks lie by default with what they are of
+    read       {"volume": {"spacing": (1, 1, 1), "window": (-160, 240), "dtype": "uint8"}, "signal": {"rate": 250}, ...}: options of
+               `readers.read_image`, `read_volume`, `read_signal`, `read_features`
+    columns    {"image": c, "volume": c, "signal": c (cells name files, or rows of an array), "text": c or [c, ...] joined by newlines,
+               "features": c (cells are lists of numbers, or name files), "gene_*" or [c, ...] (columns of numbers), or {key: either} for
+               several, "label": {name: c, or [c, ...] for findings: 1 yes, 0 no, -1 or null unknown, or {"column": either, "classes":
+               [all there may be, in order], "uncertain": "zeros" | "ones" | "ignore"}: what a -1 is, part of the label's name then:
+               NAME@u_zeros}, "soft": c (cells are numeric lists), [c, ...] or {name: c}, gives f32[K],
+               "tabular": [c, ...] or patterns, "category": [c, ...], "mask": {name: c}, of the image, without one of the volume,
+               "group": c, "case": c, "split": c}
     splits     renames, {"val": "dev"} or {"val": ["dev", "dev2"]}
     filter     {column: value, or a list of values, or {"not": value or list}}; None is null
-    on_error   "raise" at the first bad row, or "skip": drop those found now (counted in `skipped`); a picture that
+    on_error   "raise" at the first bad row, or "skip": drop those found now (counted in `skipped`); a file that
                proves corrupt later becomes a masked row of the batch
-    missing    for a null, NaN or infinite tabular cell: "raise", "absent" (the row lacks the modality), "mean" (of the training
-               split), or a number
+    missing    for a null, NaN or infinite number of `tabular` and `features`: "raise", "absent" (the row lacks the modality), "mean" (of
+               the training split; of columns only), or a number
     shared_cases   allow a case to have rows in several of train, val and test, which is an error
-    channels, bits, size_hint   as `images.decode`: u8 or u16 [H, W, 1 or 3]; size_hint = pixels the transforms need
+    channels, bits, size_hint, max_pixels   as `images.decode`: u8 or u16 [H, W, 1 or 3]; size_hint = pixels the transforms need
+    decode     "exact" or "fast", `how` of `images.decode`
 
     Raises FileNotFoundError or ValueError, one line naming the file and the row and what to do.
     """
-    columns = dict(columns or {})
-    for key in columns:
-        if key not in _KEYS:
-            raise ValueError(f"manifest {path}: columns[{key!r}] is not one of {', '.join(_KEYS)}")
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"manifest {path}: on_error {on_error!r} is not 'raise' or 'skip'")
-    if isinstance(missing, str) and missing not in ("raise", "absent", "mean"):
-        raise ValueError(f"manifest {path}: missing {missing!r} is not 'raise', 'absent', 'mean' or a number")
-    if channels not in (1, 3) or bits not in (8, 16):
-        raise ValueError(f"manifest {path}: channels must be 1 or 3 and bits 8 or 16, got {channels} and {bits}")
-    if not any(key in columns for key in ("image", "text", "tabular", "category")):
-        raise ValueError(f"manifest {path}: columns names no modality; give image, text, tabular or category")
+    columns, files, splits, filter = dict(columns or {}), dict(files or {}), dict(splits or {}), dict(filter or {})
+    _check(path, columns, files, on_error, missing, channels, bits, decode)
+    options = {kind: readers.check_options(f"manifest {path}", kind, of) for kind, of in dict(read or {}).items()}
     table = Table(find_table(path))
-    splits, filter = dict(splits or {}), dict(filter or {})
     rows = filter_rows(table, split_rows(table, split, columns, splits), filter)
     if not shared_cases:
         check_cases(table, columns, splits, filter)
-    store = _open_store(table.path, images) if "image" in columns or "mask" in columns else None
-    source = Manifest(table, rows, store, {"on_error": on_error, "channels": channels, "bits": bits,
-                                           "size_hint": size_hint, "case": columns.get("case")})
-    if "image" in columns:
-        source._cells["image"] = read.pictures(source, columns["image"])
-    for name, column in _named(columns.get("mask", {})):
-        source._cells[f"mask/{name}"] = read.pictures(source, column)
+    source = Manifest(table, rows, on_error, decode, columns.get("case"))
+    pixels = partial(decode_image, channels=channels, bits=bits, size_hint=size_hint, how=decode, max_pixels=max_pixels)
+    _files(source, columns, {"image": images} | files, options, pixels, max_pixels)
     if "text" in columns:
-        source._cells["text"] = read.texts(source, columns["text"], allow_empty)
-    if "tabular" in columns:
-        try:
-            train = train_rows(table, columns, splits, filter)
-        except ValueError:  # a file of test rows alone
-            if missing == "mean":
-                raise
-            train = np.zeros(0, np.int64)
-        read.tabular(source, read.listed(columns["tabular"]), missing, train)
+        source._cells["text"] = parse.texts(source, columns["text"], allow_empty)
+    _numbers(source, columns, missing, lambda: train_rows(table, columns, splits, filter))
     if "category" in columns:
-        source._cells["category"] = read.categories(source, read.listed(columns["category"]))
-    for name, column in _named(columns.get("label", {})):
-        source._cells[f"label/{name}"] = read.labels(source, name, column)
+        source._cells["category"] = parse.categories(source, parse.listed(columns["category"]))
+    for name, column, classes, uncertain in _labels(columns.get("label", {})):
+        source._cells[f"label/{name}"] = parse.labels(source, name, column, classes, uncertain)
     if "soft" in columns:
-        source._cells["soft"] = read.soft(source, columns["soft"])
+        source._cells["soft"] = parse.soft(source, columns["soft"])
     for key in ("group", "case"):
         if key in columns:
             source._cells[key] = identities(table[columns[key]])
-    source.problems = {row: (kind, f"manifest {table.where(row)}: {why}") for row, (kind, why) in source.problems.items()}
-    source.rows = np.array([row for row in rows if row not in source.problems], np.int64)
-    if source.problems and (on_error == "raise" or not len(source.rows)):
-        first = min(source.problems)
-        kind, message = source.problems[first]
-        raise kind(("every row is bad, e.g. " if on_error == "skip" else "") + message)
-    source.fields = tuple(key for key in ("image", "text", "tabular", "category") if key in columns)
-    given = [*source.fields, *(f"mask/{name}" for name, _ in _named(columns.get("mask", {})))]
-    source.has = {key: np.array([source._cells[key][row] is not None for row in source.rows]) for key in given}
-    if "tabular" in source.has:
-        source.has["tabular"] &= source._tabular_here[source.rows]
+    _drop_bad(source)
+    source.fields = fields_among(source._cells)
+    source.has = {key: _here(source, key) for key in [*source.fields, *(key for key in source._cells if key.startswith("mask/"))]}
     if split == "train":  # once is enough: of the table as a whole
-        source.notes += of_no_split(table, columns, splits, filter)
+        source.notes += of_no_split(table, columns, splits, filter) + fast.notes(decode)
     source.notes += [f"manifest {table.path}: {len(here) - here.sum():,} of {len(here):,} {split} rows have no {key}"
                      for key, here in source.has.items() if not here.all()]
     for label, values in source.labels.items():
@@ -204,20 +197,134 @@ def manifest(path: str | Path, split: str, images: str | Path | None = None, col
     return source
 
 
-# ---- columns and pictures
+def _check(path: Any, columns: Mapping, files: Mapping, on_error: str, missing: Any, channels: int, bits: int, decode: str) -> None:
+    """Raise ValueError for an argument that is none of those there are."""
+    for key in columns:
+        if key not in _KEYS:
+            raise ValueError(f"manifest {path}: columns[{key!r}] is not one of {', '.join(_KEYS)}")
+    of_files = [*(key for key in ("image", "volume", "signal") if key in columns), *(_features(columns) if "features" in columns else ()),
+                *(["mask", *(f"mask/{name}" for name in _named(columns["mask"]))] if "mask" in columns else ())]
+    for key in files:
+        if key not in of_files and not (key == "features" and "features" in columns):
+            raise ValueError(f"manifest {path}: files[{key!r}] is of no column that names files; {nearest(key, of_files)}")
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"manifest {path}: on_error {on_error!r} is not 'raise' or 'skip'")
+    if isinstance(missing, str) and missing not in ("raise", "absent", "mean"):
+        raise ValueError(f"manifest {path}: missing {missing!r} is not 'raise', 'absent', 'mean' or a number")
+    if channels not in (1, 3) or bits not in (8, 16):
+        raise ValueError(f"manifest {path}: channels must be 1 or 3 and bits 8 or 16, got {channels} and {bits}")
+    if decode not in ("exact", "fast"):
+        raise ValueError(f"manifest {path}: decode {decode!r} is not 'exact' or 'fast'")
+    if not any(key in columns for key in MODALITIES):
+        raise ValueError(f"manifest {path}: columns names no modality; give one of {', '.join(MODALITIES)}")
 
-def _named(columns: Any) -> list[tuple[str, Any]]:
-    """{name: column, or [column, ...]} as pairs; a lone column is named after itself. Raises ValueError for anything else."""
+
+# ---- what is read into a source, column by column
+
+def _files(source: Manifest, columns: Mapping, places: Mapping, options: Mapping, pixels: Callable, max_pixels: int | None) -> None:
+    """Set the cells that name files, and how each is opened."""
+    whole = "volume" if "volume" in columns and "image" not in columns else "image"
+    wanted = {key: (columns[key], key) for key in ("image", "volume", "signal") if key in columns}
+    wanted |= {f"mask/{name}": (column, whole) for name, column in _named(columns.get("mask", {})).items()}
+    wanted |= {key: (of, "features") for key, of in _features(columns).items() if parse.names_files(source.table, of)}
+    stores: dict[Any, Any] = {}
+    for key, (column, kind) in wanted.items():
+        mask = key.startswith("mask/")
+        place = places.get(key) or places.get("mask" if mask else kind) or places.get(kind)
+        if mask and not {key, "mask"} & set(places) and place and Path(place).parent.suffix == ".npz":
+            raise ValueError(f"manifest {source.table.path}: {key} would be read from {place}; name its array by "
+                             f"files={{{key!r}: 'FILE.npz/NAME'}}")
+        if place not in stores:
+            stores[place] = _open_store(source.table.path, place)
+        store, how = stores[place], options.get(kind, {})
+        if mask:
+            of_volume = partial(readers.read_mask, store, spacing=how.get("spacing"))
+            source._open[key] = of_volume if whole == "volume" else partial(_mask, store, max_pixels)
+        else:
+            source._open[key] = partial(readers.READERS[kind], store, **how, **({"decode": pixels} if kind == "image" else {}))
+        source._cells[key] = parse.files(source, key, column, store, readers.SUFFIXES[kind])
+
+
+def _numbers(source: Manifest, columns: Mapping, missing: str | float, training: Callable[[], np.ndarray]) -> None:
+    """Set the table of numbers, and the vectors that stand in the table itself. training: rows that a mean may be taken of."""
+    wanted = {key: of for key, of in _features(columns).items() if key not in source._cells}
+    wanted |= {"tabular": parse.listed(columns["tabular"])} if "tabular" in columns else {}
+    train: np.ndarray | None = None
+    for key, of in wanted.items():
+        if isinstance(of, str) and of in source.table.names:
+            source._cells[key] = parse.vectors(source, key, of, missing)
+            continue
+        if train is None:
+            try:
+                train = training()
+            except ValueError:  # a file of test rows alone
+                if missing == "mean":
+                    raise
+                train = np.zeros(0, np.int64)
+        names = parse.matching(source.table, of)
+        source._cells[key], mean, std = parse.matrix(source, key, names, missing, train)
+        if key == "tabular":
+            source.tabular_names, source.tabular_mean, source.tabular_std = names, mean, std
+
+
+def _features(columns: Mapping) -> dict[str, Any]:
+    """Key -> column, pattern or list of them, of the vectors that `columns` names."""
+    of = columns.get("features", {})
+    return dict(of) if isinstance(of, Mapping) else {"features": of}
+
+
+def _named(columns: Any) -> dict[str, Any]:
+    """{name: column, or [column, ...]}; a lone column is named after itself. Raises ValueError for anything else."""
     if isinstance(columns, str):
-        return [(columns, columns)]
+        return {columns: columns}
     if not isinstance(columns, Mapping) or not all(
             isinstance(c, str) or isinstance(c, (list, tuple)) and all(isinstance(one, str) for one in c) for c in columns.values()):
         raise ValueError(f"manifest columns: {columns!r} is neither a column's name nor {{name: column}}")
-    return list(columns.items())
+    return dict(columns)
 
 
-def _open_store(table: Path, images: str | Path | None) -> Any:
-    if images is None:
+def _labels(columns: Any) -> list[tuple[str, Any, Any, str | None]]:
+    """(name, column or columns, classes or None, uncertain or None) of every label. Raises ValueError."""
+    given = {columns: columns} if isinstance(columns, str) else columns
+    if not isinstance(given, Mapping):
+        raise ValueError(f"manifest columns: {columns!r} is neither a column's name nor {{name: column}}")
+    found = []
+    for name, of in given.items():
+        more = dict(of) if isinstance(of, Mapping) else {"column": of}
+        if "column" not in more or set(more) - {"column", "classes", "uncertain"}:
+            raise ValueError(f"manifest columns: label {name!r}: {dict(of)!r} is not {{'column': c, 'classes': [...], 'uncertain': ...}}")
+        uncertain = more.get("uncertain")
+        if uncertain not in (None, "zeros", "ones", "ignore"):
+            raise ValueError(f"manifest columns: label {name!r}: uncertain {uncertain!r} is not 'zeros', 'ones' or 'ignore'")
+        (column,) = _named({name: more["column"]}).values()
+        found.append((f"{name}@u_{uncertain}" if uncertain else name, column, more.get("classes"), uncertain))
+    return found
+
+
+def _mask(store: Any, max_pixels: int | None, name: str) -> np.ndarray:
+    return decode_mask(store.read(name), max_pixels)
+
+
+def _open_store(table: Path, place: str | Path | None) -> Any:
+    """The folder or archive that holds the files: of the table, or `place` beside it, or from the working folder."""
+    if place is None:
         return open_images(table.parent)
-    beside = table.parent / images
-    return open_images(beside if beside.exists() else Path(images))
+    beside = table.parent / place
+    return open_images(beside if beside.exists() or beside.parent.is_file() else Path(place))
+
+
+def _drop_bad(source: Manifest) -> None:
+    """Leave the bad rows out, or raise the error of the first."""
+    source.problems = {row: (kind, f"manifest {source.table.where(row)}: {why}") for row, (kind, why) in source.problems.items()}
+    bad = np.fromiter(source.problems, np.int64, len(source.problems))
+    source.rows = source.rows[~np.isin(source.rows, bad)]
+    if source.problems and (source.on_error == "raise" or not len(source.rows)):
+        kind, message = source.problems[min(source.problems)]
+        raise kind(("every row is bad, e.g. " if source.on_error == "skip" else "") + message)
+
+
+def _here(source: Manifest, key: str) -> np.ndarray:
+    """bool[n]: which of the rows hold a field."""
+    cells = source._cells[key]
+    here = np.ones(len(source.rows), bool) if isinstance(cells, np.ndarray) else np.array([cells[row] is not None for row in source.rows])
+    return here & source.here[key][source.rows] if key in source.here else here

@@ -151,9 +151,24 @@ class Mixture:
                 for row, why in getattr(source, "problems", {}).items()}
 
 
-def mixture(sources: Mapping[str, Any], weights: Mapping[str, float] | None = None) -> Mixture:
-    """Mix sources by weight (default: by size). Raises ValueError when names or label classes disagree."""
-    return Mixture(sources, weights or {name: len(source) for name, source in sources.items()})
+def tempered(sizes: Mapping[str, int], temperature: float) -> dict[str, float]:
+    """Weights n ** (1 / temperature), relative to the largest: 1 by rows, infinity equal ones, between them small sources count for more.
+
+    Source: Arivazhagan et al. 2019, "Massively multilingual neural machine translation in the wild". Raises ValueError for 0 and below.
+    """
+    if isinstance(temperature, bool) or not isinstance(temperature, (int, float)) or not temperature > 0:
+        raise ValueError(f"temperature: {temperature!r} is no number above 0; 1 mixes by rows, float('inf') equally")
+    largest = max(sizes.values(), default=1)
+    return {name: (n / largest) ** (1 / temperature) for name, n in sizes.items()}
+
+
+def mixture(sources: Mapping[str, Any], weights: Mapping[str, float] | None = None, temperature: float | None = None) -> Mixture:
+    """Mix sources by weight (default: by size), or by size with a temperature (`tempered`). Raises ValueError for both of them, and when
+    names or label classes disagree."""
+    if weights and temperature is not None:
+        raise ValueError(f"temperature: {temperature!r} beside a weight of {next(iter(weights))!r}; give one of them")
+    sizes = {name: len(source) for name, source in sources.items()}
+    return Mixture(sources, weights or (sizes if temperature is None else tempered(sizes, temperature)))
 
 
 def interleave(plans: tuple[Callable, ...], offsets: np.ndarray, order: Callable[[int], np.ndarray]) -> Callable:

@@ -15,8 +15,8 @@ import numpy as np
 from mmrep.data.batches import Spec, probe, stack, stack_block
 from mmrep.data.example import Transform
 from mmrep.data.mixture import Mixture, interleave
-from mmrep.data.reading import read_rows, transformed
-from mmrep.data.rng import AUGMENT, COMPONENT, MIX, ORDER, philox
+from mmrep.data.reading import read_rows, transformed_rows
+from mmrep.data.rng import AUGMENT, COMPONENT, MIX, ORDER, Later, philox
 from mmrep.data.sources import BadRow, rows_of, where
 
 _FOREVER = 2**40  # steps; grain wants a length
@@ -85,11 +85,13 @@ class _Steps:
     def _by_row(self, ids: np.ndarray, epochs: np.ndarray, real: np.ndarray) -> tuple[dict, dict[int, str]]:
         examples: list[Any] = [None] * len(ids)
         bad: dict[int, str] = {}
-        for place, example in zip(np.flatnonzero(real), read_rows(self.source, ids[real])):
-            row = int(ids[place])
-            if self.transform is not None and not isinstance(example, BadRow):
-                example = transformed(self.source, row, example, self.transform,
-                                      philox(self.seed, AUGMENT, row, int(epochs[place])))
+        places = np.flatnonzero(real)
+        rows = [int(row) for row in ids[real]]
+        found = read_rows(self.source, ids[real])
+        if self.transform is not None:
+            draws = [Later(functools.partial(philox, self.seed, AUGMENT, row, int(epoch))) for row, epoch in zip(rows, epochs[real])]
+            found = transformed_rows(self.source, rows, found, self.transform, draws.__getitem__)
+        for place, row, example in zip(places, rows, found):
             if isinstance(example, BadRow):
                 if self.on_error == "raise" or self.on_error is None and not example.skip:
                     raise example

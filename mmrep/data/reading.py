@@ -1,6 +1,6 @@
 """Read examples of any source, as fast as it can give them; a row that cannot be read is a BadRow in its place."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,30 @@ def transformed(source: Any, row: int, example: Example, transform: Transform, r
         return transform(example, rng)
     except (ValueError, OSError) as error:
         return bad_row(source, row, error)
+
+
+def transformed_rows(source: Any, rows: list[int], examples: list[Example | BadRow], transform: Transform,
+                     draws: Callable[[int], np.random.Generator]) -> list[Example | BadRow]:
+    """The examples of `rows` after the transform, each with the generator `draws(place)`; where it ends in tokens, those of all at once.
+
+    A transform whose last part does the same to many rows names its `parts`: (what comes before, or None; the last part, with `block`).
+    """
+    first, last = getattr(transform, "parts", (transform, None))
+    if first is not None:
+        examples = [one if isinstance(one, BadRow) else transformed(source, row, one, first, draws(place))
+                    for place, (row, one) in enumerate(zip(rows, examples))]
+    if last is None:
+        return examples
+    held = [place for place, one in enumerate(examples) if not isinstance(one, BadRow) and "text" in one]
+    try:
+        tokens = last.block({"text": [examples[place]["text"] for place in held]})["text"] if held else []
+    except ValueError:  # one at a time: it is to be named
+        return [one if isinstance(one, BadRow) else transformed(source, row, one, last, draws(place))
+                for place, (row, one) in enumerate(zip(rows, examples))]
+    examples = list(examples)
+    for place, text in zip(held, tokens):
+        examples[place] = {**examples[place], "text": text}
+    return examples
 
 
 def presence(block: Mapping[str, Any]) -> dict[str, np.ndarray]:

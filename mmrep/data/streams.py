@@ -26,7 +26,7 @@ from mmrep.data.tfds import tfds
 from mmrep.data.transforms import compose, tokenize
 
 SOURCES = {"phantom": phantom, "manifest": manifest, "tfds": tfds, "records": records, "embeddings": embeddings}
-STREAM_KEYS = ("source", "sources", "batch", "prepare", "augment", "cache_mib", "on_error", "fraction")
+STREAM_KEYS = ("source", "sources", "temperature", "batch", "prepare", "augment", "evaluate", "cache_mib", "on_error", "fraction")
 SPLITS = ("train", "val", "test")
 
 
@@ -43,6 +43,8 @@ def check_streams(data: Any) -> None:
         if "sources" in stream and not isinstance(stream["sources"], dict):
             raise ValueError(f"config.data.{name}.sources: needs a dict of names, {{'a': {{'name': 'manifest', 'weight': 2.0, ...}}, "
                              f"'b': ...}}; got {stream['sources']!r}")
+        if "temperature" in stream and "source" in stream:
+            raise ValueError(f"config.data.{name}.temperature: mixes `sources`; one source has nothing to be mixed with")
         _share(stream, f"config.data.{name}")
         if stream.get("on_error") not in (None, "raise", "skip"):
             raise ValueError(f"config.data.{name}.on_error: {stream['on_error']!r}; valid: raise, skip, None (what the "
@@ -65,9 +67,13 @@ def check_sizes(config: Any, sources: dict) -> None:
 
 
 def transform_of(stream: Any, key: str, where: str) -> Transform | None:
-    """One transform from the stream's tuple of {name, **kwargs} under `key` (prepare or augment); None for an empty one."""
+    """One transform from the stream's tuple of {name, **kwargs} under `key` (prepare, augment or evaluate); None for an empty one.
+
+    Those of `augment` that draw from the training rows open them themselves.
+    """
     specs = stream.get(key) or ()
-    return compose(specs, f"{where}.{key}") if specs else None
+    training = (lambda: open_source(stream, "train", where)) if key == "augment" else None
+    return compose(specs, f"{where}.{key}", training) if specs else None
 
 
 def open_source(stream: Any, split: str, where: str = "config.data.main") -> Any:
@@ -97,8 +103,8 @@ def open_source(stream: Any, split: str, where: str = "config.data.main") -> Any
         return one(stream["source"], f"{where}.source")
     built = {n: one(s, f"{where}.sources.{n}") for n, s in stream["sources"].items()}
     weights = {n: float(s["weight"]) for n, s in stream["sources"].items() if "weight" in s}
-    with located(f"{where}.sources"):
-        return mixture(built, weights or None)
+    with located(f"{where}.sources" if stream.get("temperature") is None else where):
+        return mixture(built, weights or None, stream.get("temperature"))
 
 
 def texts(source: Any, limit: int = 8192) -> Iterable[str]:
@@ -149,13 +155,15 @@ def open_tokenizer(config: Any, train: dict[str, Any], saved: Path | None = None
 
 
 def stream_transform(stream: Any, tokenizer: tokenizers.Tokenizer, length: int, train: bool, where: str) -> Transform:
-    """What every read example goes through: augmentation (in training) and tokens.
+    """What every read example goes through: augmentation in training, or what `evaluate` has in its place, and tokens.
 
-    Tokens alone are made for whole blocks of rows at a time.
+    Tokens are made for many rows at a time.
     """
     tokens = tokenize(tokenizer=tokenizer, length=length)
-    augment = transform_of(stream, "augment", where) if train else None
-    return compose([augment, tokens]) if augment else tokens
+    augment = transform_of(stream, "augment" if train else "evaluate", where)
+    transform = compose([augment, tokens]) if augment else tokens
+    transform.parts = (augment, tokens)
+    return transform
 
 
 def stream_seed(seed: int, stream: str) -> int:

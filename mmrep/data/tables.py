@@ -45,6 +45,8 @@ class Table:
         self._lines: list[int] | None = None
         suffix = path.suffix.lower()
         self.typed = suffix not in (".csv", ".tsv")
+        if suffix != ".parquet":
+            _check_text(path)
         if suffix == ".jsonl":
             self._columns, self.length = _read_jsonl(path)
             self.names = list(self._columns)
@@ -64,12 +66,33 @@ class Table:
             self._columns[name] = [None if isinstance(c, float) and c != c else c for c in cells]
         return self._columns[name]
 
+    def floats(self, name: str) -> np.ndarray | None:
+        """A column as f64[n], NaN where null, or None where a cell is no number."""
+        try:
+            if name in self._columns or not hasattr(self, "_arrow"):
+                return np.array([np.nan if cell is None else float(cell) for cell in self[name]])
+            import pyarrow.compute
+
+            column = self._arrow[name] if name in self.names else pyarrow.array(self[name])
+            column = pyarrow.compute.utf8_trim_whitespace(column) if pyarrow.types.is_string(column.type) else column
+            return pyarrow.compute.cast(column, pyarrow.float64()).to_numpy()
+        except (TypeError, ValueError, pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
+            return None
+
     def where(self, row: int) -> str:
         """File, 1-based data row and, in a text file, the line on which it starts."""
         if self._lines is None:  # read once, and only where an error message asks
             self._lines = _lines(self.path)
         line = self._lines[row] if row < len(self._lines) else None
         return f"{self.path} row {row + 1}" + (f" (line {line})" if line else "")
+
+
+def _check_text(path: Path) -> None:
+    """Raise ValueError for UTF-16, in which spreadsheets save "Unicode text", and for what is no text."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in head:
+        raise ValueError(f"manifest {path}: is UTF-16, or no text at all; save it as UTF-8 (spreadsheets: \"CSV UTF-8\")")
 
 
 def _read_jsonl(path: Path) -> tuple[dict[str, list], int]:
@@ -117,7 +140,9 @@ def _read_csv(path: Path) -> Any:
         # Every cell as text: types guessed from the first block of a file break on a later one.
         convert = csv.ConvertOptions(column_types={name: pyarrow.string() for name in names}, null_values=_NULLS,
                                      strings_can_be_null=True, quoted_strings_can_be_null=False)
-        return csv.read_csv(path, read, parse, convert)
+        table = csv.read_csv(path, read, parse, convert)
+        _check_quotes(path, table)
+        return table
     except pyarrow.ArrowInvalid as error:
         message = str(error).splitlines()[0].removeprefix("CSV parse error: ")
         numbered = re.search(r"Row #(\d+): (.*)", message)  # counted with the header
@@ -130,6 +155,18 @@ def _read_csv(path: Path) -> Any:
         raise ValueError(f"manifest {path}: {message}") from None
     except UnicodeDecodeError:
         raise ValueError(f"manifest {path}: the names of its columns are not UTF-8; save the file as UTF-8") from None
+
+
+def _check_quotes(path: Path, table: Any) -> None:
+    """Raise ValueError where a quote is never closed: Arrow reads all that follows as one cell of the last row."""
+    last = table.column(table.num_columns - 1)[-1].as_py() if table.num_rows else None
+    if last is not None and "\n" in last:
+        with path.open("rb") as file:
+            file.seek(max(path.stat().st_size - 4096, 0))
+            if not file.read().rstrip().endswith(b'"'):
+                at = _lines(path)[table.num_rows - 1:table.num_rows]
+                raise ValueError(f"manifest {path} row {table.num_rows}{f' (line {at[0]})' if at else ''}: a quote is not closed, and "
+                                 "takes in all that follows; close it, or double it where it is text")
 
 
 def _read_parquet(path: Path) -> Any:

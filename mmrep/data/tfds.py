@@ -1,19 +1,24 @@
 """TFDS datasets as sources, without TensorFlow: random access to array_record files."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mmrep.data import fast, images
 from mmrep.data.example import Example, fields_among
+from mmrep.data.sources import BadRow
+from mmrep.data.stores import describe
 
 
 class Tfds:
     """Source over one split of a TFDS data source; `label_names` {label: class names}."""
 
-    def __init__(self, records: Any, columns: Mapping[str, Any], where: str, label_names: dict[str, list[str]]):
-        self.label_names = label_names
+    def __init__(self, records: Any, columns: Mapping[str, Any], where: str, label_names: dict[str, list[str]],
+                 decode: Callable | None = None):
+        self.label_names, self._decode, self.notes = label_names, decode, []
         self._records, self._columns, self._where = records, dict(columns), where
         self.fields = fields_among(columns)
         self._cases: np.ndarray | None = None
@@ -67,9 +72,23 @@ class Tfds:
                     raise ValueError(f"{self.where(row)}: {key} {column!r} holds {get(column)!r}, which is no 32-bit number; "
                                      "prepare the dataset with its values numbered from 0")
                 example[key] = np.int32(number)
+            elif key == "image" and self._decode is not None:
+                try:
+                    example[key] = self._decode(get(column))
+                except (ValueError, OSError) as error:
+                    raise BadRow(f"{self.where(row)}: image {describe(error)}") from None
             else:
                 example[key] = np.asarray(get(column))
+        for key in [k for k in example if k.startswith("mask/") and "image" in example]:
+            if example[key].shape[:2] != example["image"].shape[:2]:  # a picture decoded at a smaller scale
+                from mmrep.data.transforms.geometry import resample
+
+                example[key] = resample(example[key], *example["image"].shape[:2], "nearest")
         return example
+
+    def fingerprint(self) -> str:
+        """What decodes the pictures, where that is a choice; else nothing is known without reading the records."""
+        return fast.library("fast") if self._decode is not None and self._decode.keywords["how"] == "fast" else ""
 
 
 def _overlap(builder: Any, a: str, b: str) -> bool:
@@ -81,16 +100,19 @@ def _overlap(builder: Any, a: str, b: str) -> bool:
 
 
 def tfds(dataset: str, split: str, data_dir: str | Path | None = None, columns: Mapping[str, Any] | None = None,
-         splits: Mapping[str, str] | None = None) -> Tfds:
+         splits: Mapping[str, str] | None = None, decode: str = "exact", size_hint: int | None = None,
+         max_pixels: int | None = None) -> Tfds:
     """Source over a prepared TFDS dataset stored as array_record files; TensorFlow is not needed or imported.
 
     dataset: its TFDS name, such as "mnist" or "mine/config:1.0.0". columns: our keys -> features, {"image": "image",
     "text": "caption", "label": {"finding": "label"}, "tabular": ["age"], "category": ["sex"], "group": "patient",
-    "case": "patient"}. splits: renames, e.g. {"val": "validation"}. Raises FileNotFoundError if it is not prepared,
-    ValueError if the split does not exist.
+    "case": "patient"}. splits: renames, e.g. {"val": "validation"}. decode ("exact" | "fast"), size_hint, max_pixels: as for
+    `images.decode`, of pictures of 1 or 3 channels. Raises FileNotFoundError if it is not prepared, ValueError if the split does not exist.
     """
     import tensorflow_datasets
 
+    if decode not in ("exact", "fast"):
+        raise ValueError(f"tfds {dataset}: decode {decode!r} is not 'exact' or 'fast'")
     columns = columns or {"image": "image", "label": {"label": "label"}}
     try:
         builder = tensorflow_datasets.builder(dataset, data_dir=data_dir, file_format="array_record")
@@ -116,4 +138,12 @@ def tfds(dataset: str, split: str, data_dir: str | Path | None = None, columns: 
     features = builder.info.features
     classes = {key: list(features[column].names) for key, column in columns.get("label", {}).items()
                if column in features and getattr(features[column], "names", None)}
-    return Tfds(builder.as_data_source(split=wanted), columns, f"tfds {dataset} {wanted}", classes)
+    # TFDS would take OpenCV where it is installed, else Pillow, and turn no picture.
+    image = features[columns["image"]] if columns.get("image") in features else None
+    ours = isinstance(image, tensorflow_datasets.features.Image) and image.shape[-1] in (1, 3) and image.np_dtype in (np.uint8, np.uint16)
+    read = partial(images.decode, channels=image.shape[-1], bits=8 * np.dtype(image.np_dtype).itemsize, size_hint=size_hint, how=decode,
+                   max_pixels=max_pixels) if ours else None
+    skip = {columns["image"]: tensorflow_datasets.decode.SkipDecoding()} if ours else None
+    source = Tfds(builder.as_data_source(split=wanted, decoders=skip), columns, f"tfds {dataset} {wanted}", classes, read)
+    source.notes += fast.notes(decode) if split == "train" else []  # once is enough
+    return source

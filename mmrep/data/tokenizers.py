@@ -3,6 +3,7 @@
 Every sequence is bos, tokens, eos, padding; a text too long loses its last tokens and keeps its eos.
 """
 
+import functools
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -64,8 +65,12 @@ def _trained(name: str, spec: dict) -> Tokenizer:
         # One at a time: the library's own threads would compete with the reader threads.
         return [model.encode(text, add_special_tokens=False).ids for text in texts]
 
+    @functools.lru_cache(maxsize=2**16)  # a text comes again each epoch, and costs 30 us: a cache of pictures must not wait for it
+    def kept(text: str, length: int) -> np.ndarray:
+        return np.array(pieces([text])[0][:max(length - 2, 0)], np.int32)
+
     return Tokenizer(name, model.get_vocab_size(), PAD, BOS, EOS,
-                     lambda texts, length: _pack(pieces(texts), length),
+                     lambda texts, length: _pack([kept(text, length) for text in texts], length),
                      lambda ids: model.decode([int(i) for i in ids if int(i) > UNKNOWN]),
                      lambda texts: np.array([len(p) + 2 for p in pieces(texts)], np.int32), spec)
 

@@ -1,6 +1,6 @@
 """What an encoder gets of a batch: its raw fields, the wanted sample of them, as floats; on the device."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -64,12 +64,17 @@ def complete(batch: Batch, fields: dict[str, Fields]) -> Batch:
     return batch | {"present": present} if "present" in batch else batch
 
 
-def to_float(x: jax.Array, mean: Any = 0.5, std: Any = 0.5) -> jax.Array:
-    """u8 or u16 -> f32, scaled to [0, 1], then (x - mean) / std (numbers, or one a channel); other dtypes pass through."""
-    if x.dtype == jnp.uint8:
-        x = x.astype(jnp.float32) / 255.0
-    elif x.dtype == jnp.uint16:
-        x = x.astype(jnp.float32) / 65535.0
-    else:
+def to_float(x: jax.Array, mean: Any = 0.5, std: Any = 0.5, between: Callable[[jax.Array], jax.Array] = lambda x: x,
+             numbers: bool = False) -> jax.Array:
+    """u8 or u16 -> f32, scaled to [0, 1], then (x - mean) / std (numbers, or one a channel).
+
+    Floats pass through as standardized already, unless they are `numbers` (a table's), which are not. between: what pixels in [0, 1] and
+    floats go through before (augmentation).
+    """
+    pixels = x.dtype in (jnp.uint8, jnp.uint16)
+    if pixels:
+        x = x.astype(jnp.float32) / float(jnp.iinfo(x.dtype).max)
+    x = between(x)
+    if not pixels and not numbers:
         return x
     return (x - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)

@@ -89,3 +89,37 @@ def test_vectors_of_unequal_length_and_cells_that_are_no_vectors(tmp_path):
     assert len(manifest(path, "train", columns=columns, on_error="skip")) == 1
     with pytest.raises(ValueError, match="soft: the cells of 'text' are not lists of numbers; name several columns"):
         manifest(path, "all", columns={"text": "text", "soft": "text"})
+
+
+def test_classes_are_those_that_are_listed_in_their_order(tmp_path):
+    path = write(tmp_path / "t.csv", [{"text": "a", "grade": g, "split": "train"} for g in ("high", "low", None, "middle")])
+    columns = {"text": "text", "label": {"grade": {"column": "grade", "classes": ["low", "middle", "high"]}}}
+    source = manifest(path, "train", columns=columns)
+    assert source.labels["grade"].tolist() == [2, 0, -1, 1] and source.label_names["grade"] == ["low", "middle", "high"]
+    columns["label"]["grade"]["classes"] = ("low", "high")
+    with pytest.raises(ValueError, match=r"t.csv row 4 \(line 5\): label 'grade': 'middle' is none of low, high; add it to classes"):
+        manifest(path, "train", columns=columns)
+    source = manifest(path, "train", columns=columns, on_error="skip")
+    assert source.labels["grade"].tolist() == [1, 0, -1] and source.skipped == 1
+    stages = write(tmp_path / "n.csv", [{"text": "a", "stage": n} for n in (3, 1, 2)])
+    columns = {"text": "text", "label": {"stage": {"column": "stage", "classes": [1, 2, 3]}}}
+    assert manifest(stages, "all", columns=columns).labels["stage"].tolist() == [2, 0, 1]
+    for label, message in (({"stage": {"classes": [1]}}, "is not {'column': c"),
+                           ({"stage": {"column": "stage", "classes": [1, 1]}}, "twice"),
+                           ({"stage": {"column": ["stage", "text"], "classes": [1]}}, "classes are of a column of one class a row"),
+                           ({"stage": {"column": "stage", "uncertain": "ones"}}, "uncertain= is of findings")):
+        with pytest.raises(ValueError, match=message):
+            manifest(stages, "all", columns={"text": "text", "label": label})
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_what_is_uncertain_counts_as_is_said_and_the_name_tells(tmp_path, suffix):
+    pairs = [(1.0, -1), (-1.0, 0), (None, -1)]
+    path = write(tmp_path / f"t.{suffix}", [*as_rows("columns", pairs)])
+    known = {"zeros": [[1, 0], [0, 0], [-1, 0]], "ones": [[1, 1], [1, 0], [-1, 1]], "ignore": [[1, -1], [-1, 0], [-1, -1]]}
+    for uncertain, wanted in known.items():
+        source = manifest(path, "all", columns={"text": "text", "label": {"f": {"column": ["a", "b"], "uncertain": uncertain}}})
+        name = f"f@u_{uncertain}"
+        assert source.labels[name].tolist() == wanted and source.label_names == {name: ["a", "b"]} and f"label/{name}" in source[0]
+    with pytest.raises(ValueError, match="uncertain 'one' is not 'zeros', 'ones' or 'ignore'"):
+        manifest(path, "all", columns={"text": "text", "label": {"f": {"column": ["a", "b"], "uncertain": "one"}}})

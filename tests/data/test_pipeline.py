@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmrep.data import tokenizers
 from mmrep.data.cache import cached
 from mmrep.data.manifest import manifest
 from mmrep.data.mixture import largest_remainder, mixture
 from mmrep.data.pipeline import eval_batches, plan, train_batches
+from mmrep.data.rng import AUGMENT as AUGMENTED
+from mmrep.data.rng import Later, philox
 from mmrep.data.sources import BadRow, arrays, subset
+from mmrep.data.streams import stream_transform
 from mmrep.data.transforms import center_crop, compose, flip, intensity, lowercase, random_crop, resize, tokenize
 
 SHARED = Path(os.environ.get("MMREP_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
@@ -76,6 +80,33 @@ def test_plan_epochs_are_permutations():
     assert left_out[0] != left_out[1] or left_out[1] != left_out[2]
     with pytest.raises(ValueError, match="batch of 24 from 23 rows"):
         plan(23, 24, 0)
+
+
+def test_rows_are_transformed_each_by_its_own_generator():
+    source, seed = tiny(12), 5
+    tokens = stream_transform({}, tokenizers.byte(), 12, True, "data.main")
+    both = stream_transform({"augment": ({"name": "random_crop", "size": 8}, {"name": "intensity"})}, tokenizers.byte(), 12, True, "main")
+    plain = compose([random_crop(size=8), intensity(), tokenize(length=12)])
+    for transform, reference in ((both, plain), (tokens, tokenize(length=12))):  # tokens of many rows at once are those of each
+        slow = type("Rows", (), {"__len__": lambda s: 12, "__getitem__": lambda s, i: source[i], "fields": source.fields})()
+        for read in (source, slow, cached(slow)):
+            for step, batch in enumerate(take(train_batches(read, 6, seed, transform), 6)):
+                for place, row in enumerate(batch["index"]):
+                    want = reference(dict(source[int(row)]), philox(seed, AUGMENTED, int(row), step // 2))
+                    assert np.array_equal(batch["image"][place], want["image"])
+                    assert np.array_equal(batch["text"][place], want.get("text", np.zeros(12)))
+    later = Later(lambda: philox(1, 2, 3, 4))
+    draws = philox(1, 2, 3, 4)
+    assert [later.uniform() for _ in range(3)] == [draws.uniform() for _ in range(3)] and later.permutation(9)[0] == draws.permutation(9)[0]
+
+
+def test_a_text_that_cannot_be_tokenized_is_named():
+    source = arrays(image=np.zeros((4, 2, 2, 1), np.uint8), text=["a", "b", "c", "d"])
+    odd = type("Rows", (), {"__len__": lambda s: 4, "__getitem__": lambda s, i: source[i] | ({"text": "\ud800"} if i == 2 else {}),
+                            "fields": source.fields, "on_error": "skip", "where": lambda s, i: f"table row {i}"})()
+    transform = stream_transform({}, tokenizers.byte(), 12, True, "data.main")
+    reader = eval_batches(odd, 4, transform)
+    assert next(reader)["valid"].tolist() == [True, True, False, True] and reader.bad[2].startswith("table row 2: ")
 
 
 @pytest.mark.parametrize("mixed", [False, True])

@@ -50,7 +50,7 @@ def test_resize_fits():
         run("center_crop", {"image": image}, size=10)
 
 
-@pytest.mark.parametrize("name,kwargs", [("random_crop", {"size": 16, "scale": (0.3, 0.6)}), ("flip", {"p": 1.0}),
+@pytest.mark.parametrize("name,kwargs", [("random_crop", {"size": 16, "scale": (0.3, 0.6)}), ("flip", {"p": 1.0, "laterality": "ignore"}),
                                          ("rotate", {"degrees": 40}), ("resize", {"size": (20, 8), "fit": "pad"})])
 def test_masks_move_with_their_image(name, kwargs):
     image = np.zeros((32, 24, 1), np.uint8)

@@ -10,7 +10,7 @@ import mmrep
 from mmrep.core.types import Encoded, View
 from mmrep.encoders import ENCODERS
 from mmrep.encoders.inputs import complete, fields_of, read, to_float
-from mmrep.model import floats
+from mmrep.model import floats, make_encode, scales, towers
 from mmrep.train import train
 from tests import runs, tiny
 
@@ -34,6 +34,22 @@ class Bag(Table):
     """Of a bag of tile features f32[B, N, D]."""
 
     reads = 2
+
+
+@pytest.mark.parametrize("field, patch, shape, dtype", [("signal", (50,), (100, 3), "f4"), ("volume", (4, 4, 4), (8, 8, 4, 1), "u1")])
+def test_signals_and_volumes_are_read_sample_by_sample_volumes_of_bytes_scaled(field, patch, shape, dtype):
+    config = tiny.config({}, encoders={field: {"name": "vit", "patch": patch, "width": 8, "depth": 1, "heads": 2}})
+    nothing = {"scales": {}, "columns": 0, "cardinalities": (), "masks": ()}
+    built = towers(config, 9, 8, nothing)
+    views = (np.random.default_rng(0).uniform(0, 255, (B, 2, *shape))).astype(dtype)
+    given = (views / np.float32(255) - np.float32(0.5)) / np.float32(0.5) if dtype == "u1" else views
+    params = {field: built[field].init(jax.random.key(0), jnp.asarray(given[:, 0]))["params"]}
+    encode = jax.jit(make_encode(built, scales(config, nothing)), static_argnums=1)
+    for sample in (0, 1):
+        found = encode(params, View(field, sample), {field: views}, None)
+        alone = encode(params, View(field), {field: given[:, sample]}, None)
+        assert found.tokens.shape == (B, 2 if field == "signal" else 4, 8)
+        assert np.allclose(found.embedding, alone.embedding, atol=1e-5)
 
 
 def test_a_sample_that_is_not_there_is_an_error():

@@ -1,39 +1,56 @@
 """Columns of a table that nobody named: by what they are usually called, and by what their cells hold."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmrep.data.example import MODALITIES
+from mmrep.data.readers import SUFFIXES
+from mmrep.data.readers import suffix as suffix_of
 from mmrep.data.stores import nearby
 from mmrep.data.tables import Table
 
 USUAL = {
     "image": ("image", "image_path", "path", "file", "file_name", "filename", "filepath", "img", "picture", "dicom", "png", "jpg"),
+    "volume": ("volume", "volume_path", "scan", "nifti", "nii", "ct", "mri", "series", "image", "image_path", "path", "file", "file_name",
+               "filename", "filepath"),
+    "signal": ("signal", "ecg", "ecg_path", "waveform", "filename_hr", "filename_lr", "record_path", "hea", "edf", "path", "file",
+               "file_name", "filename", "filepath"),
+    "features": ("features", "embedding", "embeddings", "vector", "bag"),
     "text": ("text", "caption", "report", "clinical_notes", "diagnostic_keywords", "question", "notes", "description", "sentence"),
     "case": ("patient", "patient_id", "patientid", "subject", "subject_id", "case", "case_id", "lesion_id", "mrn", "uid", "record"),
     "split": ("split", "fold", "subset", "partition", "set"),
 }
+# what a file's suffix says that it is; of others the column's name does
+KINDS = {".nii": "volume", ".nii.gz": "volume", ".hea": "signal", ".edf": "signal", ".png": "image", ".jpg": "image", ".jpeg": "image"}
+ARRAYS = (".npy", ".npz", ".h5")  # may hold anything
 SECTIONS = ("findings", "impression")
 SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "dev"), "test": ("test", "testing")}
-MOST_CLASSES, MOST_LABELS = 30, 8
+MOST_CLASSES, MOST_LABELS, MOST_TABULAR = 30, 8, 256
 
 
-def guess(path: Path, images: str | None = None) -> tuple[dict[str, Any], str]:
-    """({"columns", and where they are needed "images", "splits"} of a manifest, the same in words) of a table.
+def guess(path: Path, images: str | None = None, files: Mapping[str, str] | None = None) -> tuple[dict[str, Any], str]:
+    """({"columns", and where they are needed "images", "files", "splits"} of a manifest, the same in words) of a table.
 
-    A label is a column of 2 to 30 distinct values, each on ten rows by average. Raises ValueError where no modality is found.
+    A label is a column of 2 to 30 distinct values, each on ten rows by average; columns of numbers are a table, or above 256 a vector,
+    where there is nothing else. Raises ValueError where no modality is found.
     """
     table = Table(path)
     names = {name.lower(): name for name in reversed(table.names)}
     columns: dict[str, Any] = {}
     out: dict[str, Any] = {"columns": columns}
+    places = {"image": images} | dict(files or {})
     for key, usual in USUAL.items():
-        for name in (names[n] for n in usual if n in names):
-            if key == "image":
+        for name in (names[n] for n in usual if n in names and names[n] not in columns.values()):
+            if key in SUFFIXES and not _names_vectors(table[name], key):
                 first = next((str(cell) for cell in table[name] if cell is not None), "")
-                archive = "" if images or (path.parent / first).is_file() else nearby(path.parent, first)
-                if not first or not (images or archive or (path.parent / first).is_file()):
+                beside = any((path.parent / f"{first}{suffix}").exists() for suffix in SUFFIXES[key])
+                archive = "" if places.get(key) or beside else nearby(path.parent, first)
+                kind = "" if suffix_of(first) in ARRAYS and name.lower() in USUAL["image"] else KINDS.get(suffix_of(first), key)
+                if not first or kind != key or not (places.get(key) or archive or beside):
                     continue
-                out |= {"images": archive} if archive else {}
+                if archive:
+                    out |= {"images": archive} if key == "image" else {"files": out.get("files", {}) | {key: archive}}
             columns[key] = name
             break
     if "text" not in columns and any(name in names for name in SECTIONS):
@@ -47,14 +64,19 @@ def guess(path: Path, images: str | None = None) -> tuple[dict[str, Any], str]:
     labels = [name for name in table.names if name and name not in used and _is_class(table[name])]
     if labels:
         columns["label"] = {name: name for name in labels[:MOST_LABELS]}
-    if not {"image", "text"} & set(columns):
+    if not set(MODALITIES) & set(columns):
         numbers = [name for name in table.names if name and name not in used and name not in labels and _is_number(table[name])]
         if not numbers:
-            raise ValueError(f"{path}: no column looks like a picture, text or numbers; name them, e.g. --columns image=file,text=report. "
+            raise ValueError(f"{path}: no column looks like files, text or numbers; name them, e.g. --columns image=file,text=report. "
                              f"It has {', '.join(table.names)}")
-        columns["tabular"] = numbers
+        columns["features" if len(numbers) > MOST_TABULAR else "tabular"] = numbers
     said = ", ".join(f"{key}={value if isinstance(value, str) else _some(list(value))}" for key, value in columns.items())
-    return out, said + "".join(f", {key}={out[key]}" for key in ("images", "splits") if key in out)
+    return out, said + "".join(f", {key}={out[key]}" for key in ("images", "files", "splits") if key in out)
+
+
+def _names_vectors(cells: list, key: str) -> bool:
+    """Whether the cells of a column of features are the vectors themselves."""
+    return key == "features" and isinstance(next((cell for cell in cells if cell is not None), None), list)
 
 
 def _some(names: list[str]) -> str:

@@ -7,7 +7,7 @@ SOURCE is one of
   FOLDER                  that `mmrep data prepare` wrote
   tfds:NAME               a prepared TFDS dataset
   "{'name': ..., ...}"    what stands under `source` in a config, as a Python literal
-and KEY=VALUE pairs (--data) are further arguments of the source: images=images.zip channels=3 splits.val=dev.
+and KEY=VALUE pairs (--data) are further arguments of the source: images=images.zip channels=3 splits.val=dev read.signal.rate=250.
 """
 
 import ast
@@ -56,8 +56,8 @@ def stream_of(source: str, columns: str = "", data: dict[str, str] | None = None
     if columns:
         spec["columns"] = named_columns(columns)
     elif spec["name"] == "manifest" and "columns" not in spec:
-        found, said = guess(find_table(spec["path"]), spec.get("images"))
-        spec = found | spec
+        found, said = guess(find_table(spec["path"]), spec.get("images"), spec.get("files"))
+        spec = found | spec | ({"files": found.get("files", {}) | spec.get("files", {})} if "files" in found else {})
         say(f"{spec['path']}: guessed {said}; name others by --columns")
     return {"source": spec}
 
@@ -104,13 +104,17 @@ def named_columns(text: str) -> dict[str, Any]:
         if key in ("label", "mask"):
             columns.setdefault(key, {})[name or column] = column
         elif name:
-            columns.setdefault(key, {})[name] = column
+            if not isinstance(columns.setdefault(key, {}), dict):
+                if key != "features":
+                    raise ValueError(f"--columns {text}: names {key} both with and without a name of its own")
+                columns[key] = {key: columns[key]}
+            columns[key][name] = column
         elif key in columns and key in LISTED:
             columns[key] = [*([columns[key]] if isinstance(columns[key], str) else columns[key]), column]
         elif key in columns:
             raise ValueError(f"--columns {text}: names two columns for {key}")
         else:
-            columns[key] = [column] if key in ("tabular", "category", "features") else column
+            columns[key] = [column] if key in ("tabular", "category") else column
     return columns
 
 

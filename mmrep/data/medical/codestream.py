@@ -5,9 +5,10 @@ from mmrep.data.medical.files import Told
 TILES = 65_536  # of a JPEG 2000 image: a decoder keeps some kilobytes for each
 
 
-def check_codestream(data: bytes, name: str, shape: tuple[int, int, int]) -> None:
-    """Refuse a JPEG, JPEG-LS or JPEG 2000 frame that declares another size than rows, columns, samples (`shape`), or that a decoder would
-    walk forever. Frames of other codings pass. Raises Told.
+def check_codestream(data: bytes, name: str, shape: tuple[int, int, int], smaller: bool = False) -> None:
+    """Refuse a JPEG, JPEG-LS or JPEG 2000 frame that declares another size than rows, columns, samples (`shape`; with `smaller`, no
+    larger one), that a decoder would walk forever, or a JPEG without an end, which libjpeg would fill up with gray. Frames of other
+    codings pass. Raises Told.
 
     Source: ITU-T T.81 B.2.2 (frame header), T.87 C.2.2, T.800 A.5.1 (SIZ) and I.4 (boxes).
     """
@@ -16,13 +17,15 @@ def check_codestream(data: bytes, name: str, shape: tuple[int, int, int]) -> Non
         width, height, left, top, wide, high = (int.from_bytes(data[at + k:at + k + 4], "big") for k in (8, 12, 16, 20, 24, 28))
         found = (height - top, width - left, int.from_bytes(data[at + 40:at + 42], "big"))
         if min(wide, high) < 1 or -(-width // max(wide, 1)) * -(-height // max(high, 1)) > TILES:
-            raise Told(f"dicom: {name} is damaged (JPEG 2000 tiles of {high} x {wide} pixels); copy or write it again")
+            raise Told(f"medical: {name} is damaged (JPEG 2000 tiles of {high} x {wide} pixels); copy or write it again")
     elif data.startswith(b"\xff\xd8"):
         found = _jpeg(data)
+        if b"\xff\xd9" not in data[-16:]:  # the end of image; padding follows
+            raise Told(f"medical: {name} is cut short in its compressed pixels; copy or write it again")
     else:
         return
-    if found is not None and found != shape:
-        raise Told(f"dicom: {name} declares rows, columns and samples {shape}, its compressed pixels {found}; copy or write it again")
+    if found is not None and found != shape and not (smaller and found[2] == shape[2] and found[0] <= shape[0] and found[1] <= shape[1]):
+        raise Told(f"medical: {name} declares rows, columns and samples {shape}, its compressed pixels {found}; copy or write it again")
 
 
 def _jp2(data: bytes, name: str) -> int:
@@ -33,7 +36,7 @@ def _jp2(data: bytes, name: str) -> int:
     while at < len(data) and data[at + 4:at + 8] != b"jp2c":
         length = int.from_bytes(data[at:at + 4], "big")
         if length < 8:
-            raise Told(f"dicom: {name} is damaged (a JPEG 2000 box of {length} bytes); copy or write it again")
+            raise Told(f"medical: {name} is damaged (a JPEG 2000 box of {length} bytes); copy or write it again")
         at += length
     return at + 8
 

@@ -2,9 +2,6 @@
 
 import io
 import math
-import warnings
-import zipfile
-import zlib
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mmrep.data.medical.files import MAX_BYTES, bounded, package, read_bytes
+from mmrep.data.archives import open_zip, read_npy, read_npz_member
+from mmrep.data.medical.files import MAX_BYTES, Told, bounded, guarded, package, read_bytes
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 # Of I and II: Einthoven's law III = II - I, Goldberger's augmented leads (Malmivuo & Plonsey 1995, Bioelectromagnetism, ch. 15)
@@ -21,47 +19,70 @@ MILLIVOLT = {"v": 1000.0, "mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "nv":
 CHANNELS = 256  # more than any ECG has
 
 
-def read_wfdb(path: str | Path, rate: float | None = None, leads: Sequence[str] = LEADS, max_bytes: int = MAX_BYTES
-              ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Read a WFDB record (`path` with or without .hea; signal files lie beside it): f32[T, len(leads)] in mV.
+def read_wfdb(path: str | Path, rate: float | None = None, leads: Sequence[str] = LEADS, span: tuple[float, float] | None = None,
+              max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, dict[str, Any]]:
+    """Read a WFDB record (`path` with or without .hea; signal files and segments lie beside it): f32[T, len(leads)] in mV.
 
-    See `arrange` for leads, `rate` (Hz), metadata and errors; also raises FileNotFoundError and other OSError. Header comments (age, sex,
-    diagnoses) are not given out. Format: https://wfdb.io/spec/header-files.htm
+    Segments of a record, of fixed or variable layout, are joined; `span` (start, end) in seconds reads only that piece, as a long record
+    with gaps needs. See `arrange` for leads, `rate` (Hz), metadata and errors; also raises FileNotFoundError and other OSError. Header
+    comments (age, sex, diagnoses) are not given out. Format: https://wfdb.io/spec/header-files.htm
     """
     wfdb = package("wfdb")
     path = Path(path)
     stem = path.with_suffix("") if path.suffix == ".hea" else path
-    header_path = stem.with_name(stem.name + ".hea")
-    text, name = read_bytes(header_path, 1 << 20)
+    most = max_bytes if span is None else 1 << 62  # of a signal file, of which only the piece is read
+    header, name, files = _header(wfdb, stem, most)
+    size, native = int(header.sig_len or 0), float(header.fs or 0)
+    segments = list(getattr(header, "seg_name", None) or [])
+    for segment, length in zip(segments, getattr(header, "seg_len", None) or []):
+        if segment == "~":  # a gap
+            continue
+        if Path(segment).name != segment or "\\" in segment or ":" in segment:
+            raise ValueError(f"wfdb: {name} names a segment outside its folder; put the files side by side")
+        part, where, more = _header(wfdb, stem.with_name(segment), most)
+        files |= more
+        if getattr(part, "n_seg", None) or int(part.sig_len or 0) != length or float(part.fs or 0) != native:
+            raise ValueError(f"wfdb: {where} has segments, another length or another rate than {name} says; copy them again")
+        if any(n != 1 for n in part.samps_per_frame or [1]):
+            raise ValueError(f"wfdb: {where} has signals of several rates; resample them to one")
+    if not files:
+        raise ValueError(f"wfdb: {name} names no signals")
+    start, end = (0, size) if span is None else (round(s * native) for s in span)
+    if not 0 <= start < end <= size:
+        raise ValueError(f"wfdb: {name} has {size} samples at {native} Hz, none or not all of them at span={span} s")
+    bounded((end - start) * max(int(header.n_sig or 0), 1) * 8, name, max_bytes)
+    if any(n != 1 for n in getattr(header, "samps_per_frame", None) or [1]):
+        raise ValueError(f"wfdb: {name} has signals of several rates; resample them to one")
+    try:
+        record = wfdb.rdrecord(str(stem.absolute()), sampfrom=start, sampto=end)
+        scale = [MILLIVOLT[unit.lower()] for unit in record.units]
+        values, names = np.asarray(record.p_signal, float) * scale, [str(n) for n in record.sig_name]
+    except KeyError:
+        raise ValueError(f"wfdb: {name} has signals whose unit is not V, mV, uV or nV") from None
+    except Exception as error:
+        raise ValueError(f"wfdb: the signals of {name} are cut short or damaged ({type(error).__name__}); copy them again") from None
+    return arrange(values, names, native, rate, leads, name, max_bytes)
+
+
+def _header(wfdb: Any, stem: Path, max_bytes: int) -> tuple[Any, str, set[str]]:
+    """A header of a record or a segment, what to call it, and the signal files it names, which are there."""
+    _, name = read_bytes(stem.with_name(stem.name + ".hea"), 1 << 20)
     try:
         header = wfdb.rdheader(str(stem.absolute()))
-        files = set(header.file_name or [])
+        files = set(getattr(header, "file_name", None) or [])
         size, channels = int(header.sig_len or 0), int(header.n_sig or 0)
     except Exception as error:
         raise ValueError(f"wfdb: {name} is no readable header ({type(error).__name__})") from None
-    if not files or not channels or getattr(header, "n_seg", None):
-        raise ValueError(f"wfdb: {name} names no signals, or segments; only records of one segment are read")
+    if not 0 < channels <= CHANNELS or size < 0:
+        raise ValueError(f"wfdb: {name} declares {channels} signals of {size} samples")
+    files -= {"~"}  # of a layout, which has no samples
     for file in files:
         if Path(file).name != file or ":" in file or "\\" in file:
             raise ValueError(f"wfdb: {name} names a signal file outside its folder; put the files side by side")
         if not (stem.parent / file).is_file():
             raise FileNotFoundError(f"wfdb: {name} needs the signal file {stem.parent / file}")
         bounded((stem.parent / file).stat().st_size, str(stem.parent / file), max_bytes)
-    if not 0 < channels <= CHANNELS or size < 0:
-        raise ValueError(f"wfdb: {name} declares {channels} signals of {size} samples")
-    bounded(size * channels * 8, name, max_bytes)
-    frames = header.samps_per_frame or [1]
-    if any(n != 1 for n in frames):
-        raise ValueError(f"wfdb: {name} has signals of several rates; resample them to one")
-    try:
-        record = wfdb.rdrecord(str(stem.absolute()))
-        scale = [MILLIVOLT[unit.lower()] for unit in record.units]
-        values, names, native = np.asarray(record.p_signal, float) * scale, [str(n) for n in record.sig_name], float(record.fs)
-    except KeyError:
-        raise ValueError(f"wfdb: {name} has signals whose unit is not V, mV, uV or nV") from None
-    except Exception as error:
-        raise ValueError(f"wfdb: the signals of {name} are cut short or damaged ({type(error).__name__}); copy them again") from None
-    return arrange(values, names, native, rate, leads, name, max_bytes)
+    return header, name, files
 
 
 def read_dicom_ecg(source: str | Path | bytes, rate: float | None = None, leads: Sequence[str] = LEADS, group: int = 0,
@@ -71,27 +92,26 @@ def read_dicom_ecg(source: str | Path | bytes, rate: float | None = None, leads:
     See `arrange` for leads, `rate` (Hz), metadata and errors; also raises FileNotFoundError and other OSError. No other element of the
     file is read. Elements: DICOM PS3.3 C.10.9 (Waveform Module).
     """
-    pydicom = package("pydicom")
     data, name = read_bytes(source, max_bytes)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they quote the file's values
-        try:
-            file = pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=["WaveformSequence"])
-            groups = list(file.get("WaveformSequence") or [])
-        except Exception as error:
-            raise ValueError(f"dicom: {name} cannot be read ({type(error).__name__})") from None
-        if not 0 <= group < len(groups):
-            raise ValueError(f"dicom: {name} holds {len(groups)} waveform groups, no number {group}")
-        try:
-            item = groups[group]
-            names = [str(channel.ChannelSourceSequence[0].CodeMeaning) for channel in item.ChannelDefinitionSequence]
-            scale = [MILLIVOLT[channel.ChannelSensitivityUnitsSequence[0].CodeValue.lower()] for channel in item.ChannelDefinitionSequence]
-            native = float(item.SamplingFrequency)
-            bounded(int(item.NumberOfWaveformSamples) * int(item.NumberOfWaveformChannels) * 8, name, max_bytes)
-            values = np.asarray(pydicom.waveforms.multiplex_array(file, group, as_raw=False), float) * scale
-        except Exception as error:
-            raise ValueError(f"dicom: waveform {group} of {name} is incomplete or damaged ({type(error).__name__})") from None
+    values, names, native = guarded(lambda: _waveform(data, name, group, max_bytes), name, "dicom")
     return arrange(values, names, native, rate, leads, name, max_bytes)
+
+
+def _waveform(data: bytes, name: str, group: int, max_bytes: int) -> tuple[np.ndarray, list[str], float]:
+    """Values f64[T, channels] in mV, names and Hz of a multiplex group."""
+    pydicom = package("pydicom")
+    file = pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=["WaveformSequence"])
+    groups = list(file.get("WaveformSequence") or [])
+    if not 0 <= group < len(groups):
+        raise Told(f"dicom: {name} holds {len(groups)} waveform groups, no number {group}")
+    item = groups[group]
+    names = [str(channel.ChannelSourceSequence[0].CodeMeaning) for channel in item.ChannelDefinitionSequence]
+    units = [str(channel.ChannelSensitivityUnitsSequence[0].CodeValue).lower() for channel in item.ChannelDefinitionSequence]
+    if not set(units) <= set(MILLIVOLT):
+        raise Told(f"dicom: {name} has channels whose unit is not V, mV, uV or nV")
+    bounded(int(item.NumberOfWaveformSamples) * int(item.NumberOfWaveformChannels) * 8, name, max_bytes)
+    values = np.asarray(pydicom.waveforms.multiplex_array(file, group, as_raw=False), float)
+    return values * [MILLIVOLT[unit] for unit in units], names, float(item.SamplingFrequency)
 
 
 def read_array_ecg(source: str | Path | bytes | np.ndarray, native_rate: float, rate: float | None = None, names: Sequence[str] = LEADS,
@@ -144,7 +164,8 @@ def arrange(values: np.ndarray, names: Sequence[str], native_rate: float, rate: 
     signal = np.stack([column[lead] for lead in leads], 1)
     if not np.isfinite(signal).all():
         bad = int((~np.isfinite(signal)).sum())
-        raise ValueError(f"ecg: {name} has {bad} samples that are missing, NaN or infinite; mend or leave out the file")
+        raise ValueError(f"ecg: {name} has {bad} samples that are missing, NaN or infinite; mend or leave out the file, "
+                         "or read a part (span=)")
     wanted = native_rate if rate is None else rate
     bounded(int(len(signal) * wanted / native_rate) * len(leads) * 8, f"{name} at {wanted} Hz", max_bytes)
     if wanted != native_rate:
@@ -162,41 +183,20 @@ def arrange(values: np.ndarray, names: Sequence[str], native_rate: float, rate: 
 
 
 def lead_name(text: str) -> str:
-    """The standard name of a lead as files write it: "Lead I (Einthoven)", "avr", "V1 " -> "I", "aVR", "V1"; others as they are."""
+    """The standard name of a lead as files write it: "Lead I (Einthoven)", "avr", "ECG V1 " -> "I", "aVR", "V1"; others as they are."""
     words = text.replace("(", " ").replace("_", " ").split()
-    words = words[1:] if words and words[0].lower() == "lead" else words
+    while words and words[0].lower() in ("lead", "ecg", "ekg"):
+        words = words[1:]
     known = {lead.lower(): lead for lead in LEADS}
     return known.get(words[0].lower(), text) if words else text
 
 
 def _array(data: bytes, key: str | None, name: str, max_bytes: int) -> np.ndarray:
     """The array of a .npy, or the one of an .npz that `key` names; its declared size is checked before it is made."""
-    try:
-        if data[:2] != b"PK":
-            return _npy(io.BytesIO(data), name, max_bytes)
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            keys = [member.removesuffix(".npy") for member in archive.namelist()]
-            if (key is None and len(keys) != 1) or (key is not None and key not in keys):
-                raise ValueError(f"ecg: {name} holds {len(keys)} arrays; pass key= the name of one")
-            with archive.open(f"{keys[0] if key is None else key}.npy") as member:
-                return _npy(member, name, max_bytes)
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"ecg: {name} is damaged or no array ({type(error).__name__}); write it again") from None
-
-
-def _npy(file: Any, name: str, max_bytes: int) -> np.ndarray:
-    """An array out of a .npy stream whose header promises no more than the limit."""
-    try:
-        version = np.lib.format.read_magic(file)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = header(file)
-    except Exception as error:
-        raise ValueError(f"ecg: {name} is no .npy array ({type(error).__name__})") from None
-    if dtype.hasobject:
-        raise ValueError(f"ecg: {name} holds Python objects; write numbers")
-    size = math.prod(shape) * dtype.itemsize
-    bounded(size, name, max_bytes)
-    content = file.read(size)
-    if min(shape, default=1) < 0 or len(content) != size:
-        raise ValueError(f"ecg: {name} is cut short: {len(content)} bytes of {size}; write it again")
-    return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
+    if data[:2] != b"PK":
+        return read_npy(io.BytesIO(data), name, max_bytes)
+    archive, members = open_zip(io.BytesIO(data), name)
+    keys = {member.removesuffix(".npy"): info for member, info in members.items()}
+    if (key is None and len(keys) != 1) or (key is not None and key not in keys):
+        raise ValueError(f"ecg: {name} holds {len(keys)} arrays; pass key= the name of one")
+    return read_npz_member(archive, keys[key] if key is not None else next(iter(keys.values())), name, max_bytes)

@@ -2,12 +2,16 @@
 
 import importlib
 import logging
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 MAX_BYTES = 2 << 30  # of a file, and of what it unpacks to
+QUOTING = ("pydicom", "tifffile", "edfio")  # their warnings and logs quote values of the file, which may name a patient
 
 
 class Told(ValueError):
@@ -16,12 +20,28 @@ class Told(ValueError):
 
 def package(name: str) -> ModuleType:
     """Import a package of the extra `medical`; ImportError says how to install it."""
-    if name.startswith("pydicom"):
-        logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # it quotes values of the file, which may name a patient
+    root = name.split(".")[0]
+    if root in QUOTING:
+        logging.getLogger(root).setLevel(logging.CRITICAL + 1)
+        warnings.filterwarnings("ignore", module=rf"{root}(\.|$)")  # for good: catch_warnings is not for threads
     try:
         return importlib.import_module(name)
     except ImportError:
         raise ImportError(f'medical: needs {name}: pip install "mmrep[medical]"') from None
+
+
+def guarded(read: Callable[[], Any], name: str, kind: str) -> Any:
+    """What `read()` gives; whatever a library raises may quote the file's values, so only its kind is passed on, as ValueError.
+
+    Told and ImportError come through.
+    """
+    try:
+        with np.errstate(all="ignore"):
+            return read()
+    except (Told, ImportError) as error:
+        raise (ValueError(str(error)) if isinstance(error, Told) else error) from None
+    except Exception as error:
+        raise ValueError(f"{kind}: {name} is cut short or damaged ({type(error).__name__}); copy or write it again") from None
 
 
 def read_bytes(source: str | Path | bytes, max_bytes: int = MAX_BYTES) -> tuple[bytes, str]:
@@ -43,9 +63,9 @@ def read_bytes(source: str | Path | bytes, max_bytes: int = MAX_BYTES) -> tuple[
 
 
 def bounded(size: int, name: str, max_bytes: int) -> None:
-    """ValueError where a size in bytes is above the limit; asked before anything of that size is made."""
+    """Told, a ValueError, where a size in bytes is above the limit; asked before anything of that size is made."""
     if size > max_bytes:
-        raise ValueError(f"medical: {name} holds or declares {size} bytes, more than max_bytes={max_bytes}; raise it if that is right")
+        raise Told(f"medical: {name} holds or declares {size} bytes, more than max_bytes={max_bytes}; raise it if that is right")
 
 
 def check_output(window: object, dtype: str) -> None:

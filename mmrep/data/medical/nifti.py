@@ -48,9 +48,9 @@ def read_nifti(source: str | Path | bytes, spacing: Sequence[float] | None = Non
     if not np.isfinite(values).all():
         bad = int((~np.isfinite(values)).sum())
         raise ValueError(f"nifti: {name} has {bad} voxels that are NaN or infinite; mend or leave out the file")
-    values, affine, axes = _to_ras(nibabel, values, image.affine, name)
+    values, affine, axes = to_ras(values, image.affine, name)
     if spacing is not None:
-        values, affine = _respaced(values, affine, spacing, labels, name, max_bytes)
+        values, affine = respaced(values, affine, spacing, labels, name, max_bytes)
     if window is not None:
         values = as_dtype(windowed(values, *window), dtype)
     elif dtype == "uint8":
@@ -98,9 +98,9 @@ def _open(nibabel: Any, raw: bytes, name: str, max_bytes: int) -> Any:
     return image
 
 
-def _to_ras(nibabel: Any, values: np.ndarray, affine: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray, str]:
+def to_ras(values: np.ndarray, affine: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray, str]:
     """Axes flipped and permuted, never resampled, to the nearest of right, anterior, superior; the affine that fits; the axes before."""
-    tools = nibabel.orientations
+    tools = package("nibabel").orientations
     try:
         usable = np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 1e-12
         turn = tools.io_orientation(affine) if usable else np.full((3, 2), np.nan)
@@ -112,8 +112,8 @@ def _to_ras(nibabel: Any, values: np.ndarray, affine: np.ndarray, name: str) -> 
     return tools.apply_orientation(values, turn), affine, "".join(tools.ornt2axcodes(turn))
 
 
-def _respaced(values: np.ndarray, affine: np.ndarray, spacing: Sequence[float], labels: bool, name: str, max_bytes: int
-              ) -> tuple[np.ndarray, np.ndarray]:
+def respaced(values: np.ndarray, affine: np.ndarray, spacing: Sequence[float], labels: bool, name: str, max_bytes: int = MAX_BYTES
+             ) -> tuple[np.ndarray, np.ndarray]:
     """The same field of view on a grid of about `spacing` mm, and its affine; the outer faces of the volume stay where they are."""
     from scipy import ndimage
 

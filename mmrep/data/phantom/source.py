@@ -196,7 +196,7 @@ def _kept_ids(split: str, seed: int, n: int, holdout: Sequence[Sequence[int]], u
     return np.concatenate(found)[:n].astype(np.int32)
 
 
-def phantom(split: str = "train", seed: int = 0, n: int | None = None, size: int | None = None, n_mentioned: int = 6,
+def phantom(split: str = "train", seed: int = 0, n: int | Mapping[str, int] | None = None, size: int | None = None, n_mentioned: int = 6,
             pair_noise: float = 0.0, duplicates: float = 0.0, missing: Mapping[str, Any] | None = None,
             contrast: float = scene.CONTRAST, clutter: float = scene.CLUTTER_LEVEL, nuisance: float = scene.NUISANCE,
             modalities: Sequence[str] = PLAIN, prevalence: Sequence[float] | None = None, correlation: float = 0.3,
@@ -207,9 +207,9 @@ def phantom(split: str = "train", seed: int = 0, n: int | None = None, size: int
             latent: Mapping[str, Any] | None = None) -> Any:
     """Synthetic subjects of one split as a random-access source; row i is a pure function of (seed, split, i, knobs).
 
-    n: rows (default 65,536 train, 512 val, 512 test, or the scale's); modalities: some of image, volume, signal, text, tabular
-    (with category), features (omics); scale: tiny, small or paper (None: sizes of tiny); size: image side in its place; whole: image
-    and report also show organ, texture and markers, and all labels are given (default: where a scale or another modality than
+    n: rows, or {split: rows} (default 65,536 train, 512 val, 512 test, or the scale's); modalities: some of image, volume, signal, text,
+    tabular (with category), features (omics); scale: tiny, small or paper (None: sizes of tiny); size: image side in its place; whole:
+    image and report also show organ, texture and markers, and all labels are given (default: where a scale or another modality than
     image, text and tabular is asked for); masks: of lesion and findings beside image and volume.
     n_mentioned: attributes a report names besides the class, 0..6; pair_noise: share of subjects with the report of a subject of no
     split; duplicates: share of subjects with the content and the very report of an earlier one; label_noise: share with a wrong
@@ -226,7 +226,8 @@ def phantom(split: str = "train", seed: int = 0, n: int | None = None, size: int
         raise ValueError(f"phantom split must be one of {tuple(SPLITS)}, got {split!r}")
     if scale is not None and scale not in SCALES:
         raise ValueError(f"phantom scale must be one of {tuple(SCALES)}, got {scale!r}")
-    n = (SCALES[scale]["n"] if scale else SIZES)[split] if n is None else n
+    usual = (SCALES[scale]["n"] if scale else SIZES)[split]
+    n = n.get(split, usual) if isinstance(n, Mapping) else usual if n is None else n
     if not 0 < n <= 1 << 28:
         raise ValueError(f"phantom n must be 1..2^28, got {n}")
     if mode not in ("render", "latent"):

@@ -1,56 +1,82 @@
-"""Transforms of one example in numpy: `geometry`, `pixels`, `text`, and here views and composition.
+"""Transforms of one example in numpy, by modality: images `geometry`, `warp`, `pixels`, `filters`, with volumes `laterality`; `volume`,
+`signal`, `table`, `bags`, `text`; several samples `samples`; absent modalities `modalities`; what papers use `recipes`.
 
 A transform is `(example, np.random.Generator) -> example`; a factory takes keyword arguments and returns one.
 Every transform leaves an example without its modality alone, returns a new dict and never writes into an array.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from mmrep import config as cfg
-from mmrep.core.names import within
 from mmrep.data.example import Example, Transform
-from mmrep.data.transforms.geometry import center_crop, flip, random_crop, resize, rotate
-from mmrep.data.transforms.pixels import intensity, normalize, to_channels, to_uint8
-from mmrep.data.transforms.text import lowercase, remove_words, sample_sentences, tokenize
-
-
-def views(count: int, transforms: Sequence[Transform | dict], key: str = "image", to: str | None = None) -> Transform:
-    """`count` independently augmented samples of `key` on a new first axis, under `to` (default: the same key).
-
-    transforms: {name, **kwargs} each, as a config writes them. An image's masks become samples with it; under another key
-    the samples have none. Raises ValueError for a count below 1.
-    """
-    within("views: count", count, 1)
-    inner = compose(transforms)
-
-    def apply(example: Example, rng: np.random.Generator) -> Example:
-        if key not in example:
-            return example
-        masks = [k for k in example if k.startswith("mask/")] if key == "image" else []
-        samples = [inner({k: example[k] for k in (key, *masks)}, rng) for _ in range(count)]
-        moved = {} if to not in (None, key) else {k: np.stack([sample[k] for sample in samples]) for k in masks}
-        return {**example, to or key: np.stack([sample[key] for sample in samples]), **moved}
-
-    return apply
-
+from mmrep.data.transforms.bags import sample_tiles
+from mmrep.data.transforms.filters import blur, clahe, erase, noise
+from mmrep.data.transforms.geometry import center_crop, crop, random_crop, resize
+from mmrep.data.transforms.laterality import flip
+from mmrep.data.transforms.modalities import drop, drop_modalities
+from mmrep.data.transforms.pixels import color_jitter, intensity, normalize, standardize, to_channels, to_uint8
+from mmrep.data.transforms.samples import choose, each, views
+from mmrep.data.transforms.signal import (
+    bandpass,
+    baseline_wander,
+    crop_signal,
+    drop_leads,
+    mask_time,
+    normalize_signal,
+    pad_signal,
+    powerline,
+    resample_signal,
+    scale_signal,
+)
+from mmrep.data.transforms.table import drop_features, feature_noise, scarf
+from mmrep.data.transforms.text import (
+    choose_section,
+    lowercase,
+    remove_words,
+    sample_sentences,
+    shuffle_sentences,
+    text_views,
+    tokenize,
+)
+from mmrep.data.transforms.volume import crop_volume, pad_volume, random_crop_volume, resize_volume, rotate90, sample_patch
+from mmrep.data.transforms.warp import affine, elastic, rotate
 
 TRANSFORMS: dict[str, Callable[..., Transform]] = {
-    "resize": resize, "center_crop": center_crop, "random_crop": random_crop, "flip": flip, "rotate": rotate,
-    "intensity": intensity, "to_channels": to_channels, "to_uint8": to_uint8, "normalize": normalize,
-    "lowercase": lowercase, "remove_words": remove_words, "sample_sentences": sample_sentences, "tokenize": tokenize, "views": views,
+    # images; the second line volumes (and signals, vectors), too, by key=
+    "resize": resize, "center_crop": center_crop, "crop": crop, "random_crop": random_crop, "rotate": rotate, "affine": affine,
+    "elastic": elastic, "clahe": clahe, "to_channels": to_channels, "flip": flip,
+    "intensity": intensity, "color_jitter": color_jitter, "to_uint8": to_uint8, "normalize": normalize, "standardize": standardize,
+    "blur": blur, "noise": noise, "erase": erase,
+    # volumes
+    "resize_volume": resize_volume, "pad_volume": pad_volume, "crop_volume": crop_volume, "random_crop_volume": random_crop_volume,
+    "sample_patch": sample_patch, "rotate90": rotate90,
+    # signals
+    "crop_signal": crop_signal, "pad_signal": pad_signal, "resample_signal": resample_signal, "drop_leads": drop_leads,
+    "baseline_wander": baseline_wander, "powerline": powerline, "scale_signal": scale_signal, "mask_time": mask_time, "bandpass": bandpass,
+    "normalize_signal": normalize_signal,
+    # tables, vectors, bags
+    "scarf": scarf, "feature_noise": feature_noise, "drop_features": drop_features, "sample_tiles": sample_tiles,
+    # text
+    "lowercase": lowercase, "remove_words": remove_words, "sample_sentences": sample_sentences, "shuffle_sentences": shuffle_sentences,
+    "choose_section": choose_section, "text_views": text_views, "tokenize": tokenize,
+    # samples and modalities
+    "views": views, "each": each, "choose": choose, "drop": drop, "drop_modalities": drop_modalities,
 }
 
 
-def compose(parts: Sequence[Transform | dict], where: str = "transforms") -> Transform:
+def compose(parts: Sequence[Transform | dict], where: str = "transforms", training: Callable[[], Any] | None = None) -> Transform:
     """One transform of several, in order: each a transform, or {name, **kwargs} as a config writes it.
 
-    Raises ValueError naming `where` (the config path) and the nearest valid name or keyword.
+    training: opens the source of training rows, for those transforms that draw from it (`scarf`). Raises ValueError naming `where` (the
+    config path) and the nearest valid name or keyword.
     """
     if isinstance(parts, (str, Mapping)) or callable(parts):
         raise ValueError(f"{where}: needs a tuple of transforms or {{name, ...}} dicts; got {parts!r}")
-    built = [part if callable(part) else cfg.build(TRANSFORMS, part, f"{where}[{i}]") for i, part in enumerate(parts)]
+    given = {} if training is None else {"training": training}
+    built = [part if callable(part) else cfg.build(TRANSFORMS, part, f"{where}[{i}]", **given) for i, part in enumerate(parts)]
 
     def apply(example: Example, rng: np.random.Generator) -> Example:
         for transform in built:

@@ -1,12 +1,12 @@
-"""Geometry of a picture `image` u8|u16|f32[H, W, C], acting alike on every `mask/<name>` of the same height and width."""
+"""Sizes of a picture `image` u8|u16|f32[H, W, C]: resize, crops. Masks and boxes move along (`masks`); turns and bends: `warp`."""
 
 import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mmrep.core.names import within
 from mmrep.data.example import Example, Transform
+from mmrep.data.transforms.masks import alone, move, stretch, taken
 from mmrep.data.transforms.pixels import as_dtype
 
 
@@ -22,10 +22,10 @@ def resample(image: np.ndarray, height: int, width: int, method: str = "area",
                "bicubic": Image.Resampling.BICUBIC, "nearest": Image.Resampling.NEAREST}
     if method not in filters:
         raise ValueError(f"resize: method {method!r} is not one of {', '.join(filters)}")
-    return _per_plane(image, lambda plane: plane.resize((width, height), filters[method], box=box))
+    return per_plane(image, lambda plane: plane.resize((width, height), filters[method], box=box))
 
 
-def _per_plane(image: np.ndarray, change: Callable) -> np.ndarray:
+def per_plane(image: np.ndarray, change: Callable) -> np.ndarray:
     """Apply a Pillow operation to the whole picture where Pillow has a mode for it, else channel by channel."""
     from PIL import Image
 
@@ -36,17 +36,6 @@ def _per_plane(image: np.ndarray, change: Callable) -> np.ndarray:
     planes = [np.asarray(change(Image.fromarray(np.ascontiguousarray(image[..., c], np.float32))))
               for c in range(channels)]
     return as_dtype(np.stack(planes, axis=-1), image)
-
-
-def _geometry(change: Callable[[np.ndarray, bool], np.ndarray], example: Example) -> Example:
-    """Apply `change(array, is_mask)` to the image and to every mask beside it."""
-    if "image" not in example:
-        return example
-    if example["image"].ndim != 3:
-        raise ValueError(f"the image has shape {example['image'].shape}, not [H, W, C]; of several samples, put geometry before "
-                         "or into `views`")
-    masks = {k: change(v, True) for k, v in example.items() if k.startswith("mask/")}
-    return {**example, "image": change(example["image"], False), **masks}
 
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:
@@ -80,21 +69,45 @@ def resize(size: int | Sequence[int], method: str = "area", fit: str = "stretch"
         out[top:top + small.shape[0], left:left + small.shape[1]] = small
         return out
 
-    return lambda example, rng: _geometry(change, example)
+    def boxes(h: int, w: int) -> np.ndarray | None:
+        if fit == "stretch":
+            return None
+        scale = max(height / h, width / w) if fit == "cover" else min(height / h, width / w)
+        tall, wide = (h * scale, w * scale) if fit == "cover" else (max(round(h * scale), 1), max(round(w * scale), 1))
+        top, left = ((height - tall) / 2, (width - wide) / 2) if fit == "cover" else ((height - tall) // 2, (width - wide) // 2)
+        return stretch(tall / height, wide / width, top / height, left / width)
+
+    def apply(example: Example, rng: np.random.Generator) -> Example:
+        picture = alone(example, "image")
+        return example if picture is None else move(example, "image", change, boxes(*picture.shape[:2]))
+
+    return apply
 
 
 def center_crop(size: int | Sequence[int]) -> Transform:
     """Cut the central (height, width). Raises ValueError where the picture is smaller."""
+    return _crop("center_crop", size, lambda most, rng: most // 2)
+
+
+def crop(size: int | Sequence[int]) -> Transform:
+    """Cut (height, width) at a uniformly random place (`random_crop` resizes, too). Raises ValueError where the picture is smaller."""
+    return _crop("crop", size, lambda most, rng: int(rng.integers(most + 1)))
+
+
+def _crop(name: str, size: int | Sequence[int], place: Callable[[int, np.random.Generator], int]) -> Transform:
     height, width = _pair(size)
 
-    def change(image: np.ndarray, mask: bool) -> np.ndarray:
-        h, w = image.shape[:2]
+    def apply(example: Example, rng: np.random.Generator) -> Example:
+        if alone(example, "image") is None:
+            return example
+        h, w = example["image"].shape[:2]
         if h < height or w < width:
-            raise ValueError(f"center_crop: the image is {h}x{w}, the crop {height}x{width}; resize first")
-        top, left = (h - height) // 2, (w - width) // 2
-        return image[top:top + height, left:left + width]
+            raise ValueError(f"{name}: the image is {h}x{w}, the crop {height}x{width}; resize first")
+        top, left = place(h - height, rng), place(w - width, rng)
+        return move(example, "image", lambda x, mask: x[top:top + height, left:left + width],
+                    taken((left, top, left + width, top + height), h, w))
 
-    return lambda example, rng: _geometry(change, example)
+    return apply
 
 
 def random_crop(size: int | Sequence[int], scale: Sequence[float] = (0.5, 1.0), ratio: Sequence[float] = (0.75, 4 / 3),
@@ -109,7 +122,7 @@ def random_crop(size: int | Sequence[int], scale: Sequence[float] = (0.5, 1.0), 
             raise ValueError(f"random_crop: {name} {ends!r} is no pair (low, high) with 0 < low <= high" + " <= 1" * (most == 1))
 
     def apply(example: Example, rng: np.random.Generator) -> Example:
-        if "image" not in example:
+        if alone(example, "image") is None:
             return example
         h, w = example["image"].shape[:2]
         for _ in range(10):
@@ -124,28 +137,6 @@ def random_crop(size: int | Sequence[int], scale: Sequence[float] = (0.5, 1.0), 
             box_w, box_h = min(w, h * aspect), min(h, w / aspect)
             left, top = (w - box_w) / 2, (h - box_h) / 2
         box = (left, top, left + box_w, top + box_h)
-        return _geometry(lambda x, mask: resample(x, height, width, "nearest" if mask else method, box), example)
-
-    return apply
-
-
-def flip(axis: str = "horizontal", p: float = 0.0) -> Transform:
-    """Mirror with probability p. Off by default: a mirrored chest has its heart, and its report's "left", wrong."""
-    if axis not in ("vertical", "horizontal"):
-        raise ValueError(f"flip: axis {axis!r} is not 'vertical' or 'horizontal'")
-    within("flip: p", p, 0, 1)
-    number = 0 if axis == "vertical" else 1
-    return lambda example, rng: (
-        _geometry(lambda x, mask: np.flip(x, number), example) if rng.uniform() < p else example)
-
-
-def rotate(degrees: float) -> Transform:
-    """Rotate about the center by a uniform angle in [-degrees, degrees], bilinear, zeros outside."""
-    def apply(example: Example, rng: np.random.Generator) -> Example:
-        from PIL import Image
-
-        angle = rng.uniform(-degrees, degrees)
-        filters = (Image.Resampling.BILINEAR, Image.Resampling.NEAREST)
-        return _geometry(lambda x, mask: _per_plane(x, lambda plane: plane.rotate(angle, filters[mask])), example)
+        return move(example, "image", lambda x, mask: resample(x, height, width, "nearest" if mask else method, box), taken(box, h, w))
 
     return apply

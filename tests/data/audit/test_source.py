@@ -11,7 +11,10 @@ from tests.data.audit.tables import spec, write
 def test_columns_by_name():
     assert named_columns("image=file, text=findings,text=impression,label.dx=diagnosis,label=sex,tabular=age,case=p") == {
         "image": "file", "text": ["findings", "impression"], "label": {"dx": "diagnosis", "sex": "sex"}, "tabular": ["age"], "case": "p"}
-    for text, message in (("image", "'image' is no KEY=COLUMN"), ("case=a,case=b", "names two columns for case"), ("=a", "no KEY=COLUMN")):
+    assert named_columns("volume=scan,mask.liver=seg,features=rna_*,features.mir_features=mir_*") == {
+        "volume": "scan", "mask": {"liver": "seg"}, "features": {"features": "rna_*", "mir_features": "mir_*"}}
+    for text, message in (("soft=a,soft.x=b", "names soft both with"),
+                          ("image", "'image' is no KEY=COLUMN"), ("case=a,case=b", "names two columns for case"), ("=a", "no KEY=COLUMN")):
         with pytest.raises(ValueError, match=message):
             named_columns(text)
 
@@ -53,3 +56,25 @@ def test_guesses_on_real_tables(shared):
         assert columns["split"] == "split" and "guessed image=image" in said[0]
     reports = stream_of(str(shared / "data" / "iu_cxr_reports" / "reports.jsonl"), say=said.append)["source"]["columns"]
     assert reports == {"text": ["findings", "impression"], "case": "uid"}
+
+
+def test_volumes_signals_and_vectors_are_guessed_by_what_files_are_there(tmp_path):
+    import numpy as np
+
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "1.nii.gz").write_bytes(b"")
+    (tmp_path / "00001_hr.hea").write_bytes(b"")
+    np.savez(tmp_path / "features.npz", **{"1": np.zeros(3)})
+    for row, columns, more in (
+            ({"path": "scans/1.nii.gz", "report": "x"}, {"volume": "path", "text": "report"}, {}),
+            ({"filename_hr": "00001_hr", "report": "x"}, {"signal": "filename_hr", "text": "report"}, {}),
+            ({"file": "00001_hr.hea", "patient": "p"}, {"signal": "file", "case": "patient"}, {}),
+            ({"bag": "1", "patient": "p"}, {"features": "bag", "case": "patient"}, {"files": {"features": "features.npz"}}),
+            ({"embedding": [0.5, 1.0], "patient": "p"}, {"features": "embedding", "case": "patient"}, {})):
+        path = tmp_path / "table.jsonl"
+        path.write_text(json.dumps(row) + "\n")
+        assert stream_of(str(path), say=lambda text: None)["source"] == {
+            "name": "manifest", "path": str(path), "columns": columns} | more
+    wide = tmp_path / "omics.csv"
+    wide.write_text(",".join(f"gene_{j}" for j in range(300)) + "\n" + ",".join(f"{j / 7:.3f}" for j in range(300)) + "\n")
+    assert list(stream_of(str(wide), say=lambda text: None)["source"]["columns"]) == ["features"]

@@ -16,14 +16,16 @@ def j2k(rows=48, columns=64, tile=64, samples=1) -> bytes:
 
 def jpeg(rows=48, columns=64, samples=1, marker=0xC0) -> bytes:
     """A JPEG as far as its frame header, behind a fill byte and another segment."""
-    return b"\xff\xd8\xff\xff\xe0\x00\x04ab" + bytes([0xFF, marker]) + struct.pack(">HBHHB", 11, 8, rows, columns, samples) + bytes(8)
+    header = struct.pack(">HBHHB", 11, 8, rows, columns, samples)
+    return b"\xff\xd8\xff\xff\xe0\x00\x04ab" + bytes([0xFF, marker]) + header + b"\x12\x34\xff\xd9\0"
 
 
 def jp2(codestream: bytes, length: int) -> bytes:
     return b"\x00\x00\x00\x0cjP  \x0d\x0a\x87\x0a" + struct.pack(">I", length) + b"ftyp" + bytes(4) + b"\x00\x00\x00\x00jp2c" + codestream
 
 
-@pytest.mark.parametrize("data", [j2k(), jp2(j2k(), 12), jpeg(), jpeg(marker=0xC3), jpeg(marker=0xF7), b"\xff\xd8", b"run lengths", b""])
+@pytest.mark.parametrize("data", [
+    j2k(), jp2(j2k(), 12), jpeg(), jpeg(marker=0xC3), jpeg(marker=0xF7), b"\xff\xd8\xff\xd9", b"run lengths", b""])
 def test_frames_of_the_declared_size_and_of_other_codings_pass(data):
     check_codestream(data, "x.dcm", SHAPE)
 
@@ -35,5 +37,7 @@ def test_frames_of_the_declared_size_and_of_other_codings_pass(data):
 def test_others_are_refused_by_name(data, said):
     with pytest.raises(ValueError, match=f"x.dcm .*{said}"):
         check_codestream(data, "x.dcm", SHAPE)
+    with pytest.raises(ValueError, match="x.dcm is cut short"):
+        check_codestream(jpeg()[:-3], "x.dcm", SHAPE)
     with pytest.raises(ValueError, match="tiles of 1 x 1"):
         check_codestream(j2k(rows=4096, columns=4096, tile=1), "x.dcm", (4096, 4096, 1))

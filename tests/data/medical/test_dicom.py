@@ -1,7 +1,10 @@
+import gzip
 import io
 import logging
 import traceback
+import tracemalloc
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ from mmrep.data.medical.dicom import read_dicom, read_dicom_series
 from tests.data.medical.fuzz import mutations, only_documented
 
 pydicom = pytest.importorskip("pydicom", reason="needs the extra `medical`: pip install mmrep[medical]")
+codecs = pytest.importorskip("imagecodecs", reason="needs the extra `medical`: pip install mmrep[medical]")
 FILES = Path(pydicom.__file__).parent / "data" / "test_files"  # shipped in the package: no network
 PLANTED = "PLANTED^SECRET"
 
@@ -88,6 +92,120 @@ def test_compressed_files_equal_the_uncompressed():
     assert read_dicom(FILES / "JPGExtended.dcm")[0].std() > 1 and read_dicom(FILES / "JPEG2000.dcm")[0].std() > 1
 
 
+@pytest.mark.parametrize("uid, encode, values", [
+    ("50", lambda v: codecs.jpeg8_encode(v, level=100), np.uint8),
+    ("51", lambda v: codecs.jpeg8_encode(v, level=100, bitspersample=12), np.uint16),
+    ("57", lambda v: codecs.jpeg8_encode(v, lossless=True, bitspersample=16), np.uint16),
+    ("70", lambda v: codecs.ljpeg_encode(v, bitspersample=16), np.uint16), ("80", codecs.jpegls_encode, np.uint16),
+    ("81", lambda v: codecs.jpegls_encode(v, level=2), np.uint16), ("90", lambda v: codecs.jpeg2k_encode(v, level=0), np.uint16),
+    ("91", lambda v: codecs.jpeg2k_encode(v, level=80, reversible=False), np.uint16), ("201", codecs.htj2k_encode, np.uint16)])
+def test_every_compressed_syntax_gives_what_was_encoded(uid, encode, values):
+    grid = np.arange(64)
+    top = {"50": 255, "51": 4095}.get(uid, 65535)
+    picture = (top * (0.5 + 0.4 * np.sin(grid[:, None] / 9) * np.cos(grid[:40] / 7))).astype(values)
+    file = opened()
+    file.file_meta.TransferSyntaxUID = pydicom.uid.UID(f"1.2.840.10008.1.2.4.{uid}")
+    file.Rows, file.Columns, file.BitsAllocated, file.BitsStored = *picture.shape, 8 * picture.itemsize, top.bit_length()
+    file.HighBit, file.PixelRepresentation, file.RescaleIntercept = file.BitsStored - 1, 0, 0
+    file.PixelData = pydicom.encaps.encapsulate([encode(picture)])
+    file["PixelData"].VR, file["PixelData"].is_undefined_length = "OB", True
+    error = np.abs(read_dicom(written(file), dtype="float32")[0][..., 0] - picture).max()
+    assert error <= {"50": 2, "51": 4, "81": 2, "91": 100}.get(uid, 0)
+
+
+def test_run_lengths_that_unpack_to_more_than_a_frame_are_refused():
+    file = opened("MR_small_RLE.dcm")
+    bomb = np.array([2, 64, 128, *[0] * 13], "<u4").tobytes() + bytes([129, 0]) * 32 + bytes([129, 0]) * (1 << 19)  # 64 MiB of zeros
+    file.PixelData = pydicom.encaps.encapsulate([bomb])
+    file["PixelData"].is_undefined_length = True
+    data = written(file)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="damaged"):
+        read_dicom(data)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 16 << 20
+
+
+def test_a_deflated_file_is_read_and_its_bomb_is_not():
+    values = read_dicom(FILES / "image_dfl.dcm", dtype="float32")[0]
+    np.testing.assert_array_equal(values[..., 0], opened("image_dfl.dcm").pixel_array)
+    data = (FILES / "image_dfl.dcm").read_bytes()
+    start = 144 + int.from_bytes(data[140:144], "little")
+    with pytest.raises(ValueError, match="unpacks to more than max_bytes=10000000"):
+        read_dicom(data[:start] + zlib.compress(bytes(1 << 26), wbits=-15), max_bytes=10**7)
+    with pytest.raises(ValueError, match="cut short"):
+        read_dicom(data[:-200])
+
+
+def enhanced(heights, **changed):
+    """A multi-frame CT whose frame at z mm holds the value z, stored as ten times that with a scale of its own."""
+    file, groups = opened(), []
+    for key in ("ImagePositionPatient", "RescaleSlope", "RescaleIntercept"):
+        delattr(file, key)
+    spacing, axes = pydicom.Dataset(), pydicom.Dataset()
+    spacing.PixelSpacing, axes.ImageOrientationPatient = file.PixelSpacing, file.ImageOrientationPatient
+    shared = pydicom.Dataset()
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [spacing], [axes]
+    del file.PixelSpacing, file.ImageOrientationPatient
+    for number, z in enumerate(heights):
+        place, scale, group = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+        place.ImagePositionPatient = [-10.0, -20.0, z]
+        scale.RescaleSlope, scale.RescaleIntercept = 0.1, number
+        view = pydicom.Dataset()
+        view.WindowCenter, view.WindowWidth = z, 4
+        group.FrameVOILUTSequence = [view]
+        group.PlanePositionSequence, group.PixelValueTransformationSequence = [place], [scale]
+        groups.append(group)
+    file.NumberOfFrames, file.SharedFunctionalGroupsSequence, file.PerFrameFunctionalGroupsSequence = len(heights), [shared], groups
+    file.PixelData = np.stack([np.full((file.Rows, file.Columns), 10 * z - 10 * k, np.int16) for k, z in enumerate(heights)]).tobytes()
+    for key, new in changed.items():
+        setattr(file, key, new)
+    return written(file)
+
+
+def test_an_enhanced_file_is_a_volume_in_patient_order(tmp_path):
+    heights = [7.5, -5.0, 0.0, 5.0, -2.5, 2.5]
+    (tmp_path / "enhanced.dcm").write_bytes(enhanced(heights))
+    values, meta = read_dicom_series(tmp_path / "enhanced.dcm")
+    np.testing.assert_allclose(values[:, 0, 0], sorted(heights), atol=1e-5)
+    single = [plane(z, 1) for z in heights]
+    assert meta["affine"] == read_dicom_series(single)[1]["affine"] and meta["slices"] == 6
+    np.testing.assert_allclose(read_dicom(tmp_path / "enhanced.dcm", dtype="float32")[0][:, 0, 0, 0], heights, atol=1e-5)
+    np.testing.assert_allclose(read_dicom(tmp_path / "enhanced.dcm", dtype="float32", frame=3)[0][0, 0, 0], 5.0, atol=1e-5)
+    with pytest.raises(ValueError, match="frames differ in Window"):
+        read_dicom(tmp_path / "enhanced.dcm", "file")
+    assert read_dicom(tmp_path / "enhanced.dcm", "file", frame=1)[1]["window"] == [-7.0, -4.0]  # center -5, width 4: PS3.3 C.11.2.1.2
+    twice = enhanced([0.0, 2.5, 0.0, 2.5])  # two echoes in one file
+    with pytest.raises(ValueError, match="frame 0 of bytes and frame 2 of bytes are at the same position.*frames="):
+        read_dicom_series([twice])
+    np.testing.assert_allclose(read_dicom_series([twice], frames=(3, 2))[0][:, 0, 0], [0.0, 2.5], atol=1e-5)
+    with pytest.raises(ValueError, match="has 4 frames, not all"):
+        read_dicom_series([twice], frames=(3, 4))
+    with pytest.raises(ValueError, match="declares 3 frames and does not describe"):
+        read_dicom_series([enhanced(heights, NumberOfFrames=3)])
+
+
+def test_a_real_enhanced_file_equals_nibabels_reading():
+    nicom = pytest.importorskip("nibabel.nicom.dicomwrappers", reason="needs the extra `medical`: pip install mmrep[medical]")
+    folder = Path(nicom.__file__).parent / "tests" / "data"
+    file = pydicom.dcmread(io.BytesIO(gzip.decompress((folder / "philips_mprage.dcm.gz").read_bytes())))
+    file.PixelData = np.random.default_rng(0).integers(0, 4096, (176, 256, 256), np.uint16).tobytes()  # in the package they are blank
+    values, meta = read_dicom_series([written(file)])
+    theirs = nicom.wrapper_from_data(file)
+    scale = file.PerFrameFunctionalGroupsSequence[0].PixelValueTransformationSequence[0]  # the same for all
+    expected = theirs.get_unscaled_data() * float(scale.RescaleSlope) + float(scale.RescaleIntercept)
+    affine = np.diag([-1, -1, 1, 1]) @ theirs.affine  # [row, column, slice], LPS
+    assert values.shape == (176, 256, 256) and meta["modality"] == "MR" and values.std() > 0
+    for index in ((0, 0, 0), (175, 0, 0), (100, 200, 30)):
+        world = np.array(meta["affine"]) @ [*index, 1]
+        row, column, slice_ = np.rint(np.linalg.solve(affine, world)[:3]).astype(int)
+        np.testing.assert_allclose(affine @ [row, column, slice_, 1], world, atol=0.05)
+        np.testing.assert_allclose(values[index[0]], expected[:, :, slice_], rtol=1e-6)
+    with pytest.raises(ValueError, match="0.dcm is a mosaic"):
+        read_dicom_series([folder / "0.dcm", folder / "1.dcm"])
+
+
 def test_color_is_rgb():
     red, green, blue = np.eye(3) * 255  # the top bands of this test picture
     for name in ("SC_rgb_rle.dcm", "SC_rgb_dcmtk_+eb+cr.dcm", "SC_ybr_full_422_uncompressed.dcm", "SC_rgb_jpeg_dcmtk.dcm",
@@ -152,6 +270,7 @@ def test_a_series_of_inverted_slices_needs_a_window():
     assert read_dicom_series(slices, window=(-1100, 0))[0].shape[0] == 2
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value")  # of the planting itself
 def test_nothing_that_identifies_a_patient_comes_out(caplog):
     file = opened()
     for keyword in ("PatientName", "PatientID", "PatientAddress", "StudyDescription", "Modality", "ViewPosition", "ImageLaterality",

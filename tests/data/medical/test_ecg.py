@@ -33,6 +33,47 @@ def test_wfdb_leads_go_by_name_and_unit(tmp_path):
     np.testing.assert_array_equal(read_wfdb(tmp_path / "rec.hea", leads=("V2", "I"))[0], read[:, [7, 0]])
 
 
+def segments(folder, layout):
+    """A record of 12 leads in three parts of 300, 400 and 300 samples; of variable layout with leads turned round in the second."""
+    values = waves()
+    for number, (start, end) in enumerate(((0, 300), (300, 700), (700, 1000))):
+        order = np.arange(12)[::-1] if layout == "variable" and number == 1 else np.arange(12)
+        wfdb.wrsamp(f"part{number}", fs=500, units=["mV"] * 12, sig_name=[LEADS[i] for i in order], fmt=["16"] * 12,
+                    p_signal=values[start:end, order].astype(float), write_dir=str(folder))
+    lines = ["part0 300", "part1 400", "part2 300"]
+    if layout != "fixed":
+        lines.insert(0, "layout 0")
+        (folder / "layout.hea").write_text("layout 12 500 0\n" + "".join(f"~ 0 200 16 0 0 0 0 {lead}\n" for lead in LEADS))
+    if layout == "gap":
+        lines[2] = "~ 400"
+    (folder / "all.hea").write_text(f"all/{len(lines)} 12 500 1000\n" + "\n".join(lines) + "\n")
+    return folder / "all"
+
+
+@pytest.mark.parametrize("layout", ["fixed", "variable"])
+def test_segments_of_a_record_are_joined(tmp_path, layout):
+    path = segments(tmp_path, layout)
+    values, meta = read_wfdb(path)
+    np.testing.assert_allclose(values, waves(), atol=1e-3)
+    assert meta["native_rate"] == 500.0
+    np.testing.assert_array_equal(read_wfdb(path, span=(0.5, 1.5))[0], values[250:750])
+    with pytest.raises(ValueError, match="1000 samples at 500.0 Hz, none or not all"):
+        read_wfdb(path, span=(1.0, 3.0))
+
+
+def test_gaps_and_bad_segments_are_told(tmp_path):
+    path = segments(tmp_path, "gap")
+    with pytest.raises(ValueError, match="4800 samples that are missing.*span="):
+        read_wfdb(path)
+    np.testing.assert_allclose(read_wfdb(path, span=(1.4, 2.0))[0], waves()[700:], atol=1e-3)
+    header = (tmp_path / "all.hea").read_text()
+    for new, why in (("../part2 300", "outside its folder|no readable header"), ("all 300", "another length"),
+                     ("part2 200", "another length|no readable"), ("part9 300", "no file at")):
+        (tmp_path / "all.hea").write_text(header.replace("part2 300", new))
+        with pytest.raises((ValueError, FileNotFoundError), match=why):
+            read_wfdb(path)
+
+
 def test_limb_leads_are_derived(tmp_path):
     values = waves(leads=8)
     read, meta = read_wfdb(record(tmp_path, ("I", "II", *LEADS[6:]), values))

@@ -1,0 +1,95 @@
+"""A data set in its official layout: a few constants and two functions, from which one TFDS builder prepares any of them.
+
+Nothing here or in the files beside it imports TensorFlow.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mmrep.data.stores import describe
+
+Record = dict[str, Any]
+SPLITS = ("train", "val", "test")
+BEAM_PARTS = 64  # pieces that Beam's workers take of a split
+
+
+class Dataset(NamedTuple):
+    """What a builder is made of.
+
+    features: the namespace `tensorflow_datasets.features` -> {key: feature}. examples: (manual folder, split) -> (key, record) pairs; a
+    record may be a function that makes it: Beam's workers then call only their own. manual: the files that the user puts into the manual
+    folder, and where they are applied for. layout: the public loader or page that the layout was read from, "" where none could be: the
+    set is `unverified`. columns: our keys -> features, what the source `tfds` reads where a config names none.
+    """
+
+    name: str
+    description: str
+    homepage: str
+    license: str
+    citation: str
+    manual: str
+    layout: str
+    features: Callable[[Any], Mapping[str, Any]]
+    examples: Callable[[Path, str], Iterator[tuple[str, Record | Callable[[], Record]]]]
+    columns: Mapping[str, Any] = {}
+    splits: tuple[str, ...] = SPLITS
+    version: str = "1.0.0"
+
+
+def prepare(dataset: Dataset, manual: str | Path, data_dir: str | Path, beam: bool = False) -> Any:
+    """Read the files in `manual` and write the set as array_record files to data_dir/NAME/VERSION; returns its TFDS builder.
+
+    What is there already is kept. A run that ends early leaves nothing that looks prepared. beam: on Apache Beam (extra `beam`), with
+    the runner that its own environment names, by default the local one. Raises FileNotFoundError, or ValueError, which names the file.
+    """
+    import tensorflow_datasets as tfds
+
+    if not Path(manual).is_dir():
+        raise FileNotFoundError(f"builder {dataset.name}: no folder at {manual}; put there: {dataset.manual}")
+    builder = make_builder(dataset, beam)(data_dir=str(data_dir), file_format="array_record")
+    config = tfds.download.DownloadConfig(manual_dir=str(manual))
+    builder.download_and_prepare(download_dir=str(manual), download_config=config)
+    return builder
+
+
+def make_builder(dataset: Dataset, beam: bool = False) -> type:
+    """The TFDS builder class of a data set, not registered: what was prepared opens by its folder."""
+    import tensorflow_datasets as tfds
+
+    def info(self: Any) -> Any:
+        return tfds.core.DatasetInfo(builder=self, description=dataset.description, homepage=dataset.homepage, citation=dataset.citation,
+                                     license=dataset.license, features=tfds.features.FeaturesDict(dict(dataset.features(tfds.features))))
+
+    def split_generators(self: Any, manager: Any) -> dict[str, Any]:
+        return {split: self._generate_examples(Path(manager.manual_dir), split) for split in dataset.splits}
+
+    def generate_examples(self: Any, folder: Path, split: str) -> Any:
+        if not beam:
+            return made(dataset, folder, split)
+        import apache_beam
+
+        return (f"{split} parts" >> apache_beam.Create(range(BEAM_PARTS)) | f"{split} records" >> apache_beam.FlatMap(
+            lambda part: list(made(dataset, folder, split, part, BEAM_PARTS))))
+
+    return type(tfds.core.GeneratorBasedBuilder)(dataset.name, (tfds.core.GeneratorBasedBuilder,), {
+        "name": dataset.name, "VERSION": tfds.core.Version(dataset.version), "MANUAL_DOWNLOAD_INSTRUCTIONS": dataset.manual,
+        "_info": info, "_split_generators": split_generators, "_generate_examples": generate_examples}, skip_registration=True)
+
+
+def made(dataset: Dataset, folder: Path, split: str, part: int = 0, parts: int = 1) -> Iterator[tuple[str, Record]]:
+    """Records of a split, every `parts`-th from `part` on. An error names the data set and the record."""
+    examples = dataset.examples(folder, split)
+    number = -1
+    while True:
+        try:
+            key, record = next(examples, (None, None))
+            if key is None:
+                return
+            number += 1
+            if number % parts == part:
+                record = record() if callable(record) else record
+                yield key, record
+        except (FileNotFoundError, ValueError, KeyError) as error:
+            kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+            raise kind(f"builder {dataset.name}: {split} record {number + 1}: {describe(error)}") from None
