@@ -115,6 +115,12 @@ def _data_parser(top: argparse.ArgumentParser) -> None:
     source(p, "b")
     p.add_argument("--json", action="store_true", help="print one JSON object")
     p.add_argument("--near", type=int, default=4, metavar="BITS", help="as for validate (default: 4)")
+    text = "prepare a public data set from its owner's files for the source `tfds`; without NAME: which there are, and what they need"
+    p = sub.add_parser("build", help=text, description=text)
+    p.add_argument("name", nargs="?", default="", metavar="NAME")
+    p.add_argument("--manual-dir", default="", metavar="DIR", help="folder of the files as their owner gives them out")
+    p.add_argument("--data-dir", default="", metavar="DIR", help="folder to write to, in DIR/NAME/VERSION")
+    p.add_argument("--beam", action="store_true", help="on Apache Beam")
 
 
 def prepare_process() -> str:

@@ -78,7 +78,7 @@ class Tfds:
                 except (ValueError, OSError) as error:
                     raise BadRow(f"{self.where(row)}: image {describe(error)}") from None
             else:
-                example[key] = np.asarray(get(column))
+                example[key] = np.asarray(get(column[0] if isinstance(column, (tuple, list)) and len(column) == 1 else column))
         for key in [k for k in example if k.startswith("mask/") and "image" in example]:
             if example[key].shape[:2] != example["image"].shape[:2]:  # a picture decoded at a smaller scale
                 from mmrep.data.transforms.geometry import resample
@@ -106,14 +106,19 @@ def tfds(dataset: str, split: str, data_dir: str | Path | None = None, columns: 
 
     dataset: its TFDS name, such as "mnist" or "mine/config:1.0.0". columns: our keys -> features, {"image": "image",
     "text": "caption", "label": {"finding": "label"}, "tabular": ["age"], "category": ["sex"], "group": "patient",
-    "case": "patient"}. splits: renames, e.g. {"val": "validation"}. decode ("exact" | "fast"), size_hint, max_pixels: as for
+    "case": "patient"}; by default those of our builder of that name. splits: renames, e.g. {"val": "validation"}.
+    decode ("exact" | "fast"), size_hint, max_pixels: as for
     `images.decode`, of pictures of 1 or 3 channels. Raises FileNotFoundError if it is not prepared, ValueError if the split does not exist.
     """
     import tensorflow_datasets
 
     if decode not in ("exact", "fast"):
         raise ValueError(f"tfds {dataset}: decode {decode!r} is not 'exact' or 'fast'")
-    columns = columns or {"image": "image", "label": {"label": "label"}}
+    if not columns:
+        from mmrep.data.builders import DATASETS
+
+        known = DATASETS.get(dataset.partition("/")[0].partition(":")[0])
+        columns = known.columns if known else {"image": "image", "label": {"label": "label"}}
     try:
         builder = tensorflow_datasets.builder(dataset, data_dir=data_dir, file_format="array_record")
     except tensorflow_datasets.core.registered.DatasetNotFoundError:

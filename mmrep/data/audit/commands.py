@@ -14,7 +14,8 @@ Say = Callable[[str], None]
 
 def run(args: Namespace, overrides: Sequence[str], say: Say) -> int:
     """One command; returns the exit code. Raises ValueError or OSError for bad input."""
-    return {"describe": _describe, "validate": _validate, "split": _split, "prepare": _prepare, "show": _show, "overlap": _overlap}[
+    return {"describe": _describe, "validate": _validate, "split": _split, "prepare": _prepare, "show": _show, "overlap": _overlap,
+            "build": _build}[
         args.action](args, overrides, say)
 
 
@@ -88,4 +89,23 @@ def _overlap(args: Namespace, overrides: Sequence[str], say: Say) -> int:
         scans.append(scan.scan(opened, say=say))
     found = overlap.overlap(*scans, args.near)
     print(json.dumps(found) if args.json else overlap.as_text(found, args.a, args.b))
+    return 0
+
+
+def _build(args: Namespace, overrides: Sequence[str], say: Say) -> int:
+    from mmrep.core.names import nearest
+    from mmrep.data.builders import DATASETS
+    from mmrep.data.builders.base import prepare
+
+    if not args.name:
+        for name, dataset in sorted(DATASETS.items()):
+            print(f"{name}{'' if dataset.layout else ' (unverified)'}, {dataset.license}: {dataset.manual}")
+        return 0
+    if args.name not in DATASETS:
+        raise ValueError(f"build: no data set {args.name!r}; {nearest(args.name, DATASETS)}")
+    if not args.manual_dir or not args.data_dir:
+        raise ValueError(f"build {args.name}: give --manual-dir, which holds {DATASETS[args.name].manual} and --data-dir, to write to")
+    builder = prepare(DATASETS[args.name], args.manual_dir, args.data_dir, args.beam)
+    print(f"{', '.join(f'{split} {info.num_examples:,}' for split, info in builder.info.splits.items())}; a source: "
+          f"{{'name': 'tfds', 'dataset': {args.name!r}, 'data_dir': {args.data_dir!r}}}")
     return 0

@@ -3,10 +3,12 @@
 Nothing here or in the files beside it imports TensorFlow.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mmrep.data.sources import BadRow
 from mmrep.data.stores import describe
 
 Record = dict[str, Any]
@@ -78,18 +80,25 @@ def make_builder(dataset: Dataset, beam: bool = False) -> type:
 
 
 def made(dataset: Dataset, folder: Path, split: str, part: int = 0, parts: int = 1) -> Iterator[tuple[str, Record]]:
-    """Records of a split, every `parts`-th from `part` on. An error names the data set and the record."""
+    """Records of a split, every `parts`-th from `part` on. An error names the data set and the record; a record whose function raises
+    BadRow is left out, and counted on stderr."""
     examples = dataset.examples(folder, split)
-    number = -1
+    number, left_out = -1, 0
     while True:
         try:
             key, record = next(examples, (None, None))
             if key is None:
+                if left_out:
+                    print(f"builder {dataset.name}: {split}: left out {left_out} records that cannot be used", file=sys.stderr)
                 return
             number += 1
             if number % parts == part:
                 record = record() if callable(record) else record
-                yield key, record
+        except BadRow:
+            left_out += 1
+            continue
         except (FileNotFoundError, ValueError, KeyError) as error:
             kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
             raise kind(f"builder {dataset.name}: {split} record {number + 1}: {describe(error)}") from None
+        if number % parts == part:
+            yield key, record
