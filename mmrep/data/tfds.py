@@ -11,14 +11,15 @@ from mmrep.data import fast, images
 from mmrep.data.example import Example, fields_among
 from mmrep.data.sources import BadRow
 from mmrep.data.stores import describe
+from mmrep.data.uncertain import check_policy, label_name, resolve
 
 
 class Tfds:
     """Source over one split of a TFDS data source; `label_names` {label: class names}."""
 
     def __init__(self, records: Any, columns: Mapping[str, Any], where: str, label_names: dict[str, list[str]],
-                 decode: Callable | None = None):
-        self.label_names, self._decode, self.notes = label_names, decode, []
+                 decode: Callable | None = None, uncertain: str | None = None):
+        self.label_names, self._decode, self.notes, self._uncertain = label_names, decode, [], uncertain
         self._records, self._columns, self._where = records, dict(columns), where
         self.fields = fields_among(columns)
         self._cases: np.ndarray | None = None
@@ -50,11 +51,8 @@ class Tfds:
         example: Example = {}
         for key, column in self._columns.items():
             if key == "text":
-                value = get(column)
-                text = value.decode("utf-8") if isinstance(value, bytes) else value
-                if not isinstance(text, str):
-                    raise ValueError(f"{self.where(row)}: feature {column!r} is no text but {type(value).__name__} of shape "
-                                     f"{np.shape(value)}")
+                texts = [self._text(row, c, get(c)) for c in ([column] if isinstance(column, str) else column)]
+                text = texts[0] if len(texts) == 1 else "\n".join(part for part in texts if part)
                 if text:  # TFDS has no null: an empty text stands for an absent one
                     example["text"] = text
             elif key == "tabular":
@@ -65,7 +63,7 @@ class Tfds:
             elif key == "category":
                 example[key] = np.asarray([get(c) for c in column], np.int32)
             elif key == "label":
-                example |= {f"label/{name}": np.asarray(get(c)) for name, c in column.items()}
+                example |= dict(self._label(name, get(c)) for name, c in column.items())
             elif key in ("group", "case"):
                 number = np.asarray(get(column))
                 if number.shape or number.dtype.kind not in "iu" or not -2**31 <= number < 2**31:
@@ -73,22 +71,50 @@ class Tfds:
                                      "prepare the dataset with its values numbered from 0")
                 example[key] = np.int32(number)
             elif key == "image" and self._decode is not None:
+                value = get(column)
                 try:
-                    example[key] = self._decode(get(column))
+                    example[key] = [self._decode(one) for one in value] if isinstance(value, list) else self._decode(value)
                 except (ValueError, OSError) as error:
                     raise BadRow(f"{self.where(row)}: image {describe(error)}") from None
             else:
                 example[key] = np.asarray(get(column[0] if isinstance(column, (tuple, list)) and len(column) == 1 else column))
-        for key in [k for k in example if k.startswith("mask/") and "image" in example]:
+        for key in [k for k in example if k.startswith("mask/") and isinstance(example.get("image"), np.ndarray)]:
             if example[key].shape[:2] != example["image"].shape[:2]:  # a picture decoded at a smaller scale
                 from mmrep.data.transforms.geometry import resample
 
                 example[key] = resample(example[key], *example["image"].shape[:2], "nearest")
         return example
 
+    def _text(self, row: int, column: str, value: Any) -> Any:
+        """A str, or a list of them, of a text feature or a sequence of texts."""
+        if isinstance(value, (list, np.ndarray)) and np.ndim(value) == 1:
+            return [self._text(row, column, one) for one in value]
+        text = value.decode("utf-8") if isinstance(value, bytes) else value
+        if not isinstance(text, str):
+            raise ValueError(f"{self.where(row)}: feature {column!r} is no text but {type(value).__name__} of shape {np.shape(value)}")
+        return text
+
+    def _label(self, name: str, value: Any) -> tuple[str, np.ndarray]:
+        """A label's key and value; i8 findings [K] by the policy for uncertain ones."""
+        value = np.asarray(value)
+        if value.dtype != np.int8 or value.ndim != 1:
+            return f"label/{name}", value
+        return f"label/{label_name(name, self._uncertain)}", resolve(value, self._uncertain)
+
     def fingerprint(self) -> str:
         """What decodes the pictures, where that is a choice; else nothing is known without reading the records."""
         return fast.library("fast") if self._decode is not None and self._decode.keywords["how"] == "fast" else ""
+
+
+def _undecoded() -> Any:
+    """TFDS's SkipDecoding, of a sequence of pictures, too, which it does not know without TensorFlow."""
+    import tensorflow_datasets
+
+    class SkipEach(tensorflow_datasets.decode.SkipDecoding):
+        def decode_batch_example_np(self, example: Any, feature: Any) -> list:
+            return list(example)
+
+    return SkipEach()
 
 
 def _overlap(builder: Any, a: str, b: str) -> bool:
@@ -101,19 +127,25 @@ def _overlap(builder: Any, a: str, b: str) -> bool:
 
 def tfds(dataset: str, split: str, data_dir: str | Path | None = None, columns: Mapping[str, Any] | None = None,
          splits: Mapping[str, str] | None = None, decode: str = "exact", size_hint: int | None = None,
-         max_pixels: int | None = None) -> Tfds:
+         max_pixels: int | None = None, uncertain: str | None = None) -> Tfds:
     """Source over a prepared TFDS dataset stored as array_record files; TensorFlow is not needed or imported.
 
     dataset: its TFDS name, such as "mnist" or "mine/config:1.0.0". columns: our keys -> features, {"image": "image",
-    "text": "caption", "label": {"finding": "label"}, "tabular": ["age"], "category": ["sex"], "group": "patient",
-    "case": "patient"}; by default those of our builder of that name. splits: renames, e.g. {"val": "validation"}.
-    decode ("exact" | "fast"), size_hint, max_pixels: as for
+    "text": "caption" (or several, joined by newlines), "label": {"finding": "label"}, "tabular": ["age"], "category": ["sex"],
+    "group": "patient", "case": "patient"}; by default those of our builder of that name. A sequence of pictures, or of texts, is a list:
+    several samples (`transforms.samples`). splits: renames, e.g. {"val": "validation"}. uncertain: what the -1 of a label of findings
+    i8[K] counts as, "zeros", "ones" or "ignore", which its name then tells (`uncertain.resolve`). decode ("exact" | "fast"), size_hint,
+    max_pixels: as for
     `images.decode`, of pictures of 1 or 3 channels. Raises FileNotFoundError if it is not prepared, ValueError if the split does not exist.
     """
     import tensorflow_datasets
 
     if decode not in ("exact", "fast"):
         raise ValueError(f"tfds {dataset}: decode {decode!r} is not 'exact' or 'fast'")
+    try:
+        check_policy(uncertain)
+    except ValueError as error:
+        raise ValueError(f"tfds {dataset}: {error}") from None
     if not columns:
         from mmrep.data.builders import DATASETS
 
@@ -143,12 +175,17 @@ def tfds(dataset: str, split: str, data_dir: str | Path | None = None, columns: 
     features = builder.info.features
     classes = {key: list(features[column].names) for key, column in columns.get("label", {}).items()
                if column in features and getattr(features[column], "names", None)}
+    vectors = dict(builder.info.metadata or {}).get("names", {})
+    classes |= {label_name(key, uncertain if features[column].np_dtype == np.int8 else None): list(vectors[column])
+                for key, column in columns.get("label", {}).items() if column in features and column in vectors}
     # TFDS would take OpenCV where it is installed, else Pillow, and turn no picture.
     image = features[columns["image"]] if columns.get("image") in features else None
+    several = isinstance(image, tensorflow_datasets.features.Sequence)
+    image = image.feature if several else image
     ours = isinstance(image, tensorflow_datasets.features.Image) and image.shape[-1] in (1, 3) and image.np_dtype in (np.uint8, np.uint16)
     read = partial(images.decode, channels=image.shape[-1], bits=8 * np.dtype(image.np_dtype).itemsize, size_hint=size_hint, how=decode,
                    max_pixels=max_pixels) if ours else None
-    skip = {columns["image"]: tensorflow_datasets.decode.SkipDecoding()} if ours else None
-    source = Tfds(builder.as_data_source(split=wanted, decoders=skip), columns, f"tfds {dataset} {wanted}", classes, read)
+    skip = {columns["image"]: _undecoded() if several else tensorflow_datasets.decode.SkipDecoding()} if ours else None
+    source = Tfds(builder.as_data_source(split=wanted, decoders=skip), columns, f"tfds {dataset} {wanted}", classes, read, uncertain)
     source.notes += fast.notes(decode) if split == "train" else []  # once is enough
     return source

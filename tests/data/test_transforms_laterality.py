@@ -118,3 +118,20 @@ def test_views_see_the_text_and_may_not_change_it():
         views(2, [flip(p=1.0, laterality="swap")])({"image": RAMP, "text": "left"}, RNG())
     with pytest.raises(ValueError, match="image/local would not be mirrored with it"):
         flip(p=1.0)({"image": RAMP, "image/local": RAMP[None]}, RNG())
+
+
+def test_real_reports_are_the_same_after_two_swaps(shared):
+    import json
+
+    lines = (shared / "data" / "iu_cxr_reports" / "reports.jsonl").read_text().splitlines()
+    reports = [" ".join(filter(None, (row["findings"], row["impression"]))) for row in map(json.loads, lines)]
+    swapped = 0
+    for text in reports:
+        try:
+            other = swap_sides(text)
+        except ValueError:                    # a word of one side alone: "lingula"
+            continue
+        assert swap_sides(other) == text
+        swapped += other != text
+        assert names_side(text) or other == text
+    assert swapped > 1000

@@ -4,7 +4,7 @@ Nothing here or in the files beside it imports TensorFlow.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +22,8 @@ class Dataset(NamedTuple):
     features: the namespace `tensorflow_datasets.features` -> {key: feature}. examples: (manual folder, split) -> (key, record) pairs; a
     record may be a function that makes it: Beam's workers then call only their own. manual: the files that the user puts into the manual
     folder, and where they are applied for. layout: the public loader or page that the layout was read from, "" where none could be: the
-    set is `unverified`. columns: our keys -> features, what the source `tfds` reads where a config names none.
+    set is `unverified`. columns: our keys -> features, what the source `tfds` reads where a config names none. names: feature -> what the
+    entries of that vector are (findings), written beside the records.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Dataset(NamedTuple):
     columns: Mapping[str, Any] = {}
     splits: tuple[str, ...] = SPLITS
     version: str = "1.0.0"
+    names: Mapping[str, Sequence[str]] = {}
 
 
 def prepare(dataset: Dataset, manual: str | Path, data_dir: str | Path, beam: bool = False) -> Any:
@@ -61,7 +63,8 @@ def make_builder(dataset: Dataset, beam: bool = False) -> type:
 
     def info(self: Any) -> Any:
         return tfds.core.DatasetInfo(builder=self, description=dataset.description, homepage=dataset.homepage, citation=dataset.citation,
-                                     license=dataset.license, features=tfds.features.FeaturesDict(dict(dataset.features(tfds.features))))
+                                     license=dataset.license, features=tfds.features.FeaturesDict(dict(dataset.features(tfds.features))),
+                                     metadata=tfds.core.MetadataDict(names={key: list(of) for key, of in dataset.names.items()}))
 
     def split_generators(self: Any, manager: Any) -> dict[str, Any]:
         return {split: self._generate_examples(Path(manager.manual_dir), split) for split in dataset.splits}

@@ -52,7 +52,8 @@ def swap_sides(text: str) -> str:
 
 
 def flip(axis: str = "horizontal", p: float = 0.0, laterality: str = "keep", left_right: str = "horizontal") -> Transform:
-    """Mirror the image and the volume of an example together, masks and boxes with them, with probability p (default: never).
+    """Mirror the image and the volume of an example together, masks and boxes with them, with probability p (default: never, for a
+    mirrored chest has its heart on the wrong side).
 
     axis: "vertical" (height), "horizontal" (width), or "depth" of volumes. left_right: the axis along which the patient's sides lie, width
     in every picture that `mmrep.data.readers` orients; name another for arrays that lie otherwise. A flip along it makes a text's "left"
@@ -72,6 +73,7 @@ def flip(axis: str = "horizontal", p: float = 0.0, laterality: str = "keep", lef
     matrix = np.array([[1.0, 0, 0], [0, -1, 1]] if axis == "horizontal" else [[-1.0, 0, 1], [0, 1, 0]])
 
     def apply(example: Example, rng: np.random.Generator) -> Example:
+        flips = rng.uniform() < p
         keys = [key for key in PICTURES if key in example and (key == "volume" or axis != "depth")]
         if not p or not keys:
             return example
@@ -82,7 +84,6 @@ def flip(axis: str = "horizontal", p: float = 0.0, laterality: str = "keep", lef
                              "laterality='ignore'")
         if crops := [key for key in example if key.startswith(("image/", "volume/"))]:
             raise ValueError(f"flip: {crops[0]} would not be mirrored with it; flip before or in `views`")
-        flips = rng.uniform() < p
         if flips and sides and any(names_side(one) for one in texts):
             if laterality == "keep" or any(_LONE.search(one) for one in texts):
                 return example

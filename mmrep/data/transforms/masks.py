@@ -15,19 +15,17 @@ def masks_of(example: Example, key: str) -> list[str]:
 
     Raises ValueError for a mask that lies on no picture of the example: what moves the picture would leave it behind.
     """
-    found, extent = [], example[key].shape[:-1]
+    found = []
     for name in example:
-        if not name.startswith("mask/"):
+        of = name[5:].partition("/")[0]
+        if not name.startswith("mask/") or of in MODALITIES and of != key:
             continue
-        of, shape = name[5:].partition("/")[0], example[name].shape
-        others = [other for other in PICTURES if other != key and other in example and shape[:-1] == example[other].shape[:-1]]
-        if of == key or of not in MODALITIES and not others:
-            if shape[:-1] != extent:
-                raise ValueError(f"{name} is {list(shape)} and the {key} {list(example[key].shape)}; a mask needs the extent of its "
-                                 "picture, and an axis of channels")
+        extent = example[name].shape[:-1]
+        if extent == example[key].shape[:-1]:
             found.append(name)
-        elif of not in MODALITIES and shape[:-1] == extent:
-            found.append(name)
+        elif of == key or not any(other in example and extent == example[other].shape[:-1] for other in PICTURES):
+            raise ValueError(f"{name} is {list(example[name].shape)} and the {key} {list(example[key].shape)}; a mask needs the extent of "
+                             "its picture, and an axis of channels")
     return found
 
 

@@ -19,10 +19,10 @@ def limits(name: str, ends: Sequence[float], least: float = -math.inf, most: flo
     return float(ends[0]), float(ends[1])
 
 
-def on(key: str, change: Callable[[np.ndarray, np.random.Generator], np.ndarray], p: float = 1.0) -> Transform:
-    """The transform that changes the array of `key` alone, with probability p."""
+def on(key: str, change: Callable[[np.ndarray, np.random.Generator], np.ndarray], p: float | None = None) -> Transform:
+    """The transform that changes the array of `key` alone, with probability p, or always and without a draw."""
     def apply(example: Example, rng: np.random.Generator) -> Example:
-        if key not in example or p < 1 and rng.uniform() >= p:
+        if key not in example or p is not None and rng.uniform() >= p:
             return example
         return {**example, key: change(example[key], rng)}
 

@@ -86,12 +86,13 @@ def nnunet(size: tuple[int, int, int] = (128, 128, 128), mask: str = "volume") -
 
 def ecg(rate: float = 250.0, length: int = 1250) -> Recipe:
     """ECGs (after TaskAug, Raghu et al. 2022, and the random lead masking of Oh et al. 2022): 0.5 to 40 Hz; a random crop, scale, wander,
-    mains hum, noise, a span of time masked, each lead dropped with probability 0.5; each lead standardized last."""
-    filtered = ({"name": "bandpass", "rate": rate, "low": 0.5, "high": 40.0}, {"name": "pad_signal", "length": length})
+    mains hum (where the rate holds 50 Hz), noise, a span of time masked, each lead dropped with probability 0.5; standardized last."""
+    filtered = ({"name": "bandpass", "rate": rate, "low": 0.5, "high": min(40.0, 0.4 * rate)}, {"name": "pad_signal", "length": length})
+    hum = ({"name": "powerline", "rate": rate},) if rate > 100 else ()
     return {"prepare": filtered,
             "augment": ({"name": "crop_signal", "length": length}, {"name": "scale_signal"}, {"name": "baseline_wander", "rate": rate},
-                        {"name": "powerline", "rate": rate}, {"name": "noise", "std": 0.05, "key": "signal"}, {"name": "mask_time"},
-                        {"name": "drop_leads", "p": 0.5}, {"name": "normalize_signal"}),
+                        *hum, {"name": "noise", "std": 0.05, "key": "signal"}, {"name": "mask_time"}, {"name": "drop_leads", "p": 0.5},
+                        {"name": "normalize_signal"}),
             "evaluate": ({"name": "crop_signal", "length": length, "random": False}, {"name": "normalize_signal"})}
 
 

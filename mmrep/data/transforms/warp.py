@@ -13,8 +13,24 @@ from mmrep.data.transforms.pixels import as_dtype, limits
 
 
 def rotate(degrees: float) -> Transform:
-    """Rotate about the center by a uniform angle in [-degrees, degrees], bilinear, zeros outside."""
-    return affine(degrees=degrees)
+    """Rotate about the center by a uniform angle in [-degrees, degrees], bilinear (masks: nearest), zeros outside."""
+    def apply(example: Example, rng: np.random.Generator) -> Example:
+        from PIL import Image
+
+        angle = rng.uniform(-degrees, degrees)
+        if alone(example, "image") is None:
+            return example
+        h, w = example["image"].shape[:2]
+        kinds = (Image.Resampling.BILINEAR, Image.Resampling.NEAREST)
+        return move(example, "image", lambda x, mask: per_plane(x, lambda plane: plane.rotate(angle, kinds[mask])),
+                    _fractions(_turn(-math.radians(angle)), np.array([w / 2, h / 2]), h, w))
+
+    return apply
+
+
+def _turn(angle: float) -> np.ndarray:
+    """The rotation of (x, y) by an angle in radians, with y downwards: clockwise as seen."""
+    return np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
 
 
 def affine(degrees: float = 0.0, translate: float = 0.0, scale: Sequence[float] = (1.0, 1.0), shear: float = 0.0, p: float = 1.0
@@ -39,8 +55,7 @@ def affine(degrees: float = 0.0, translate: float = 0.0, scale: Sequence[float] 
         angle, lean = (math.radians(rng.uniform(-most, most)) for most in (degrees, shear))
         factor = rng.uniform(low, high)
         by = np.array([rng.uniform(-translate, translate) * side for side in (w, h)])
-        turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-        forward = factor * turn @ np.array([[1, math.tan(lean)], [0, 1]])  # of (x, y) in pixels from the center
+        forward = factor * _turn(angle) @ np.array([[1, math.tan(lean)], [0, 1]])  # of (x, y) in pixels from the center
         center = np.array([w / 2, h / 2])
         back = np.linalg.inv(forward)
         start = center - back @ (center + by)
