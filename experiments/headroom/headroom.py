@@ -27,7 +27,7 @@ from .networks import Cnn, Cnn1d, Cnn3d, Labels, Mlp, Scores, chance_se, probe, 
 PLAIN = ("findings", "class", "severity_bin", "laterality", "zone")  # of the quickstart's image, which shows no other
 ALL = tuple(factor for factor in VISIBILITY if factor != "severity")  # severity_bin is of it; also what a modality knows nothing of
 MODALITIES = ("image", "whole image", "volume", "signal", "text", "tabular", "features")
-STEPS = {"tabular": 8, "features": 3, "volume": 3}  # what is learned late; of table and omics a step costs a millisecond
+STEPS = {"tabular": 8, "features": 3, "volume": 3, "whole image": 2}  # what is learned late
 MEDIANS = {"age": 60.0, "bmi": 27.0}
 QUICKSTART = Path(__file__).resolve().parents[2] / "configs" / "quickstart.py"
 
@@ -58,10 +58,10 @@ def table_inputs(batches: list[dict]) -> list[np.ndarray]:
 
 
 def source_of(name: str, split: str, seed: int, n: int) -> Any:
-    """A split of the phantom that shows one modality; "image" is the quickstart's, all else of the whole phantom, of a signal with findings
-    that do not depend on each other: it shows one of them."""
+    """A split of the phantom that shows one modality; "image" is the quickstart's, all else of the whole phantom: its markers
+    independent (else marker_b tells half of marker_a), and of a signal the findings, too, for it shows one of them."""
     return phantom(split, seed=seed, n=n, scale="tiny", modalities=(name.split()[-1],), whole=name != "image",
-                   correlation=0.0 if name == "signal" else 0.3)
+                   correlation=0.0 if name == "signal" else 0.3, match=0.1)
 
 
 def labels_of(name: str, batch: dict) -> Labels:
@@ -110,7 +110,7 @@ def study(name: str, seed: int, n: int, labeled: int, test: int, steps: int) -> 
         vit = cfg.build(ENCODERS, config.encoders.image, "config.encoders.image")
         both("untrained ViT", untrained(vit, scaled, seed, lambda out: out.pooled))
     both("untrained network", untrained(body, small, seed))
-    record("supervised", supervised(body, inputs, labels, steps * STEPS.get(modality, 1), seed))
+    record("supervised", supervised(body, inputs, labels, steps * STEPS.get(name, 1), seed))
     if modality == "image":
         record("Bayes", image_bayes(sources[2], batches[2]["image"], labels[2], name == "whole image"))
     elif modality in ("text", "tabular"):
@@ -119,10 +119,11 @@ def study(name: str, seed: int, n: int, labeled: int, test: int, steps: int) -> 
 
 
 def measured(name: str) -> str:
-    """A digest of what is measured: the first subjects, the quickstart's encoder. Kept rows of another are made anew."""
+    """A digest of what is measured: the first subjects and their labels, the quickstart's encoder. Kept rows of another are made anew."""
     block, config = source_of(name, "train", 0, 64).block(np.arange(64)), cfg.load(str(QUICKSTART))
     data = "".join(block["text"]).encode() if name == "text" else block[name.split()[-1]].tobytes()
-    return hashlib.sha256(data + cfg.digest(config.encoders).encode()).hexdigest()[:12]
+    labels = b"".join(labels_of(name, block)[factor].tobytes() for factor in labels_of(name, block))
+    return hashlib.sha256(data + labels + cfg.digest(config.encoders).encode()).hexdigest()[:12]
 
 
 def main() -> None:
