@@ -34,7 +34,7 @@ def ecg(ax: Any, signal: np.ndarray, rate: float) -> None:
         for k, name in enumerate(shown):
             part = slice(len(signal) * k // len(shown), len(signal) * (k + 1) // len(shown))
             ax.plot(np.arange(len(signal))[part] / rate, lead[name][part] - 2.0 * r, color="black", linewidth=0.6)
-            ax.text(seconds * k / len(shown), 0.8 - 2.0 * r, name, fontsize=6)
+            ax.text(seconds * k / len(shown) + 0.05, 0.8 - 2.0 * r, name, fontsize=8)
     low, high = -2.0 * len(rows) + 0.8, 1.6
     ax.set(xlim=(0, seconds), ylim=(low, high), xticks=np.arange(0, seconds, 0.2), yticks=np.arange(np.ceil(low * 2) / 2, high, 0.5))
     ax.grid(color="tab:red", alpha=0.25, linewidth=0.4)
@@ -66,7 +66,7 @@ def sheet(out: Path, n: int = 10, scale: str = "paper", seed: int = 0) -> Path:
         row[0].set_ylabel(textwrap.fill(truth(block, i), 26), fontsize=7)
         ecg(row[3], block["signal"][i], SCALES[scale]["rate"])
         table = [f"{name} {value:.4g}" for name, value in zip((*COLUMNS, *CATEGORIES), (*block["tabular"][i][:10], *block["category"][i]))]
-        row[4].text(0, 1, textwrap.fill(block["text"][i], 44) + "\n\n" + textwrap.fill(", ".join(table), 44), fontsize=7, va="top")
+        row[4].text(0, 1, textwrap.fill(block["text"][i], 46) + "\n\n" + textwrap.fill(", ".join(table), 46), fontsize=10.5, va="top")
         row[4].axis("off")
         row[5].bar(np.arange(64), block["features"][i][:64], color="tab:blue")
         row[5].set_title("omics, 64 genes", fontsize=8)
