@@ -11,23 +11,24 @@ from mmrep.data.sources import BadRow, spread
 
 NOTHING = {"scales": {}, "columns": 0, "cardinalities": (), "masks": ()}
 ROWS = 256  # a mean is known to 6 % of a deviation from them, and no encoder needs it better
-NUMBERS = ("tabular", "features")
+OTHERS = ("image", "volume", "signal", "text", "category")  # fields that are no vectors of numbers
 
 
 def measure(config: Any, sources: dict[str, Any], specs: dict[str, dict]) -> dict[str, Any]:
     """{"scales": {field: {"mean", "std"}}, "columns", "cardinalities", "masks"} of what the encoders read, as plain values.
 
-    scales: of `tabular` and `features` over the training rows, a number a column, from a manifest's own statistics or from at most 256
-    rows, spread evenly, of the first stream that has the field; known entries (`mask/FIELD`) alone count, and a column that is constant
-    has deviation 1. columns: of numbers; cardinalities: of every category its number of values; masks: of `specs`. Nothing is read where
-    no encoder reads such a field.
+    scales: of `tabular`, `features` and other vectors (`protein_features`) over the training rows, a number a column, from a manifest's own
+    statistics or from at most 256 rows, spread evenly, of the first stream that has the field; known entries (`mask/FIELD`) alone count,
+    and a column that is constant has deviation 1. columns: of numbers; cardinalities: of every category its number of values; masks: of
+    `specs`. Nothing is read where no encoder reads such a field.
     """
     encoders = cfg.plain(config.encoders)
     read = {spec.get("field") or m for m, spec in encoders.items() if isinstance(spec, dict)}
     read |= {{"table": "tabular", "bag": "features"}.get(spec.get("name")) for spec in encoders.values() if isinstance(spec, dict)}
     masks = tuple(sorted({key for spec in specs.values() for key in spec if key.startswith("mask/")}))
     found: dict[str, Any] = NOTHING | {"scales": {}, "masks": masks}
-    wanted = [field for field in NUMBERS if field in read] + ["category"] * ("tabular" in read)
+    floats = {key for spec in specs.values() for key, (shape, dtype) in spec.items() if shape is not None and np.dtype(dtype).kind == "f"}
+    wanted = sorted(field for field in read & floats if field not in OTHERS and "/" not in field) + ["category"] * ("tabular" in read)
     for name, source in sources.items():
         new = [field for field in wanted if field in specs[name] and not (found["cardinalities"] if field == "category" else
                                                                           field in found["scales"])]
@@ -72,7 +73,7 @@ def _scale(rows: list[dict], field: str) -> dict:
     for row in rows:
         x = np.asarray(row[field], np.float64)
         mark = np.asarray(row.get(f"mask/{field}", np.ones(())), bool)
-        known.append(np.broadcast_to(mark[..., None] if field == "features" and mark.ndim else mark, x.shape).reshape(-1, x.shape[-1]))
+        known.append(np.broadcast_to(mark[..., None] if mark.ndim == x.ndim - 1 and mark.ndim else mark, x.shape).reshape(-1, x.shape[-1]))
         values.append(x.reshape(-1, x.shape[-1]))
     x, here = np.concatenate(values), np.concatenate(known)
     count = np.maximum(here.sum(0), 1)

@@ -125,7 +125,7 @@ def _zeros(like: Any) -> Any:
 
 
 def describe(config: Any) -> dict[str, Any]:
-    """What a run folder records besides its config: commit, versions, devices."""
+    """What a run folder records besides its config: commit, versions, also of what decodes its data, devices."""
     import importlib.metadata
     import subprocess
 
@@ -135,7 +135,8 @@ def describe(config: Any) -> dict[str, Any]:
                              text=True, timeout=10).stdout.strip()
     except (OSError, subprocess.TimeoutExpired):
         git = ""
-    packages = ("mmrep", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "tensorflow-datasets")
+    packages = ("mmrep", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "tensorflow-datasets", "pillow",
+                "simplejpeg", "opencv-python-headless", "pydicom", "nibabel", "wfdb")
     versions = {}
     for name in packages:
         try:

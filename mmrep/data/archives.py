@@ -166,7 +166,8 @@ def read_npy(file: Any, name: str, max_bytes: int = MAX_BYTES) -> np.ndarray:
 
 def read_npz_member(file: zipfile.ZipFile, info: zipfile.ZipInfo, archive: str, max_bytes: int = MAX_BYTES) -> np.ndarray:
     """An array of an npz, as `read_npy`. Raises ValueError, which names archive and member."""
-    check_size(info.file_size, archive, info.filename, max_bytes + (1 << 16))  # the header is no pixel
+    if info.file_size > max_bytes + (1 << 16):  # the header is no pixel
+        check_size(info.file_size, archive, info.filename, max_bytes)
     try:
         with file.open(info) as member:
             return read_npy(member, f"{info.filename!r} in {archive}", max_bytes)

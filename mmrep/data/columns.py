@@ -25,20 +25,34 @@ def _bad(source: Any, row: int, message: str, kind: type[Exception] = ValueError
         source.problems.setdefault(int(row), (kind, message))
 
 
-def files(source: Any, field: str, column: str, store: Any, suffixes: Sequence[str]) -> list[str | None]:
-    """Names of a field's files; a suffix is found where the cells leave it out."""
-    names = [None if cell is None else str(cell) for cell in source.table[column]]
+def files(source: Any, field: str, column: str | Sequence[str], store: Any, suffixes: Sequence[str]) -> list[str | tuple[str, ...] | None]:
+    """Names of a field's files, a tuple of several in a row: cells that are lists, or several columns; a suffix is found where the cells
+    leave it out."""
     advice = ""
-    for row in source.rows:
-        name = names[row]
-        if name is None:
-            continue
-        found = next((name + suffix for suffix in suffixes if name + suffix in store), None) if name else None
-        if found is None:
+
+    def found(row: int, name: str) -> str:
+        nonlocal advice
+        whole = next((name + suffix for suffix in suffixes if name + suffix in store), None) if name else None
+        if whole is None:
             advice = advice or _advice(store, field, name)  # of the first that is missing: to look into archives takes long
             _bad(source, row, f"{field} {name!r} is not in {store.path}; {advice}", FileNotFoundError)
-        names[row] = found or name
+        return whole or name
+
+    lists = [_named_files(source.table[one]) for one in listed(column)]
+    several = any(of_lists for of_lists, _ in lists) or not isinstance(column, str)
+    names: list[Any] = [tuple(name for _, cells in lists for name in cells[row]) or None for row in range(source.table.length)]
+    names = names if several else [cell and cell[0] for cell in names]
+    for row in source.rows:
+        if names[row] is not None:
+            names[row] = tuple(found(row, name) for name in names[row]) if several else found(row, names[row])
     return names
+
+
+def _named_files(cells: Sequence[Any]) -> tuple[bool, list[tuple[str, ...]]]:
+    """(whether any cell is a list, the names in each)."""
+    return any(isinstance(cell, list) for cell in cells), [
+        () if cell is None else tuple(str(one) for one in cell if one is not None) if isinstance(cell, list) else (str(cell),)
+        for cell in cells]
 
 
 def _advice(store: Any, field: str, name: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mmrep.data.archives import open_zip, read_npz_member
 from mmrep.data.example import Example
 from mmrep.data.tables import identities
 
@@ -23,8 +24,8 @@ def read_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise FileNotFoundError(f"embeddings {path}: no such file; write it by `mmrep embed RUN --out {path.name}`")
     try:
         if path.suffix.lower() == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                columns = {key: file[key] for key in file.files}
+            archive, members = open_zip(path, str(path))
+            columns = {name.removesuffix(".npy"): read_npz_member(archive, member, str(path)) for name, member in members.items()}
             encoder = json.loads(str(columns.pop(KEY, "{}")))
         else:
             from pyarrow import parquet

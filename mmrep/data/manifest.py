@@ -17,6 +17,7 @@ import numpy as np
 from mmrep.core.names import nearest
 from mmrep.data import columns as parse
 from mmrep.data import fast, readers
+from mmrep.data.archives import MAX_BYTES
 from mmrep.data.example import MODALITIES, Example, fields_among
 from mmrep.data.images import decode as decode_image
 from mmrep.data.images import decode_errors, decode_mask
@@ -71,7 +72,7 @@ class Manifest:
             if value is not None and (key not in self.here or self.here[key][row]):
                 example[key] = self._read(row, key, value) if key in self._open else value
         for key in [k for k in example if k.startswith("mask/")]:
-            of = "image" if "image" in self._cells else "volume"
+            of = _mask_of(key, self._cells)
             if of in example and example[key].shape[:-1] != example[of].shape[:-1]:
                 example[key] = self._fitted(row, key, example[key], of, example[of])
         return example
@@ -108,9 +109,12 @@ class Manifest:
         kept = self.rows[rows].tolist()
         cases = [None if cell is None else str(cell) for cell in (self._case_ids[row] for row in kept)]
         names = next((self._cells[key] for key in self._open if not key.startswith("mask/")), None)
-        return {"row": kept, "case": cases, "image": [None if names is None else names[row] for row in kept]}
+        first = (None if names is None else names[row] for row in kept)  # of several, which is enough to tell them from others
+        return {"row": kept, "case": cases, "image": [name[0] if isinstance(name, tuple) else name for name in first]}
 
-    def _read(self, row: int, key: str, name: str) -> np.ndarray:
+    def _read(self, row: int, key: str, name: str | tuple[str, ...]) -> np.ndarray | list[np.ndarray]:
+        if isinstance(name, tuple):
+            return [self._read(row, key, one) for one in name]
         try:
             return self._open[key](name)
         except ImportError as error:  # of no row: to skip them all would hide it
@@ -133,7 +137,8 @@ def manifest(path: str | Path, split: str, images: str | Path | None = None, col
              files: Mapping[str, str] | None = None, read: Mapping[str, Mapping[str, Any]] | None = None,
              splits: Mapping[str, Any] | None = None, filter: Mapping[str, Any] | None = None, on_error: str = "raise",
              missing: str | float = "raise", allow_empty: bool = False, channels: int = 1, bits: int = 8, size_hint: int | None = None,
-             shared_cases: bool = False, decode: str = "exact", max_pixels: int | None = None) -> Manifest:
+             shared_cases: bool = False, decode: str = "exact", max_pixels: int | None = None,
+             max_bytes: int | None = None) -> Manifest:
     """Source over the rows of one split (train, val, test; "all" for every row) of a table.
 
     path       a .csv, .tsv, .jsonl or .parquet file, or a folder holding exactly one metadata.* of these
@@ -142,12 +147,14 @@ def manifest(path: str | Path, split: str, images: str | Path | None = None, col
                [n, ...] of an npz, whose rows the cells number. Masks lie by default with what they are of
     read       {"volume": {"spacing": (1, 1, 1), "window": (-160, 240), "dtype": "uint8"}, "signal": {"rate": 250}, ...}: options of
                `readers.read_image`, `read_volume`, `read_signal`, `read_features`
-    columns    {"image": c, "volume": c, "signal": c (cells name files, or rows of an array), "text": c or [c, ...] joined by newlines,
+    columns    {"image": c, "volume": c, "signal": c (cells name files, or rows of an array), or [c, ...], or cells that are lists of names:
+               several samples, a list of those that are there (transforms `each`, `choose`), "text": c or [c, ...] joined by newlines,
                "features": c (cells are lists of numbers, or name files), "gene_*" or [c, ...] (columns of numbers), or {key: either} for
                several, "label": {name: c, or [c, ...] for findings: 1 yes, 0 no, -1 or null unknown, or {"column": either, "classes":
                [all there may be, in order], "uncertain": "zeros" | "ones" | "ignore"}: what a -1 is, part of the label's name then:
                NAME@u_zeros}, "soft": c (cells are numeric lists), [c, ...] or {name: c}, gives f32[K],
-               "tabular": [c, ...] or patterns, "category": [c, ...], "mask": {name: c}, of the image, without one of the volume,
+               "tabular": [c, ...] or patterns, "category": [c, ...], "mask": {name: c}, of the image, without one of the volume (with
+               both, names that begin with volume/ are of the volume),
                "group": c, "case": c, "split": c}
     splits     renames, {"val": "dev"} or {"val": ["dev", "dev2"]}
     filter     {column: value, or a list of values, or {"not": value or list}}; None is null
@@ -158,11 +165,15 @@ def manifest(path: str | Path, split: str, images: str | Path | None = None, col
     shared_cases   allow a case to have rows in several of train, val and test, which is an error
     channels, bits, size_hint, max_pixels   as `images.decode`: u8 or u16 [H, W, 1 or 3]; size_hint = pixels the transforms need
     decode     "exact" or "fast", `how` of `images.decode`
+    max_bytes  the most that a member of an archive, a stack, or a compressed file may unpack to (default 2 GiB, whole archives 64 GiB)
 
     Raises FileNotFoundError or ValueError, one line naming the file and the row and what to do.
     """
     columns, files, splits, filter = dict(columns or {}), dict(files or {}), dict(splits or {}), dict(filter or {})
     _check(path, columns, files, on_error, missing, channels, bits, decode)
+    for name, limit in (("max_pixels", max_pixels), ("max_bytes", max_bytes)):
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit > 0):
+            raise ValueError(f"manifest {path}: {name} {limit!r} is no number above 0")
     options = {kind: readers.check_options(f"manifest {path}", kind, of) for kind, of in dict(read or {}).items()}
     table = Table(find_table(path))
     rows = filter_rows(table, split_rows(table, split, columns, splits), filter)
@@ -170,7 +181,7 @@ def manifest(path: str | Path, split: str, images: str | Path | None = None, col
         check_cases(table, columns, splits, filter)
     source = Manifest(table, rows, on_error, decode, columns.get("case"))
     pixels = partial(decode_image, channels=channels, bits=bits, size_hint=size_hint, how=decode, max_pixels=max_pixels)
-    _files(source, columns, {"image": images} | files, options, pixels, max_pixels)
+    _files(source, columns, {"image": images} | files, options, pixels, max_pixels, max_bytes)
     if "text" in columns:
         source._cells["text"] = parse.texts(source, columns["text"], allow_empty)
     _numbers(source, columns, missing, lambda: train_rows(table, columns, splits, filter))
@@ -221,11 +232,11 @@ def _check(path: Any, columns: Mapping, files: Mapping, on_error: str, missing: 
 
 # ---- what is read into a source, column by column
 
-def _files(source: Manifest, columns: Mapping, places: Mapping, options: Mapping, pixels: Callable, max_pixels: int | None) -> None:
+def _files(source: Manifest, columns: Mapping, places: Mapping, options: Mapping, pixels: Callable, max_pixels: int | None,
+           max_bytes: int | None) -> None:
     """Set the cells that name files, and how each is opened."""
-    whole = "volume" if "volume" in columns and "image" not in columns else "image"
     wanted = {key: (columns[key], key) for key in ("image", "volume", "signal") if key in columns}
-    wanted |= {f"mask/{name}": (column, whole) for name, column in _named(columns.get("mask", {})).items()}
+    wanted |= {f"mask/{name}": (column, _mask_of(f"mask/{name}", columns)) for name, column in _named(columns.get("mask", {})).items()}
     wanted |= {key: (of, "features") for key, of in _features(columns).items() if parse.names_files(source.table, of)}
     stores: dict[Any, Any] = {}
     for key, (column, kind) in wanted.items():
@@ -235,11 +246,14 @@ def _files(source: Manifest, columns: Mapping, places: Mapping, options: Mapping
             raise ValueError(f"manifest {source.table.path}: {key} would be read from {place}; name its array by "
                              f"files={{{key!r}: 'FILE.npz/NAME'}}")
         if place not in stores:
-            stores[place] = _open_store(source.table.path, place)
+            stores[place] = _open_store(source.table.path, place, max_bytes)
         store, how = stores[place], options.get(kind, {})
+        if mask and not isinstance(column, str):
+            raise ValueError(f"manifest {source.table.path}: {key} is of several columns, {list(column)}; name one")
+        how = how if kind == "image" else {"max_bytes": max_bytes or MAX_BYTES} | how
         if mask:
-            of_volume = partial(readers.read_mask, store, spacing=how.get("spacing"))
-            source._open[key] = of_volume if whole == "volume" else partial(_mask, store, max_pixels)
+            of_volume = partial(readers.read_mask, store, **{name: how[name] for name in ("spacing", "max_bytes") if name in how})
+            source._open[key] = of_volume if kind == "volume" else partial(_mask, store, max_pixels)
         else:
             source._open[key] = partial(readers.READERS[kind], store, **how, **({"decode": pixels} if kind == "image" else {}))
         source._cells[key] = parse.files(source, key, column, store, readers.SUFFIXES[kind])
@@ -301,16 +315,22 @@ def _labels(columns: Any) -> list[tuple[str, Any, Any, str | None]]:
     return found
 
 
+def _mask_of(key: str, columns: Mapping) -> str:
+    """What a mask is of: "image" or "volume"."""
+    named = key.split("/")[1]
+    return named if named in ("image", "volume") and named in columns else "image" if "image" in columns else "volume"
+
+
 def _mask(store: Any, max_pixels: int | None, name: str) -> np.ndarray:
     return decode_mask(store.read(name), max_pixels)
 
 
-def _open_store(table: Path, place: str | Path | None) -> Any:
+def _open_store(table: Path, place: str | Path | None, max_bytes: int | None) -> Any:
     """The folder or archive that holds the files: of the table, or `place` beside it, or from the working folder."""
     if place is None:
-        return open_images(table.parent)
+        return open_images(table.parent, max_bytes)
     beside = table.parent / place
-    return open_images(beside if beside.exists() or beside.parent.is_file() else Path(place))
+    return open_images(beside if beside.exists() or beside.parent.is_file() else Path(place), max_bytes)
 
 
 def _drop_bad(source: Manifest) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from mmrep.core.files import write_json
-from mmrep.data import streams
+from mmrep.data import fast, streams
 from mmrep.data.audit.source import each_split, raw
 from mmrep.data.reading import presence, read_rows
 from mmrep.data.records import FORMAT, encode, shard_name
@@ -84,10 +84,19 @@ def _is_there(stream: dict[str, Any], split: str) -> bool:
 
 def _fingerprint(stream: dict[str, Any], sources: dict[str, Any], shard: int) -> str:
     """Digest of what decides the bytes: the sources' own fingerprints, their arguments but for places, transforms, versions."""
-    versions = {name: importlib.metadata.version(name) for name in VERSIONS}
+    versions = _versions(stream)
     content = {split: [len(source), fingerprint(source)] for split, source in sources.items()}
     what = {"format": FORMAT, "stream": _placeless(stream), "content": content, "versions": versions, "shard": shard}
     return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _versions(stream: dict[str, Any]) -> dict[str, str]:
+    """Versions of what decides the bytes: of the fast decoders, too, where a source decodes fast and they are there."""
+    specs = stream["sources"].values() if "sources" in stream else [stream["source"]]
+    found = {name: importlib.metadata.version(name) for name in VERSIONS}
+    if any(fast.library(spec.get("decode", "exact")) != "pillow" for spec in specs):
+        found |= {module.__name__: module.__version__ for module in fast.packages()}
+    return found
 
 
 def _placeless(value: Any) -> Any:
@@ -193,7 +202,7 @@ def _index(folder: Path, plan: dict, stream: dict, sources: dict) -> dict[str, A
     return {"format": FORMAT, "fingerprint": plan["fingerprint"], "splits": splits, "fields": list(some.fields),
             "label_names": {k: list(map(str, v)) for k, v in getattr(some, "label_names", {}).items()},
             "attributes": {name: getattr(some, name) for name in ATTRIBUTES if hasattr(some, name)},
-            "prepare": [_plainly(t) for t in stream.get("prepare") or ()], "versions": {n: importlib.metadata.version(n) for n in VERSIONS},
+            "prepare": [_plainly(t) for t in stream.get("prepare") or ()], "versions": _versions(stream),
             "notes": {split: list(getattr(source, "notes", ())) for split, source in sources.items()}}
 
 

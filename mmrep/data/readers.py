@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mmrep.core.names import nearest
-from mmrep.data.archives import open_zip, read_npy, read_npz_member
+from mmrep.data.archives import MAX_BYTES, open_zip, read_npy, read_npz_member
 from mmrep.data.medical.ecg import LEADS
 from mmrep.data.stores import Folder
 
@@ -39,12 +39,13 @@ def read_image(store: Any, name: str, decode: Callable, *, window: Sequence[floa
 
 
 def read_volume(store: Any, name: str, *, spacing: Sequence[float] | None = None, window: Sequence[float] | None = None,
-                dtype: str = "float32", volume: int | None = None, labels: bool = False) -> np.ndarray:
+                dtype: str = "float32", volume: int | None = None, labels: bool = False, max_bytes: int = MAX_BYTES) -> np.ndarray:
     """A NIfTI file, a folder or file of a DICOM series, a TIFF of several pages or an array as u8|f32[D, H, W, C].
 
     spacing: mm (depth, height, width) to resample to, not of arrays and TIFF; labels: by the nearest voxel. window (low, high), in HU
     for CT: clipped and scaled to 0 to 255 for dtype "uint8" and to 0 to 1 for "float32"; without it values stay as they are. volume:
-    which of several in a NIfTI file. Raises ValueError, OSError for what cannot be read, and where voxels are NaN or infinite.
+    which of several in a NIfTI file. Raises ValueError, OSError for what cannot be read, for more than `max_bytes` (also unpacked), and
+    where voxels are NaN or infinite.
     """
     from mmrep.data.medical import dicom, nifti
     from mmrep.data.medical.files import check_output
@@ -53,9 +54,9 @@ def read_volume(store: Any, name: str, *, spacing: Sequence[float] | None = None
     check_output(window, dtype)
     mm = None if spacing is None else tuple(spacing)[::-1]
     if suffix(name) in (".nii", ".nii.gz") and not isinstance(found, np.ndarray):
-        return axial(nifti.read_nifti(found, mm, window, "uint8" if labels else dtype, volume, labels)[0])[..., None]
+        return axial(nifti.read_nifti(found, mm, window, "uint8" if labels else dtype, volume, labels, max_bytes)[0])[..., None]
     if isinstance(found, np.ndarray) or suffix(name) in (".npy", ".npz", ".tif", ".tiff"):
-        values = numbers(found, name)
+        values = numbers(found, name, max_bytes=max_bytes)
         if values.ndim not in (3, 4) or mm is not None:
             raise ValueError(f"is {values.dtype}{list(values.shape)}; arrays are taken as [D, H, W] or [D, H, W, C], without spacing=")
         return _as_asked(values if values.ndim == 4 else values[..., None], window, dtype)
@@ -63,10 +64,11 @@ def read_volume(store: Any, name: str, *, spacing: Sequence[float] | None = None
     if not folder and _head(found)[128:132] != b"DICM":
         raise ValueError("is no volume that is read: NIfTI, DICOM (a file or a folder of one series), TIFF, npy or npz")
     plain = mm is None  # else the window comes after the resampling, as of NIfTI
-    values, facts = dicom.read_dicom_series(found if folder else [found], window if plain else None, dtype if plain else "float32")
+    values, facts = dicom.read_dicom_series(found if folder else [found], window if plain else None, dtype if plain else "float32",
+                                            max_bytes=max_bytes)
     values, affine, _ = nifti.to_ras(values, np.array(facts["affine"]), name)
     if not plain:
-        values = _as_asked(nifti.respaced(values, affine, mm, labels, name)[0], window, dtype)
+        values = _as_asked(nifti.respaced(values, affine, mm, labels, name, max_bytes)[0], window, dtype)
     return axial(values)[..., None]
 
 
@@ -98,12 +100,13 @@ def _head(found: Path | bytes) -> bytes:
         return file.read(132)
 
 
-def read_mask(store: Any, name: str, *, spacing: Sequence[float] | None = None, volume: int | None = None) -> np.ndarray:
+def read_mask(store: Any, name: str, *, spacing: Sequence[float] | None = None, volume: int | None = None, max_bytes: int = MAX_BYTES
+              ) -> np.ndarray:
     """A mask of a volume, in any file of `read_volume`, as class numbers u8[D, H, W, 1], resampled to the nearest voxel.
 
     Raises ValueError, OSError as there, and where voxels are not whole numbers from 0 to 255.
     """
-    values = read_volume(store, name, spacing=spacing, volume=volume, labels=True)
+    values = read_volume(store, name, spacing=spacing, volume=volume, labels=True, max_bytes=max_bytes)
     if values.shape[-1] != 1 or not whole_bytes(values):
         raise ValueError("is no mask of class numbers 0 to 255, one a voxel")
     return values.astype(np.uint8)
@@ -115,11 +118,11 @@ def axial(values: np.ndarray) -> np.ndarray:
 
 
 def read_signal(store: Any, name: str, *, rate: float | None = None, leads: Sequence[str] = LEADS, native_rate: float | None = None,
-                names: Sequence[str] = LEADS, unit: str = "mV", group: int = 0) -> np.ndarray:
+                names: Sequence[str] = LEADS, unit: str = "mV", group: int = 0, max_bytes: int = MAX_BYTES) -> np.ndarray:
     """A WFDB record (.hea, or without a suffix), a DICOM waveform, an EDF file or an array as f32[T, leads] in mV, resampled to `rate` Hz.
 
     native_rate, names, unit: of an array [T, leads] or [leads, T], which does not tell them. group: multiplex group of a DICOM file.
-    Raises ValueError, OSError for what cannot be read, a lead that is missing, and NaN or infinite samples.
+    Raises ValueError, OSError for what cannot be read, more than `max_bytes`, a lead that is missing, and NaN or infinite samples.
     """
     from mmrep.data.medical import ecg
 
@@ -127,27 +130,27 @@ def read_signal(store: Any, name: str, *, rate: float | None = None, leads: Sequ
     if isinstance(found, np.ndarray) or kind in (".npy", ".npz"):
         if native_rate is None:
             raise ValueError(f"{name!r} is an array, which has no sampling rate; set read={{'signal': {{'native_rate': Hz}}}}")
-        return ecg.read_array_ecg(numbers(found, name), native_rate, rate, names, leads, unit)[0]
+        return ecg.read_array_ecg(numbers(found, name, max_bytes=max_bytes), native_rate, rate, names, leads, unit, max_bytes=max_bytes)[0]
     if kind == ".edf":
         from mmrep.data.medical import edf
 
-        return edf.read_edf(found, rate, leads)[0]
+        return edf.read_edf(found, rate, leads, max_bytes=max_bytes)[0]
     if kind == ".dcm":
-        return ecg.read_dicom_ecg(found, rate, leads, group)[0]
+        return ecg.read_dicom_ecg(found, rate, leads, group, max_bytes)[0]
     if not isinstance(found, Path):
         raise ValueError(f"{name!r}: a WFDB record is several files; unpack the archive")
-    return ecg.read_wfdb(found, rate, leads)[0]
+    return ecg.read_wfdb(found, rate, leads, max_bytes=max_bytes)[0]
 
 
-def read_features(store: Any, name: str, *, key: str = "features") -> np.ndarray:
+def read_features(store: Any, name: str, *, key: str = "features", max_bytes: int = MAX_BYTES) -> np.ndarray:
     """An array as f32[D], or a bag f32[N, D] (tiles, crops); key: which of several arrays of an .npz or .h5. Raises ValueError, OSError."""
     found = locate(store, name)
     if not isinstance(found, np.ndarray) and suffix(name) in (".h5", ".hdf5"):
         from mmrep.data.medical import hdf5
 
-        values = hdf5.read_hdf5(found, key)[0]
+        values = hdf5.read_hdf5(found, key, max_bytes=max_bytes)[0]
     else:
-        values = numbers(found, name, key)
+        values = numbers(found, name, key, max_bytes)
     if values.ndim == 3 and len(values) == 1:  # as some write a bag
         values = values[0]
     if values.ndim not in (1, 2):
@@ -181,24 +184,24 @@ def locate(store: Any, name: str) -> Path | bytes | np.ndarray:
     return store.path / name if isinstance(store, Folder) else store.read(name)
 
 
-def numbers(found: Path | bytes | np.ndarray, name: str, key: str = "") -> np.ndarray:
+def numbers(found: Path | bytes | np.ndarray, name: str, key: str = "", max_bytes: int = MAX_BYTES) -> np.ndarray:
     """The array of a .npy, of an .npz (its only one, or `key`), a TIFF's pages, or the array itself.
 
-    Raises ValueError on NaN, infinity, or what are no numbers."""
+    Raises ValueError on NaN, infinity, what are no numbers, or more than `max_bytes`."""
     values = found
     if not isinstance(found, np.ndarray):
         if suffix(name) in (".tif", ".tiff"):
             from mmrep.data.medical import tiff
 
-            values = tiff.read_tiff(found)[0]
+            values = tiff.read_tiff(found, max_bytes=max_bytes)[0]
         elif suffix(name) == ".npz":
             archive, members = open_zip(found if isinstance(found, Path) else io.BytesIO(found), name)
             if f"{key}.npy" not in members and len(members) != 1:
                 raise ValueError(f"{name!r} holds {', '.join(m.removesuffix('.npy') for m in members)}; name one by key=")
-            values = read_npz_member(archive, members.get(f"{key}.npy") or next(iter(members.values())), name)
+            values = read_npz_member(archive, members.get(f"{key}.npy") or next(iter(members.values())), name, max_bytes)
         else:
             data = found.read_bytes() if isinstance(found, Path) else found
-            values = read_npy(io.BytesIO(data), repr(name))
+            values = read_npy(io.BytesIO(data), repr(name), max_bytes)
     if values.dtype.kind not in "biuf":
         raise ValueError(f"{name!r} holds {values.dtype}, not numbers")
     if values.dtype.kind == "f" and not np.isfinite(values).all():

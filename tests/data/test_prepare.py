@@ -75,6 +75,11 @@ def test_another_source_or_process_is_refused(tmp_path):
     for other, shard in ((spec(path, channels=3), 16), (spec(path), 8), (spec(path) | {"prepare": ({"name": "resize", "size": 8},)}, 16)):
         with pytest.raises(ValueError, match="holds rows of another source, transform, version or shard size"):
             prepare(other, tmp_path / "p", 1, shard, quiet)
+    fast = spec(path, decode="fast")
+    prepare(fast, tmp_path / "f", 1, 16, quiet)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ValueError, match="holds rows of another source"):
+        patch.setattr(module.fast, "packages", lambda: None)  # the same command where the fast decoders are gone
+        prepare(fast, tmp_path / "f", 1, 16, quiet)
     moved = write(tmp_path / "elsewhere")
     said = []
     prepare(spec(moved), tmp_path / "p", 1, 16, said.append)  # where the data lie does not matter

@@ -1,5 +1,6 @@
 """Files of every modality that a table names: one orientation of volumes, options, absent cells, and bad files as bad rows."""
 
+import gzip
 import json
 import sys
 import zipfile
@@ -7,11 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmrep.data.manifest import manifest
 from mmrep.data.medical.ecg import LEADS
 from mmrep.data.pipeline import eval_batches, train_batches
 from mmrep.data.sources import BadRow
+from mmrep.data.transforms import compose
+from mmrep.data.transforms.masks import masks_of
+from mmrep.data.transforms.samples import choose, each
 
 nibabel = pytest.importorskip("nibabel", reason="needs the extra `medical`: pip install mmrep[medical]")
 pydicom = pytest.importorskip("pydicom", reason="needs the extra `medical`: pip install mmrep[medical]")
@@ -98,6 +103,52 @@ def test_masks_of_volumes_go_the_way_of_their_volumes(tmp_path):
         manifest(path, "all", columns=columns, files={"mask/lesion": "masks.npz/b"})[0]
     with pytest.raises(ValueError, match="mask/lesion would be read from masks.npz/a; name its array"):
         manifest(path, "all", columns=columns | {"volume": "row"}, files={"volume": "masks.npz/a"})
+
+
+def test_masks_of_a_picture_and_of_a_volume_in_one_table(tmp_path):
+    as_nifti(tmp_path / "scan.nii", "RAS")
+    np.save(tmp_path / "mask.npy", (body()[:, ::-1, ::-1] >= 1000).astype(np.uint8))
+    Image.fromarray(np.arange(20, dtype=np.uint8).reshape(4, 5)).save(tmp_path / "film.png")
+    Image.fromarray(np.eye(4, 5, dtype=np.uint8)).save(tmp_path / "lungs.png")
+    path = table(tmp_path, [{"film": "film", "scan": "scan", "lungs": "lungs", "liver": "mask"}])
+    example = manifest(path, "all", columns={"image": "film", "volume": "scan", "mask": {"lungs": "lungs", "volume/liver": "liver"}})[0]
+    assert example["mask/lungs"].shape == (4, 5, 1) and example["mask/volume/liver"].shape == example["volume"].shape == (6, 8, 10, 1)
+    assert (example["mask/volume/liver"][3:] == 1).all() and len(masks_of(example, "volume")) == len(masks_of(example, "image")) == 1
+
+
+@pytest.mark.parametrize("column", ["scans", ["first", "second"]])
+def test_several_files_of_a_row_are_a_list_of_samples(tmp_path, column):
+    for k, side in enumerate((4, 6, 6)):
+        np.save(tmp_path / f"{k}.npy", np.full((side, 8, 8), k, np.float32))
+    rows = [{"scans": ["0", "1"], "first": "0", "second": "1"}, {"scans": ["2"], "first": None, "second": "2"},
+            {"scans": [], "first": None, "second": None}, {"scans": ["0", "gone"], "first": "0", "second": "gone"}]
+    source = manifest(table(tmp_path, rows), "all", columns={"volume": column}, on_error="skip")
+    assert [[len(one) for one in example.get("volume", ())] for example in source] == [[4, 6], [6], []]
+    assert source.has["volume"].tolist() == [True, True, False] and source.skipped == 1
+    assert source.identify(np.arange(3))["image"] == ["0.npy", "2.npy", None]
+    prepare = (each([{"name": "pad_volume", "size": (6, 8, 8)}], "volume"), choose(2, random=False, key="volume"))
+    batch = next(iter(eval_batches(source, 4, compose(prepare))))
+    assert batch["volume"].shape == (4, 2, 6, 8, 8, 1)
+    assert batch["present"]["volume"].tolist() == [[True, True], [True, False], [False, False], [False, False]]
+    assert batch["volume"][0, 1].max() == 1 and batch["volume"][1, 0].max() == 2
+    with pytest.raises(FileNotFoundError, match=r"row 4 \(line 4\): volume 'gone' is not in"):
+        manifest(tmp_path / "metadata.jsonl", "all", columns={"volume": column})
+
+
+def test_a_limit_of_bytes_is_a_key_of_the_source(tmp_path):
+    np.savez_compressed(tmp_path / "large.npz", a=np.zeros((64, 64, 64), np.float32))  # 1 MiB of zeros in a kilobyte
+    with gzip.open(tmp_path / "large.nii.gz", "wb") as file:
+        file.write(nibabel.Nifti1Image(np.zeros((64, 64, 64), np.float32), np.eye(4)).to_bytes())
+    for name in ("large.npz", "large.nii.gz"):
+        path = table(tmp_path, [{"scan": name}])
+        assert manifest(path, "all", columns={"volume": "scan"})[0]["volume"].shape == (64, 64, 64, 1)
+        for more in ({"max_bytes": 100_000}, {"read": {"volume": {"max_bytes": 100_000}}}):
+            with pytest.raises(BadRow, match=rf"row 1 \(line 1\): volume '{name}': .*more than max_bytes=100000"):
+                manifest(path, "all", columns={"volume": "scan"}, **more)[0]
+    for limit in ("max_bytes", "max_pixels"):
+        for value in (0, "1e9", True):
+            with pytest.raises(ValueError, match=f"{limit} .* is no number above 0"):
+                manifest(path, "all", columns={"volume": "scan"}, **{limit: value})
 
 
 def test_signals_of_every_kind_of_file_are_alike(tmp_path):

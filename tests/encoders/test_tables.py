@@ -203,3 +203,6 @@ def test_measured_of_a_bag_are_its_real_tiles_and_a_constant_column_has_deviatio
     assert np.allclose(found["scales"]["features"]["mean"], real.mean(0), rtol=1e-5)
     assert np.allclose(found["scales"]["features"]["std"], [*real.std(0)[:2], 1], rtol=1e-4) and found["masks"] == ("mask/features",)
     assert measure(tiny.config({}), {"main": rows}, {"main": {"features": ((5, 3), np.float32)}})["scales"] == {}  # nothing reads it
+    own = tiny.config({}, encoders={"proteins": {"name": "mlp", "field": "protein_features"}})
+    found = measure(own, {"main": [{"protein_features": bag[0]} for bag in bags]}, {"main": {"protein_features": ((3,), np.float32)}})
+    assert np.allclose(found["scales"]["protein_features"]["mean"], bags[:, 0].mean(0), rtol=1e-5)

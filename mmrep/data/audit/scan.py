@@ -114,12 +114,15 @@ def _facts(example: dict) -> dict[str, Any]:
             out[f"range/{key}"] = (words, words, words)
             out[f"form/{key}"] = "text" if isinstance(value, str) else f"text[{len(value)}]"
         else:
-            value = np.asarray(value)
-            out[f"digest/{key}"] = hashes.digest(value)
-            out[f"form/{key}"] = f"{value.dtype}[{', '.join(map(str, value.shape))}]"
+            several = [np.asarray(one) for one in value] if isinstance(value, list) else []  # samples of different sizes
+            value = np.asarray(several[0] if several else value)
+            out[f"digest/{key}"] = hashes.digest(np.array([hashes.digest(one) for one in several], np.uint64) if several else value)
+            form = f"{value.dtype}[{', '.join(map(str, value.shape))}]"
+            out[f"form/{key}"] = f"{len(several)} of {form} or alike" if several else form
             if value.size and value.dtype.kind in "fiub":
-                finite = value if value.dtype.kind != "f" else value[np.isfinite(value)]
-                if finite.size < value.size:
+                every = np.concatenate([one.ravel() for one in several]) if several else value
+                finite = every if every.dtype.kind != "f" else every[np.isfinite(every)]
+                if finite.size < every.size:
                     out[f"odd/{key}"] = True
                 if finite.size:
                     out[f"range/{key}"] = (float(finite.min()), float(finite.max()), float(finite.mean(dtype=np.float64)))

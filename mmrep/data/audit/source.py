@@ -25,7 +25,7 @@ from mmrep.data.sources import subset
 from mmrep.data.tables import find_table
 
 Say = Callable[[str], None]
-LISTED = ("text", "label", "tabular", "category", "soft", "features")  # a column named twice for one of these makes several
+LISTED = ("image", "volume", "signal", "text", "label", "tabular", "category", "soft", "features")  # named twice: several
 
 
 def stream_of(source: str, columns: str = "", data: dict[str, str] | None = None, overrides: Sequence[str] = (), say: Say = print

@@ -13,6 +13,7 @@ def test_columns_by_name():
         "image": "file", "text": ["findings", "impression"], "label": {"dx": "diagnosis", "sex": "sex"}, "tabular": ["age"], "case": "p"}
     assert named_columns("volume=scan,mask.liver=seg,features=rna_*,features.mir_features=mir_*") == {
         "volume": "scan", "mask": {"liver": "seg"}, "features": {"features": "rna_*", "mir_features": "mir_*"}}
+    assert named_columns("image=frontal,image=lateral") == {"image": ["frontal", "lateral"]}
     for text, message in (("soft=a,soft.x=b", "names soft both with"),
                           ("image", "'image' is no KEY=COLUMN"), ("case=a,case=b", "names two columns for case"), ("=a", "no KEY=COLUMN")):
         with pytest.raises(ValueError, match=message):
