@@ -22,6 +22,7 @@ setup(
                     "edfio>=0.4.18"],
         "slides": ["openslide-python>=1.4", "openslide-bin>=4"],  # LGPL
         "fast": ["simplejpeg>=1.9", "opencv-python-headless>=4.10"],
+        "beam": ["apache-beam>=2.77"],  # without constraints.txt: wants older Pillow, protobuf and PyArrow
         "convert": ["safetensors>=0.5"],
         "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9", "scikit-image>=0.25"],
     },

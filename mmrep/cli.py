@@ -121,6 +121,7 @@ def _data_parser(top: argparse.ArgumentParser) -> None:
     p.add_argument("--manual-dir", default="", metavar="DIR", help="folder of the files as their owner gives them out")
     p.add_argument("--data-dir", default="", metavar="DIR", help="folder to write to, in DIR/NAME/VERSION")
     p.add_argument("--beam", action="store_true", help="on Apache Beam")
+    p.add_argument("--beam-flags", default="", metavar="FLAGS", help='its pipeline options in one word: "--runner=... --region=..."')
 
 
 def prepare_process() -> str:

@@ -111,7 +111,7 @@ def _undecoded() -> Any:
     import tensorflow_datasets
 
     class SkipEach(tensorflow_datasets.decode.SkipDecoding):
-        def decode_batch_example_np(self, example: Any, feature: Any) -> list:
+        def decode_batch_example_np(self, example: Any, **_: Any) -> list:
             return list(example)
 
     return SkipEach()
@@ -135,8 +135,8 @@ def tfds(dataset: str, split: str, data_dir: str | Path | None = None, columns: 
     "group": "patient", "case": "patient"}; by default those of our builder of that name. A sequence of pictures, or of texts, is a list:
     several samples (`transforms.samples`). splits: renames, e.g. {"val": "validation"}. uncertain: what the -1 of a label of findings
     i8[K] counts as, "zeros", "ones" or "ignore", which its name then tells (`uncertain.resolve`). decode ("exact" | "fast"), size_hint,
-    max_pixels: as for
-    `images.decode`, of pictures of 1 or 3 channels. Raises FileNotFoundError if it is not prepared, ValueError if the split does not exist.
+    max_pixels: as for `images.decode`, of pictures of 1 or 3 channels. Raises FileNotFoundError if it is not prepared, ValueError if the
+    split does not exist.
     """
     import tensorflow_datasets
 
@@ -146,13 +146,15 @@ def tfds(dataset: str, split: str, data_dir: str | Path | None = None, columns: 
         check_policy(uncertain)
     except ValueError as error:
         raise ValueError(f"tfds {dataset}: {error}") from None
-    if not columns:
-        from mmrep.data.builders import DATASETS
+    from mmrep.data.builders import DATASETS
 
-        known = DATASETS.get(dataset.partition("/")[0].partition(":")[0])
-        columns = known.columns if known else {"image": "image", "label": {"label": "label"}}
+    ours = DATASETS.get(dataset.partition("/")[0].partition(":")[0])
+    columns = columns or (ours.columns if ours else {"image": "image", "label": {"label": "label"}})
+    own = Path(data_dir or tensorflow_datasets.core.constants.DATA_DIR) / dataset / ours.version if ours and dataset == ours.name else None
     try:
-        builder = tensorflow_datasets.builder(dataset, data_dir=data_dir, file_format="array_record")
+        # by its folder: TFDS has a builder of its own under some of our names, such as chexpert, of another version
+        builder = tensorflow_datasets.builder_from_directory(own) if own is not None and own.is_dir() else tensorflow_datasets.builder(
+            dataset, data_dir=data_dir, file_format="array_record")
     except tensorflow_datasets.core.registered.DatasetNotFoundError:
         raise FileNotFoundError(f"tfds {dataset}: no such dataset under {data_dir or 'the default data_dir'}, nor a "
                                 f"builder of that name") from None
@@ -182,10 +184,10 @@ def tfds(dataset: str, split: str, data_dir: str | Path | None = None, columns: 
     image = features[columns["image"]] if columns.get("image") in features else None
     several = isinstance(image, tensorflow_datasets.features.Sequence)
     image = image.feature if several else image
-    ours = isinstance(image, tensorflow_datasets.features.Image) and image.shape[-1] in (1, 3) and image.np_dtype in (np.uint8, np.uint16)
+    pixels = isinstance(image, tensorflow_datasets.features.Image) and image.shape[-1] in (1, 3) and image.np_dtype in (np.uint8, np.uint16)
     read = partial(images.decode, channels=image.shape[-1], bits=8 * np.dtype(image.np_dtype).itemsize, size_hint=size_hint, how=decode,
-                   max_pixels=max_pixels) if ours else None
-    skip = {columns["image"]: _undecoded() if several else tensorflow_datasets.decode.SkipDecoding()} if ours else None
+                   max_pixels=max_pixels) if pixels else None
+    skip = {columns["image"]: _undecoded() if several else tensorflow_datasets.decode.SkipDecoding()} if pixels else None
     source = Tfds(builder.as_data_source(split=wanted, decoders=skip), columns, f"tfds {dataset} {wanted}", classes, read, uncertain)
     source.notes += fast.notes(decode) if split == "train" else []  # once is enough
     return source

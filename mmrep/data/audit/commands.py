@@ -105,7 +105,7 @@ def _build(args: Namespace, overrides: Sequence[str], say: Say) -> int:
         raise ValueError(f"build: no data set {args.name!r}; {nearest(args.name, DATASETS)}")
     if not args.manual_dir or not args.data_dir:
         raise ValueError(f"build {args.name}: give --manual-dir, which holds {DATASETS[args.name].manual} and --data-dir, to write to")
-    builder = prepare(DATASETS[args.name], args.manual_dir, args.data_dir, args.beam)
+    builder = prepare(DATASETS[args.name], args.manual_dir, args.data_dir, args.beam, args.beam_flags.split())
     print(f"{', '.join(f'{split} {info.num_examples:,}' for split, info in builder.info.splits.items())}; a source: "
           f"{{'name': 'tfds', 'dataset': {args.name!r}, 'data_dir': {args.data_dir!r}}}")
     return 0

@@ -5,6 +5,7 @@ Nothing here or in the files beside it imports TensorFlow.
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,20 +42,38 @@ class Dataset(NamedTuple):
     names: Mapping[str, Sequence[str]] = {}
 
 
-def prepare(dataset: Dataset, manual: str | Path, data_dir: str | Path, beam: bool = False) -> Any:
+def prepare(dataset: Dataset, manual: str | Path, data_dir: str | Path, beam: bool = False, flags: Sequence[str] = ()) -> Any:
     """Read the files in `manual` and write the set as array_record files to data_dir/NAME/VERSION; returns its TFDS builder.
 
-    What is there already is kept. A run that ends early leaves nothing that looks prepared. beam: on Apache Beam (extra `beam`), with
-    the runner that its own environment names, by default the local one. Raises FileNotFoundError, or ValueError, which names the file.
+    What is there already is kept. A run that ends early leaves nothing that looks prepared. beam: on Apache Beam (extra `beam`), whose
+    workers read every table, and of the rest their own records only, of BEAM_PARTS parts; flags: its pipeline options, such as
+    ("--runner=DirectRunner", "--direct_num_workers=8", "--direct_running_mode=multi_processing"), by default one local worker. Raises
+    FileNotFoundError, or ValueError, which names the file, also where Beam is not installed.
     """
     import tensorflow_datasets as tfds
 
     if not Path(manual).is_dir():
         raise FileNotFoundError(f"builder {dataset.name}: no folder at {manual}; put there: {dataset.manual}")
     builder = make_builder(dataset, beam)(data_dir=str(data_dir), file_format="array_record")
-    config = tfds.download.DownloadConfig(manual_dir=str(manual))
-    builder.download_and_prepare(download_dir=str(manual), download_config=config)
+    config = tfds.download.DownloadConfig(manual_dir=str(manual), beam_options=_beam_options(flags) if beam else None)
+    try:
+        builder.download_and_prepare(download_dir=str(manual), download_config=config)
+    except RuntimeError as error:  # of a worker in another process: Beam's message is its whole traceback
+        told = [line[line.index(mark):] for line in str(error).splitlines() if (mark := f"builder {dataset.name}: ") in line]
+        if not told:
+            raise
+        raise ValueError(told[-1]) from None
     return builder
+
+
+def _beam_options(flags: Sequence[str]) -> Any:
+    """Beam's pipeline options; without any it would take the command's own arguments for them."""
+    try:
+        from apache_beam.options.pipeline_options import PipelineOptions
+    except ImportError:
+        raise ValueError('builder: Beam is not installed: pip install "mmrep[beam]" into an environment of its own, without '
+                         "constraints.txt: it wants older versions of Pillow, protobuf and PyArrow") from None
+    return PipelineOptions(list(flags))
 
 
 def make_builder(dataset: Dataset, beam: bool = False) -> type:
@@ -75,7 +94,7 @@ def make_builder(dataset: Dataset, beam: bool = False) -> type:
         import apache_beam
 
         return (f"{split} parts" >> apache_beam.Create(range(BEAM_PARTS)) | f"{split} records" >> apache_beam.FlatMap(
-            lambda part: list(made(dataset, folder, split, part, BEAM_PARTS))))
+            lambda part: made(dataset, folder, split, part, BEAM_PARTS)))
 
     return type(tfds.core.GeneratorBasedBuilder)(dataset.name, (tfds.core.GeneratorBasedBuilder,), {
         "name": dataset.name, "VERSION": tfds.core.Version(dataset.version), "MANUAL_DOWNLOAD_INSTRUCTIONS": dataset.manual,
@@ -83,25 +102,41 @@ def make_builder(dataset: Dataset, beam: bool = False) -> type:
 
 
 def made(dataset: Dataset, folder: Path, split: str, part: int = 0, parts: int = 1) -> Iterator[tuple[str, Record]]:
-    """Records of a split, every `parts`-th from `part` on. An error names the data set and the record; a record whose function raises
-    BadRow is left out, and counted on stderr."""
+    """Records of a split, every `parts`-th from `part` on. An error names the data set and the record's number, from 1.
+
+    A record whose function raises BadRow is left out, and counted on stderr. A BadRow out of `examples` itself is an error: a generator
+    ends where it raises, and the rest of the split would be lost without a word.
+    """
     examples = dataset.examples(folder, split)
-    number, left_out = -1, 0
+    number, left_out = 0, 0
     while True:
-        try:
-            key, record = next(examples, (None, None))
-            if key is None:
-                if left_out:
-                    print(f"builder {dataset.name}: {split}: left out {left_out} records that cannot be used", file=sys.stderr)
-                return
-            number += 1
-            if number % parts == part:
-                record = record() if callable(record) else record
-        except BadRow:
+        with _named(f"builder {dataset.name}: {split} record {number + 1}"):
+            found = next(examples, None)
+            record = _called(found[1]) if found is not None and number % parts == part else None
+        if found is None:
+            break
+        if record is not None:
+            yield found[0], record
+        elif number % parts == part:
             left_out += 1
-            continue
-        except (FileNotFoundError, ValueError, KeyError) as error:
-            kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
-            raise kind(f"builder {dataset.name}: {split} record {number + 1}: {describe(error)}") from None
-        if number % parts == part:
-            yield key, record
+        number += 1
+    if left_out:
+        print(f"builder {dataset.name}: {split}: left out {left_out} records that cannot be used", file=sys.stderr)
+
+
+def _called(record: Record | Callable[[], Record]) -> Record | None:
+    """The record, or what its function makes; None where that raises BadRow."""
+    try:
+        return record() if callable(record) else record
+    except BadRow:
+        return None
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Errors of a file or its content, with `where` before them."""
+    try:
+        yield
+    except (FileNotFoundError, ValueError, KeyError) as error:
+        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+        raise kind(f"{where}: {describe(error)}") from None

@@ -10,6 +10,7 @@ import numpy as np
 
 from mmrep.data.builders.base import Dataset
 from mmrep.data.builders.layout import TRAIN_VAL, known, numbered, open_first, picture, rows, split_by_hash
+from mmrep.data.uncertain import UNLABELED
 
 TABLE = "df_chexpert_plus_240401.csv"
 COLUMNS = ("path_to_image", "frontal_lateral", "ap_pa", "deid_patient_id", "section_findings", "section_impression", "age", "sex", "split")
@@ -56,7 +57,7 @@ def _examples(folder: Path, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
 def _record(store: Any, row: dict[str, str], said: list[float | None] | None, case: int, study: int) -> dict[str, Any]:
     name = row["path_to_image"].rpartition(".")[0] + ".png"
     return {"image": picture(store.read(name), name, 1), "findings_text": row["section_findings"], "impression": row["section_impression"],
-            "findings": [int(value or 0) for value in said] if said else [-1] * len(FINDINGS),
+            "findings": [int(value or 0) for value in said] if said else [UNLABELED] * len(FINDINGS),
             "mentioned": [int(value is not None) for value in said or [None] * len(FINDINGS)],
             "frontal": row["frontal_lateral"], "view": row["ap_pa"] if row["ap_pa"] in VIEWS else "unknown",
             "sex": row["sex"] if row["sex"] in SEXES else "Unknown", **known("age", row["age"]), "case": case, "study": study}
@@ -65,7 +66,7 @@ def _record(store: Any, row: dict[str, str], said: list[float | None] | None, ca
 CHEXPERT_PLUS = Dataset(
     name="chexpert_plus",
     description="CheXpert Plus: 223,462 chest radiographs with the report's findings and impression, sex, age, and CheXbert's labels of "
-                "the report (1 present, 0 absent or not mentioned, -1 uncertain; `mentioned` tells the two zeros apart; all -1 where it "
+                "the report (1 present, 0 absent or not mentioned, -1 uncertain; `mentioned` tells the two zeros apart; all -2 where it "
                 "has no row). The official valid is the test split here; val is a tenth of the train patients by hash "
                 "(layout.split_by_hash).",
     homepage="https://stanfordaimi.azurewebsites.net/datasets/5158c524-d3ab-4e02-96e9-6ee9efc110a1",
@@ -77,5 +78,5 @@ CHEXPERT_PLUS = Dataset(
     manual="df_chexpert_plus_240401.csv, chexbert_labels/report_fixed.json, and the PNG chunks unpacked to PNG/ "
            "(PNG/train/patient.../study.../view...png).",
     layout="github.com/Stanford-AIMI/chexpert-plus, README.md; github.com/f10409/RadHarmony, docs/wiki/datasets/chexpert_plus.md",
-    features=_features, examples=_examples,
+    features=_features, examples=_examples, names={"findings": FINDINGS, "mentioned": FINDINGS},
     columns={"image": "image", "text": "impression", "label": {"findings": "findings"}, "case": "case"})

@@ -26,7 +26,7 @@ def test_chexpert_plus_joins_reports_labels_and_pictures(tmp_path):
     assert len(found["test"]) == 3 and len(found["train"]) + len(found["val"]) == 27 and found["val"]
     assert not {int(r["case"]) for r in found["train"]} & {int(r["case"]) for r in found["val"]}
     one, unlabeled = sorted(found["test"], key=lambda r: r["findings"].min() == r["findings"].max())[::2]
-    assert (unlabeled["findings"] == -1).all() and not unlabeled["mentioned"].any()
+    assert (unlabeled["findings"] == -2).all() and not unlabeled["mentioned"].any()
     assert one["findings_text"].decode() == "Clear lungs,\nno effusion." and one["image"].shape == (4, 5, 1)
     assert dict(zip(FINDINGS, one["findings"].tolist())) == dict.fromkeys(FINDINGS, 0) | {"Edema": -1, "No Finding": 1}
     assert {FINDINGS[n] for n in one["mentioned"].nonzero()[0]} == {"Edema", "No Finding", "Fracture"}

@@ -1,0 +1,78 @@
+"""Radiology reports: their sections, and sentences that speak of an earlier examination."""
+
+import re
+
+SECTIONS = ("findings", "impression", "indication", "comparison", "technique", "examination", "recommendation", "other")
+# what a heading must hold to be that section, the first that fits; as MIMIC-CXR's reports write them
+_NAMES = (("findings", r"FINDINGS?|OBSERVATIONS?"), ("impression", r"IMPRESSIONS?|CONCLUSIONS?|OPINION|SUMMARY"),
+          ("indication", r"INDICATIONS?|HISTORY|REASON|CLINICAL|SYMPTOM|QUESTION"), ("comparison", r"COMPARISONS?|PRIORS?"),
+          ("technique", r"TECHNIQUES?|PROCEDURE|PROTOCOL|CONTRAST"), ("recommendation", r"RECOMMENDATIONS?|NOTIFICATION|COMMUNICATION"),
+          ("other", r"WET READ|ADDENDUM|PRELIMINARY|FINAL REPORT|ATTENDING|SIGNATURE"), ("examination", r"EXAM(?:INATION)?S?|STUDY|TYPE"),
+          ("findings", r"VIEWS?|CHEST|PORTABLE|RADIOGRAPHS?|FILMS?|UPRIGHT|LATERAL|SUPINE"))
+_KINDS = tuple((name, re.compile(rf"\b(?:{words})\b")) for name, words in _NAMES)
+_CAPITALS = r"[A-Z][A-Z0-9 ,/&()'._-]{1,70}?"
+_USUAL = (r"findings(?: and impression)?|impressions?|conclusions?|indications?|(?:clinical )?history|clinical information|"
+          r"reason for exam(?:ination)?|comparisons?|techniques?|exam(?:ination)?|procedure|recommendations?|notification|addendum|"
+          r"wet read|final report")
+_HEADING = re.compile(rf"^[ \t]*({_CAPITALS}|(?i:{_USUAL}))[ \t]*:(?=\s|$)", re.MULTILINE)
+_BANNER = re.compile(r"^[ \t]*FINAL (?:REPORT|ADDENDUM)[ \t]*$", re.MULTILINE)
+_PRIOR = re.compile(r"""(?ix)\b(?:
+    compar(?:ed|ison|ing|able) | unchanged | interval | stable | persistent | persist(?:s|ed) | remain(?:s|ed) | no\ longer |
+    redemonstration | re-?demonstrated | again\s+(?:seen|noted|demonstrated|identified|visualized|present) | (?:has|have)\s+been\s+removed |
+    (?:since|than|to)\s+(?:the\s+|a\s+|her\s+|his\s+|most\s+)*(?:prior|previous|preceding|last|earlier|recent|yesterday) |
+    (?:prior|previous|preceding|earlier)\s+(?:\w+\s+){0,3}
+    (?:stud(?:y|ies)|exams?|examinations?|radiographs?|films?|x-?rays?|images?|imaging|ct|scans?|mri) |
+    (?:has|have)\s+(?:\w+\s+)?(?:increased|decreased|improved|worsened|resolved|progressed|cleared|developed|enlarged) |
+    (?:improv|worsen|resolv|progress)(?:ed|ing) | (?:in|de)creasing | (?:no|little|without|significant|relevant)\s+(?:\w+\s+)?change
+    )\b""")
+
+
+def sections(text: str) -> dict[str, str]:
+    """The sections of a report, section (of SECTIONS) -> its text on one line; those that are not there, or empty, are left out.
+
+    A heading begins a line and ends in a colon: any in capitals, the usual ones in lower case, too. "FINDINGS AND IMPRESSION" is findings,
+    as is what stands below the name of a view ("PA AND LATERAL CHEST:") and, where there are neither findings nor an impression, the last
+    paragraph. Of a section that comes twice the texts are joined. Source: the rules of MIMIC-CXR's own parser (Johnson et al. 2019,
+    https://github.com/MIT-LCP/mimic-cxr, txt/section_parser.py), written anew.
+    """
+    text = _BANNER.sub("", text)
+    marks = list(_HEADING.finditer(text))
+    names = [next((name for name, pattern in _KINDS if pattern.search(mark[1].upper())), "other") for mark in marks]
+    ends = [*(mark.start() for mark in marks), len(text)]
+    parts = [(name, text[mark.end():end]) for name, mark, end in zip(names, marks, ends[1:])]
+    if not any(name in ("findings", "impression") and part.strip() for name, part in parts):
+        name, rest = parts.pop() if parts else ("other", text)
+        *before, last = [part for part in re.split(r"\n\s*\n", rest) if part.strip()] or [""]
+        alone = bool(marks) and not before  # the only paragraph below a heading is its own
+        parts += [(name, last if alone else "\n".join(before)), ("findings", "" if alone else last)]
+    words = {name: [word for found, part in parts if found == name for word in part.split()] for name in SECTIONS}
+    return {name: " ".join(found) for name, found in words.items() if found}
+
+
+def sentences(text: str) -> list[str]:
+    """Its sentences: what ends in . ! or ? before a space, or in a line's end; an abbreviation's dot ends one, too.
+
+    What has no letter is no sentence: the number of an item ("1.") begins the next one, what comes last stays with the one before.
+    """
+    found: list[str] = []
+    begun = ""
+    for part in filter(str.strip, re.split(r"(?<=[.!?])\s+|\n+", text)):
+        begun = f"{begun} {part}".strip()
+        if re.search(r"[^\W\d_]", part):
+            found.append(begun)
+            begun = ""
+    return [*found[:-1], f"{found[-1]} {begun}"] if found and begun else found or [begun] * bool(begun)
+
+
+def mentions_prior(sentence: str) -> bool:
+    """Whether a sentence compares to an earlier examination, by its words ("unchanged", "compared to", "interval", "again seen").
+
+    A rule of words errs both ways: "stable" may be said of a patient. Source: the words that CXR-PRO removes (Ramesh et al. 2022,
+    "Improving Radiology Report Generation Systems by Removing Hallucinated References to Non-existent Priors").
+    """
+    return _PRIOR.search(sentence) is not None
+
+
+def without_priors(text: str) -> str:
+    """The text without the sentences that compare to an earlier examination, which one picture cannot show; "" where none is left."""
+    return " ".join(sentence for sentence in sentences(text) if not mentions_prior(sentence))
