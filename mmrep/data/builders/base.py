@@ -48,7 +48,7 @@ def prepare(dataset: Dataset, manual: str | Path, data_dir: str | Path, beam: bo
     What is there already is kept. A run that ends early leaves nothing that looks prepared. beam: on Apache Beam (extra `beam`), whose
     workers read every table, and of the rest their own records only, of BEAM_PARTS parts; flags: its pipeline options, such as
     ("--runner=DirectRunner", "--direct_num_workers=8", "--direct_running_mode=multi_processing"), by default one local worker. Raises
-    FileNotFoundError, or ValueError, which names the file, also where Beam is not installed.
+    FileNotFoundError, or ValueError, which names the file, or the feature that does not take a record; also where Beam is not installed.
     """
     import tensorflow_datasets as tfds
 
@@ -58,12 +58,22 @@ def prepare(dataset: Dataset, manual: str | Path, data_dir: str | Path, beam: bo
     config = tfds.download.DownloadConfig(manual_dir=str(manual), beam_options=_beam_options(flags) if beam else None)
     try:
         builder.download_and_prepare(download_dir=str(manual), download_config=config)
-    except RuntimeError as error:  # of a worker in another process: Beam's message is its whole traceback
-        told = [line[line.index(mark):] for line in str(error).splitlines() if (mark := f"builder {dataset.name}: ") in line]
-        if not told:
-            raise
-        raise ValueError(told[-1]) from None
+    except (RuntimeError, ValueError, TypeError, ArithmeticError) as error:
+        if told := _told(error, dataset.name):
+            raise ValueError(told) from None
+        raise
     return builder
+
+
+def _told(error: Exception, name: str) -> str:
+    """The one line of an error that is ours, "" where it is passed on as it is: of a worker in another process, of which Beam quotes the
+    whole traceback, or of a record that its features do not take, which TFDS quotes whole, with its report."""
+    text, mark = str(error), f"builder {name}: "
+    if "Failed to encode example" in text:
+        at = text.rfind("In <") if "In <" in text else text.rstrip().rfind("\n") + 1
+        return f"{mark}a record does not fit the set's features: {' '.join(text[at:].split())[:300]}"
+    lines = [line[line.index(mark):] for line in text.splitlines() if mark in line]
+    return lines[-1] if lines and isinstance(error, RuntimeError) else ""
 
 
 def _beam_options(flags: Sequence[str]) -> Any:
@@ -134,9 +144,9 @@ def _called(record: Record | Callable[[], Record]) -> Record | None:
 
 @contextmanager
 def _named(where: str) -> Iterator[None]:
-    """Errors of a file or its content, with `where` before them."""
+    """Errors of a file or its content, or of a package that reading it takes, with `where` before them."""
     try:
         yield
-    except (FileNotFoundError, ValueError, KeyError) as error:
+    except (FileNotFoundError, ValueError, KeyError, ImportError) as error:
         kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
         raise kind(f"{where}: {describe(error)}") from None

@@ -1,4 +1,4 @@
-"""Pictures with captions: PMC-OA (figures of open-access papers) and Quilt-1M (histopathology)."""
+"""Pictures with captions: ROCO v2 and PMC-OA (figures of open-access papers), and Quilt-1M (histopathology)."""
 
 import json
 from collections.abc import Iterator
@@ -10,10 +10,31 @@ import numpy as np
 
 from mmrep.data.builders.base import Dataset
 from mmrep.data.builders.layout import TRAIN_VAL, numbered, open_first, picture, rows, split_by_hash, within
+from mmrep.data.sources import BadRow
 
+ROCO_SPLITS = {"train": "train", "val": "valid", "test": "test"}
 PMC_FOLDER = "caption_T060_filtered_top4_sep_v0_subfigures"  # in images.zip
 QUILT = ("caption", "image_path", "subset", "split")
 SUBSETS = ("openpath", "pubmed", "quilt", "laion")
+
+
+def _roco_features(f: Any) -> dict[str, Any]:
+    return {"image": f.Image(shape=(None, None, 3)), "caption": f.Text(), "concepts": f.Text(), "case": np.int32}
+
+
+def _roco(folder: Path, split: str) -> Iterator[tuple[str, Any]]:
+    part = ROCO_SPLITS[split]
+    store = open_first(folder, (f"{part}_images", f"{part}_images.zip", part))
+    concepts = {row["ID"]: row["CUIs"] for row in rows(folder / f"{part}_concepts.csv", ("ID", "CUIs"))}
+    for number, row in enumerate(rows(folder / f"{part}_captions.csv", ("ID", "Caption"))):
+        name = within(store, f"{row['ID']}.jpg", ("", f"{part}/", f"{part}_images/"))
+        yield row["ID"], partial(_roco_record, store, name, row["Caption"], concepts.get(row["ID"], ""), number)
+
+
+def _roco_record(store: Any, name: str, caption: str, concepts: str, case: int) -> dict[str, Any]:
+    if name not in store:
+        raise BadRow(f"builder: no picture {name} in {store.path}")
+    return _record(store, name, caption, case, concepts=concepts)
 
 
 def _pmc_features(f: Any) -> dict[str, Any]:
@@ -48,6 +69,23 @@ def _quilt(folder: Path, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
         here = "test" if row["split"] == "val" else split_by_hash(name, TRAIN_VAL)
         if here == split:
             yield str(number), partial(_record, store, name, row["caption"], cases[name], subset=row["subset"])
+
+
+ROCO_V2 = Dataset(
+    name="roco_v2",
+    description="ROCO v2: 79,789 radiology pictures of open-access papers with their captions and UMLS concepts (CUIs, joined by ;), in "
+                "its official splits. The paper of a picture is not in these tables: `case` is the picture.",
+    homepage="https://zenodo.org/records/10821435",
+    license="CC BY-NC 4.0 and others, a picture each (license_information.csv)",
+    citation="@article{ruckert2024rocov2, title={ROCOv2: Radiology Objects in COntext Version 2, an Updated Multimodal Image Dataset}, "
+             "author={Rückert, Johannes and Bloch, Louise and Brüngel, Raphael and Idrissi-Yaghir, Ahmad and Schäfer, Henning and Schmidt, "
+             "Cynthia S and Koitka, Sven and Pelka, Obioma and Abacha, Asma Ben and Herrera, Alba G. Seco de and others}, "
+             "journal={Scientific Data}, volume={11}, pages={688}, year={2024}}",
+    manual="{train,valid,test}_captions.csv, {train,valid,test}_concepts.csv, and {train,valid,test}_images.zip or what they hold; rows "
+           "without their picture are left out.",
+    layout="github.com/Munteanu-Matei/rocov2-medical-vlm, its training script (train_captions.csv, train_concepts.csv)",
+    features=_roco_features, examples=_roco,
+    columns={"image": "image", "text": "caption", "case": "case"})
 
 
 PMC_OA = Dataset(

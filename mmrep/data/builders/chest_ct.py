@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from mmrep.data.builders.base import Dataset
-from mmrep.data.builders.layout import TRAIN_VAL, axial, numbered, rows, split_by_hash
+from mmrep.data.builders.layout import TRAIN_VAL, numbered, rows, split_by_hash
 from mmrep.data.medical.files import as_dtype, windowed
 from mmrep.data.medical.nifti import read_nifti
+from mmrep.data.readers import axial
 
 RATE_LABELS = ("Medical material", "Arterial wall calcification", "Cardiomegaly", "Pericardial effusion",
                "Coronary artery wall calcification", "Hiatal hernia", "Lymphadenopathy", "Emphysema", "Atelectasis", "Lung nodule",

@@ -1,7 +1,7 @@
 """What sets of chest radiographs share: pictures out of DICOM files, boxes, their masks, and the split lists of BenchX."""
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def mask_feature(f: Any) -> Any:
     return f.Tensor(shape=(None, None, 1), dtype=np.uint8, encoding="zlib")
 
 
-def listed(folder: Path, split: str, known: Iterable[str], what: str) -> Iterator[str]:
+def listed(folder: Path, split: str, known: Container[str], what: str) -> Iterator[str]:
     """The names in benchx/SPLIT.txt, one a line, in its order. known: names of the set; what: the file that gives them.
 
     Raises FileNotFoundError, ValueError for a line that is none of them, told by its number.

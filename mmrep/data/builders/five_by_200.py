@@ -96,9 +96,10 @@ CHEXPERT_5X200 = Dataset(
 MIMIC_5X200 = Dataset(
     name="mimic_5x200",
     description="MIMIC-5x200, drawn here: MedCLIP's rule (exactly one of five findings by NegBio, uncertain counted as absent), whose "
-                "draw was not published: frontal images only and, of each finding, the 200 with the smallest SHA-256 of their id, so "
-                "numbers of other papers are of other images. Text: the report's findings and impression (reports.sections). It is a test "
-                "split only: leave its patients out of what a model is trained on.",
+                "draw is not public: frontal images only and, of each finding, the 200 with the smallest SHA-256 of their id, so "
+                "numbers of other papers are of other images. Text: the report's findings and impression (reports.sections). The finding "
+                "is the group, so that R@k/group is the Hit@k of published tables. It is a test split only: leave its patients out of "
+                "what a model is trained on.",
     homepage="https://physionet.org/content/mimic-cxr-jpg/2.1.0/",
     license="PhysioNet Credentialed Health Data License 1.5.0",
     citation="@inproceedings{wang2022medclip, title={MedCLIP: Contrastive Learning from Unpaired Medical Images and Text}, author={Wang, "
@@ -107,4 +108,5 @@ MIMIC_5X200 = Dataset(
            "mimic-cxr-reports.zip unpacked to mimic-cxr-reports/.",
     layout="github.com/RyanWangZf/MedCLIP, examples/process_mimic_cxr.py; github.com/HKU-MedAI/MGCA, mgca/preprocess/mimic_cxr.py",
     features=_mimic_features, examples=_mimic, splits=("test",),
-    columns={"image": "image", "text": ["findings_text", "impression"], "label": {"finding": "finding"}, "group": "study", "case": "case"})
+    columns={"image": "image", "text": ["findings_text", "impression"], "label": {"finding": "finding"}, "group": "finding",
+             "case": "case"})

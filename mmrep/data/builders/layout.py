@@ -93,7 +93,7 @@ def within(store: Any, name: str, folders: Sequence[str]) -> str:
 def picture(data: bytes, name: str, channels: int) -> bytes:
     """An encoded picture of so many channels (1 or 3): as it came where it fits, else as PNG; 16-bit gray is divided by 257.
 
-    TFDS hands out what is stored, without converting it. Raises ValueError where Pillow cannot read it.
+    TFDS hands out what is stored, without converting it. Raises ValueError where Pillow cannot read it, and for more pixels than it takes.
     """
     import numpy as np
     from PIL import Image
@@ -110,14 +110,6 @@ def picture(data: bytes, name: str, channels: int) -> bytes:
     except Exception as error:
         raise ValueError(f"builder: {name} is damaged or no picture ({type(error).__name__})") from None
     return out.getvalue()
-
-
-def axial(values: Any) -> Any:
-    """[X, Y, Z] in RAS (as `medical.nifti` gives it) -> [D, H, W]: slices from the feet up, seen as radiologists do, front on top, the
-    patient's right at the left."""
-    import numpy as np
-
-    return np.ascontiguousarray(values.transpose(2, 1, 0)[:, ::-1, ::-1])
 
 
 def found(folder: Path, pattern: str) -> list[Path]:

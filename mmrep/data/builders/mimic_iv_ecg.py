@@ -1,7 +1,7 @@
 """MIMIC-IV-ECG: 800,000 ten-second 12-lead ECGs of nearly 160,000 patients, with the machine's report and measurements."""
 
-import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from mmrep.data.builders.base import Dataset
 from mmrep.data.builders.layout import known, numbered, rows, split_by_hash
 from mmrep.data.medical.ecg import read_wfdb
+from mmrep.data.sources import BadRow
 
 RECORDS = ("subject_id", "study_id", "file_name", "ecg_time", "path")
 MEASURES = ("rr_interval", "p_onset", "p_end", "qrs_onset", "qrs_end", "t_end", "p_axis", "qrs_axis", "t_axis")  # ms, degrees
@@ -26,19 +27,20 @@ def _features(f: Any) -> dict[str, Any]:
 def _examples(folder: Path, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
     machine = {row["study_id"]: _said(row) for row in rows(folder / "machine_measurements.csv", ("study_id", *REPORT, *MEASURES))}
     cases = numbered(row["subject_id"] for row in rows(folder / "record_list.csv", RECORDS))
-    bad = 0
     for row in rows(folder / "record_list.csv", RECORDS):
         if split_by_hash(row["subject_id"]) == split:
-            try:
-                signal, _ = read_wfdb(folder / row["path"], RATE)
-            except ValueError:  # of a hundred records one has samples that are NaN
-                bad += 1
-                continue
-            report, measures = machine.get(row["study_id"], ("", ("",) * len(MEASURES)))
-            yield row["study_id"], {"signal": signal, "report": report, "case": cases[row["subject_id"]],
-                                    **{key: value for name, cell in zip(MEASURES, measures) for key, value in known(name, cell).items()}}
-    if bad:
-        warnings.warn(f"builder mimic_iv_ecg: {split}: left out {bad} records with samples that are missing, or cut short", stacklevel=2)
+            said = machine.get(row["study_id"], ("", ("",) * len(MEASURES)))
+            yield row["study_id"], partial(_record, folder / row["path"], *said, cases[row["subject_id"]])
+
+
+def _record(path: Path, report: str, measures: tuple[str, ...], case: int) -> dict[str, Any]:
+    """BadRow where samples are missing, as in one of a hundred records, or cut short."""
+    try:
+        signal, _ = read_wfdb(path, RATE)
+    except (ValueError, FileNotFoundError) as error:
+        raise BadRow(str(error)) from None
+    return {"signal": signal, "report": report, "case": case,
+            **{key: value for name, cell in zip(MEASURES, measures) for key, value in known(name, cell).items()}}
 
 
 def _said(row: dict[str, str]) -> tuple[str, tuple[str, ...]]:

@@ -27,6 +27,8 @@ def _examples(folder: Path, split: str) -> Iterator[tuple[str, Any]]:
     phrases: dict[tuple[str, str, str], list[dict[str, str]]] = {}
     for row in rows(folder / TABLE, COLUMNS):
         phrases.setdefault((row["dicom_id"], row["category_name"], row["label_text"]), []).append(row)
+    if strange := {category for _, category, _ in phrases} - set(CATEGORIES):
+        raise ValueError(f"builder: {folder / TABLE} has the category {sorted(strange)[0]!r}, which is none of the release")
     cases = numbered(sorted(_patient(found[0]["path"]) for found in phrases.values()))
     pictures = numbered(sorted(image for image, _, _ in phrases))
     for number, ((image, category, phrase), found) in enumerate(phrases.items()):

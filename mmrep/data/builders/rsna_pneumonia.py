@@ -32,6 +32,8 @@ def _examples(folder: Path, split: str) -> Iterator[tuple[str, Any]]:
     kinds = {row["patientId"]: row["class"] for row in rows(folder / "stage_2_detailed_class_info.csv", ("patientId", "class"))}
     cases = numbered(sorted(corners))
     for name in listed(folder, split, corners, "stage_2_train_labels.csv"):
+        if kinds.get(name) not in KINDS:
+            raise ValueError(f"builder: stage_2_detailed_class_info.csv has the class {kinds.get(name)!r} for an image, none of its three")
         yield name, partial(_record, folder / "stage_2_train_images" / f"{name}.dcm", corners[name], kinds[name], cases[name])
 
 

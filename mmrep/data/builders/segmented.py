@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from mmrep.data.builders.base import Dataset
-from mmrep.data.builders.layout import TRAIN_VAL, axial, found, split_by_hash
+from mmrep.data.builders.layout import TRAIN_VAL, found, split_by_hash
 from mmrep.data.medical.files import as_dtype, windowed
 from mmrep.data.medical.nifti import read_nifti
+from mmrep.data.readers import axial
 
 BTCV_ORGANS = ("background", "spleen", "right kidney", "left kidney", "gallbladder", "esophagus", "liver", "stomach", "aorta",
                "inferior vena cava", "portal vein and splenic vein", "pancreas", "right adrenal gland", "left adrenal gland")

@@ -10,8 +10,10 @@ import pytest
 from mmrep.cli import main
 from mmrep.data.builders.base import BEAM_PARTS, Dataset, made, prepare
 from mmrep.data.builders.layout import picture
+from mmrep.data.builders.rsna_pneumonia import RSNA_PNEUMONIA
 from mmrep.data.sources import BadRow
 from tests.data.builders.folders import write_picture
+from tests.data.builders.test_rsna_pneumonia import write_folder
 
 ROWS = {"train": 150, "val": 3, "test": 1}
 
@@ -59,7 +61,7 @@ def test_parts_share_the_records_and_make_only_their_own(folder):
     assert sorted(path.name for path in folder.glob("read*")) == ["read133", "read5", "read69"]
 
 
-@pytest.mark.parametrize("error, kind", [(BadRow("no good"), ValueError), (KeyError("age"), ValueError),
+@pytest.mark.parametrize("error, kind", [(BadRow("no good"), ValueError), (KeyError("age"), ValueError), (ImportError("x"), ValueError),
                                          (FileNotFoundError("no file"), FileNotFoundError)])
 def test_what_examples_itself_raises_stops_and_is_told_by_number(folder, error, kind):
     def examples(folder, split):
@@ -75,6 +77,19 @@ def test_what_examples_itself_raises_stops_and_is_told_by_number(folder, error, 
     assert not isinstance(told.value, BadRow)
 
 
+@pytest.mark.parametrize("wrong, told", [({"number": "one"}, "number"), ({"image": b"no picture", "kind": "worse"}, "kind.*'worse'"),
+                                         ({"number": 2**40}, "number"), ({"report": ...}, "report")])
+def test_a_record_that_does_not_fit_is_told_by_its_feature_without_its_report(folder, tmp_path, wrong, told):
+    def examples(folder, split):
+        record = {"image": (folder / "0.png").read_bytes(), "number": 0, "report": "Doe, Jane, is ill", "kind": "ill"} | wrong
+        yield "a", {key: value for key, value in record.items() if value is not ...}
+
+    with pytest.raises(ValueError, match=f"builder numbers: a record does not fit the set's features: .*{told}") as error:
+        prepare(SET._replace(features=lambda f: {**_features(f), "kind": f.ClassLabel(names=("well", "ill"))}, examples=examples), folder,
+                tmp_path / "data")
+    assert "Doe" not in str(error.value) and "\n" not in str(error.value) and error.value.__cause__ is None
+
+
 BEAM = importlib.util.find_spec("apache_beam") is not None
 
 
@@ -84,7 +99,23 @@ def test_beam_that_is_not_installed_is_told(folder, tmp_path, capsys):
     assert main(command) != 0 and 'Beam is not installed: pip install "mmrep[beam]"' in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not BEAM, reason="needs the extra `beam`, which wants other versions than constraints.txt: an environment of its own")
+needs_beam = pytest.mark.skipif(not BEAM, reason="needs the extra `beam`, which wants other versions than constraints.txt: make test-beam")
+
+
+@needs_beam
+def test_beam_prepares_a_set_of_the_list_alike(tmp_path):
+    def read(builder):
+        rows = [{k: np.asarray(v) for k, v in r.items()} for split in RSNA_PNEUMONIA.splits for r in builder.as_data_source(split=split)]
+        return sorted(([(k, r[k].shape, r[k].tobytes()) for k in sorted(r)] for r in rows), key=str)
+
+    write_folder(tmp_path / "raw")
+    plain, beam = (prepare(RSNA_PNEUMONIA, tmp_path / "raw", tmp_path / name, beam=name == "beam") for name in ("plain", "beam"))
+    assert read(plain) == read(beam) and len(read(beam)) == 9
+    assert {name: info.num_examples for name, info in beam.info.splits.items()} == {
+        "train": 4, "train_10": 2, "train_1": 1, "val": 1, "test": 1}
+
+
+@needs_beam
 def test_beam_prepares_the_same_records(folder, tmp_path):
     def read(builder):
         return {split: sorted((int(r["number"]), r["report"], r["image"].tobytes()) for r in builder.as_data_source(split=split))

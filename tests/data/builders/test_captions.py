@@ -1,6 +1,6 @@
 import json
 
-from mmrep.data.builders.captions import PMC_OA, QUILT_1M
+from mmrep.data.builders.captions import PMC_OA, QUILT_1M, ROCO_V2
 from tests.data.builders.folders import prepared, write_picture, write_table
 
 
@@ -26,3 +26,16 @@ def test_quilt_tests_on_the_official_val_and_takes_val_out_of_train(tmp_path):
     assert [len(found[name]) for name in ("train", "val", "test")] == [34, 2, 4] or len(found["val"]) % 2 == 0
     assert sum(len({int(r["case"]) for r in split}) for split in found.values()) == 20
     assert {r["caption"].decode() for r in found["test"]} == {f"Cells, {n}" for n in range(36, 40)}
+
+
+def test_roco_v2_joins_captions_and_concepts(tmp_path, capsys):
+    for part in ("train", "valid", "test"):
+        ids = [f"ROCOv2_2023_{part}_{n:06d}" for n in range(1, 4)]
+        write_table(tmp_path / "raw" / f"{part}_captions.csv", "ID,Caption", [[name, f"Head CT, {part}."] for name in ids])
+        write_table(tmp_path / "raw" / f"{part}_concepts.csv", "ID,CUIs", [[name, "C0040405;C0018670"] for name in ids[:2]])
+        for n, name in enumerate(ids[:2] if part == "test" else ids):
+            write_picture(tmp_path / "raw" / f"{part}_images" / part / f"{name}.jpg", 20 * n)
+    found = prepared(ROCO_V2, tmp_path)
+    assert {split: len(rows) for split, rows in found.items()} == {"train": 3, "val": 3, "test": 2}
+    assert "left out 1 records" in capsys.readouterr().err and found["val"][0]["caption"] == b"Head CT, valid."
+    assert {row["concepts"] for row in found["train"]} == {b"C0040405;C0018670", b""}

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmrep.data.builders.layout import axial, known, open_first, picture, rows, split_by_hash
+from mmrep.data.builders.layout import known, open_first, picture, rows, split_by_hash
+from mmrep.data.readers import axial
 from tests.data.builders.folders import write_table
 
 
