@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-tests
-.PHONY: demo test check clean
+.PHONY: demo test test-beam check clean
 
 $(STAMP): setup.py constraints.txt
 	@echo "== setting up $(VENV) (about a minute; once)"
@@ -27,6 +27,12 @@ test: $(TEST_STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/python -m pytest -q -n 2 --dist worksteal --durations=10
 
+test-beam:
+	@echo "== builders on Apache Beam, in .venv-beam: it wants older packages than constraints.txt"
+	@$(PYTHON) -m venv .venv-beam
+	@.venv-beam/bin/pip install --quiet --disable-pip-version-check -e ".[dev,medical,beam]"
+	@.venv-beam/bin/python -m pytest -q tests/data/builders/test_base.py
+
 check: $(TEST_STAMP)
 	@echo "== everything else: the slower arms that make test leaves out today"
 	@$(BIN)/python -m pytest -q --durations=10 -n 2 --dist worksteal --rest
@@ -35,4 +41,4 @@ check: $(TEST_STAMP)
 	@$(BIN)/python -m experiments.quickstart_controls.controls --out runs/check_controls --total "100 steps"
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) .venv-beam runs

@@ -8,10 +8,12 @@ from mmrep.data.audit.source import open_splits
 from mmrep.data.builders import DATASETS
 from mmrep.data.builders.base import prepare
 from mmrep.data.builders.vindr_cxr import BENCHX_FINDINGS, FINDINGS
+from mmrep.evaluate import evaluate
 from mmrep.train import train
 from tests import runs
 from tests.data.builders.folders import write_picture, write_table
 from tests.data.builders.radiographs import write_dicom, write_lists
+from tests.data.builders.test_five_by_200 import write_mimic
 from tests.data.builders.test_rsna_pneumonia import INFO, LABELS
 from tests.data.builders.test_vindr_cxr import BOXES, TEST_BOXES, TEST_LABELS
 from tests.data.builders.test_vindr_cxr import LABELS as VINDR_LABELS
@@ -80,3 +82,18 @@ def test_the_protocol_itself_is_fixed():
     assert cfg.plain(config.data.main.source.splits) == {"train": "train_1"} and config.save.metric == "val/supervised/benchx/auroc"
     with pytest.raises(ValueError, match="task must be one of covidx, rsna, siim, vindr, nih and share 1, 10 or 100, got rsna, 5"):
         cfg.load(f"{runs.ROOT / 'configs' / 'benchx.py'}:share=5")
+
+
+def test_retrieval_on_mimic_5x200_of_a_run_on_another_set(tmp_path):
+    for name, write in (("covidx", write_covidx), ("mimic_5x200", write_mimic)):
+        write(tmp_path / name)
+        prepare(DATASETS[name], tmp_path / name, tmp_path / "data")
+    source = {"name": "tfds", "dataset": "covidx", "data_dir": str(tmp_path / "data"), "columns": {"image": "image", "text": "source"}}
+    train(cfg.load(f"{runs.ROOT / 'configs' / 'clip_table.py'}:smoke",
+                   [f"data.main.source={source}", "data.main.batch=8", "eval.controls=()"]), tmp_path / "run", say=lambda text: None)
+    columns = DATASETS["mimic_5x200"].columns
+    metrics = evaluate(tmp_path / "run", {"dataset": "mimic_5x200", "columns": str({k: v for k, v in columns.items() if k != "label"})},
+                       say=lambda text: None, overlap="allow")["metrics"]
+    hits = [metrics[f"retrieval/image_to_text/R@{k}/group"] for k in (1, 5, 10)]
+    assert [hit["n"] for hit in hits] == [25] * 3 and 0 <= hits[0]["value"] <= hits[1]["value"] <= hits[2]["value"]
+    assert hits[2]["value"] > metrics["retrieval/image_to_text/R@10/instance"]["value"]  # of the finding, not of the image

@@ -1,12 +1,13 @@
 """Random generators of the data pipeline, each a pure function of what it is for."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 # tags that keep the random streams of one seed apart; component i of a mixture has COMPONENT + i
-ORDER, AUGMENT, MIX, COMPONENT = 1, 2, 3, 16
+ORDER, AUGMENT, MIX, PART, COMPONENT = 1, 2, 3, 4, 16
 
 
 def philox(seed: int, tag: int, a: int = 0, b: int = 0) -> np.random.Generator:
@@ -31,3 +32,18 @@ class Later:
         if "_made" not in self.__dict__:
             self._made = self._make()
         return getattr(self._made, name)
+
+
+def apart(rng: np.random.Generator, n: int) -> list[np.random.Generator]:
+    """n generators that start from one draw of `rng` each, so that how much one is used changes no other.
+
+    They are made when first used. The first k of n are those of `apart(rng, k)`.
+    """
+    seeds: list[int] = []
+
+    def own(i: int) -> np.random.Generator:
+        if not seeds:
+            seeds.extend(rng.integers(2**63, size=n).tolist())
+        return philox(seeds[i], PART)
+
+    return [Later(functools.partial(own, i)) for i in range(n)]

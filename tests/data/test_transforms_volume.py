@@ -110,9 +110,10 @@ def test_values_of_volumes_by_key():
 
 
 def test_wrong_arguments_and_shapes_are_named():
-    for name, kwargs, message in [("resize_volume", {"size": (8, 8)}, "resize_volume: size .* nor a triple"),
+    for name, kwargs, message in [("resize_volume", {"size": (8, 8)}, r"resize_volume: size: \(8, 8\) is no .* nor \(depth, height"),
                                   ("resize_volume", {"size": 8, "method": "cubic"}, "method 'cubic' is not one of area"),
-                                  ("crop_volume", {"size": 0}, "crop_volume: size 0"), ("rotate90", {"plane": "side"}, "plane 'side'"),
+                                  ("crop_volume", {"size": 0}, "crop_volume: size: 0 is no"),
+                                  ("rotate90", {"plane": "side"}, "plane 'side'"),
                                   ("sample_patch", {"size": 8, "foreground": 2}, "sample_patch: foreground: 2 is not in"),
                                   ("standardize", {"percentile": (99, 1)}, "standardize: percentile .* no pair")]:
         with pytest.raises(ValueError, match=f"config.x\\[0\\]: .*{message}"):

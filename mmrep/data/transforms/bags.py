@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmrep.core.names import within
 from mmrep.data.example import Example, Transform
+from mmrep.data.transforms.checks import field, names, switch, whole
 
 
 def sample_tiles(count: int, random: bool = True, key: str = "features", along: Sequence[str] = ("features/coords",)) -> Transform:
@@ -15,14 +15,19 @@ def sample_tiles(count: int, random: bool = True, key: str = "features", along: 
     stream's `evaluate`. Tiles that `mask/KEY` marks as padding already are none. along: keys with a row a tile (coordinates), which are
     chosen and padded alike. Encoder: {"name": "bag"}, which reads the mask. Raises ValueError for a vector, or an `along` of other length.
     """
-    within("sample_tiles: count", count, 1)
+    whole("sample_tiles: count", count)
+    switch("sample_tiles: random", random)
+    names("sample_tiles: key", key)
+    along = names("sample_tiles: along", along) if along else ()
 
     def apply(example: Example, rng: np.random.Generator) -> Example:
-        if key not in example:
+        bag, mark = field(example, key), f"mask/{key}"
+        if bag is None:
             return example
-        bag, mark = example[key], f"mask/{key}"
         if bag.ndim != 2:
             raise ValueError(f"sample_tiles: {key} is {list(bag.shape)}, not a bag [tiles, features]")
+        if mark in example and example[mark].shape != bag.shape[:1]:
+            raise ValueError(f"sample_tiles: {mark} is {list(example[mark].shape)} for {len(bag)} tiles")
         real = np.flatnonzero(example[mark]) if mark in example else np.arange(len(bag))
         if len(real) > count:
             even = np.linspace(0, len(real) - 1, count).astype(np.int64)

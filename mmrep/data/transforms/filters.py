@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmrep.core.names import within
 from mmrep.data.example import Transform
-from mmrep.data.transforms.pixels import as_dtype, limits, on
+from mmrep.data.transforms.checks import limits, number, whole
+from mmrep.data.transforms.pixels import as_dtype, full, on
 
 
 def blur(sigma: Sequence[float] = (0.1, 2.0), p: float = 0.5, key: str = "image") -> Transform:
@@ -16,7 +16,6 @@ def blur(sigma: Sequence[float] = (0.1, 2.0), p: float = 0.5, key: str = "image"
     Source: SimCLR (Chen et al. 2020, appendix A); ConVIRT (Zhang et al. 2022) has sigma (0.1, 3).
     """
     low, high = limits("blur: sigma", sigma, 0)
-    within("blur: p", p, 0, 1)
 
     def change(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         from scipy.ndimage import gaussian_filter
@@ -24,7 +23,7 @@ def blur(sigma: Sequence[float] = (0.1, 2.0), p: float = 0.5, key: str = "image"
         width = rng.uniform(low, high)
         return as_dtype(gaussian_filter(x.astype(np.float32), (*[width] * (x.ndim - 1), 0), mode="nearest"), x)
 
-    return on(key, change, p)
+    return on("blur", key, change, p, several=False)
 
 
 def noise(std: float = 0.02, p: float = 1.0, key: str = "image") -> Transform:
@@ -32,14 +31,12 @@ def noise(std: float = 0.02, p: float = 1.0, key: str = "image") -> Transform:
 
     std: of integers as a share of their dtype's range, of floats (a signal in mV, features) in their own units, which are not clipped.
     """
-    within("noise: std", std, 0)
-    within("noise: p", p, 0, 1)
+    number("noise: std", std, 0)
 
     def change(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        scale = np.iinfo(x.dtype).max if x.dtype.kind in "ui" else 1
-        return as_dtype(x + rng.uniform(0, std) * scale * rng.standard_normal(x.shape, np.float32), x)
+        return as_dtype(x + np.float32(rng.uniform(0, std) * full(x)) * rng.standard_normal(x.shape, np.float32), x)
 
-    return on(key, change, p)
+    return on("noise", key, change, p, check=full)
 
 
 def erase(area: Sequence[float] = (0.02, 0.33), ratio: Sequence[float] = (0.3, 3.3), fill: str | float = "mean", p: float = 0.5,
@@ -52,9 +49,10 @@ def erase(area: Sequence[float] = (0.02, 0.33), ratio: Sequence[float] = (0.3, 3
     """
     low, high = limits("erase: area", area, 0, 1, low_open=True)
     thin, wide = limits("erase: ratio", ratio, 0, low_open=True)
-    within("erase: p", p, 0, 1)
-    if fill not in ("mean", "noise") and not isinstance(fill, (int, float)):
-        raise ValueError(f"erase: fill {fill!r} is not 'mean', 'noise' or a number")
+    if fill not in ("mean", "noise"):
+        if isinstance(fill, str):
+            raise ValueError(f"erase: fill {fill!r} is not 'mean', 'noise' or a number")
+        number("erase: fill", fill)
 
     def change(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         h, w = x.shape[-3:-1]
@@ -69,13 +67,18 @@ def erase(area: Sequence[float] = (0.02, 0.33), ratio: Sequence[float] = (0.3, 3
         out = x.copy()
         hole = out[..., top:top + tall, left:left + broad, :]
         if fill == "noise":
-            scale = np.iinfo(x.dtype).max if x.dtype.kind in "ui" else 1
-            hole[:] = as_dtype(rng.random(hole.shape, np.float32) * scale, x)
+            hole[:] = as_dtype(rng.random(hole.shape, np.float32) * full(x), x)
         else:
             hole[:] = as_dtype(x.reshape(-1, x.shape[-1]).mean(0) if fill == "mean" else np.float64(fill), x)
         return out
 
-    return on(key, change, p)
+    return on("erase", _picture("erase", key), change, p, several=False, check=full)
+
+
+def _picture(name: str, key: str) -> str:
+    if key.partition("/")[0] not in ("image", "volume"):
+        raise ValueError(f"{name}: key {key!r} is no image or volume")
+    return key
 
 
 def clahe(clip: float = 4.0, tiles: int = 8, p: float = 1.0) -> Transform:
@@ -86,16 +89,17 @@ def clahe(clip: float = 4.0, tiles: int = 8, p: float = 1.0) -> Transform:
     dtypes. Source: Zuiderveld 1994 (Graphics Gems IV), with OpenCV's rounding; clip 4 and 8 tiles are albumentations' in CXR-CLIP (You
     et al. 2023). A preprocessing for `prepare`, too.
     """
-    within("clahe: clip", clip, 0, low_open=True)
-    within("clahe: tiles", tiles, 1)
-    within("clahe: p", p, 0, 1)
+    number("clahe: clip", clip, 0, low_open=True)
+    whole("clahe: tiles", tiles)
+
+    def check(image: np.ndarray) -> None:
+        if image.dtype != np.uint8:
+            raise ValueError(f"the image is {image.dtype}, not uint8; put to_uint8 before it")
 
     def change(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        if image.dtype != np.uint8 or image.ndim != 3:
-            raise ValueError(f"clahe: the image is {image.dtype}{list(image.shape)}, not uint8 [H, W, C]; put to_uint8 before it")
         return np.stack([_equalized(image[..., c], clip, tiles) for c in range(image.shape[-1])], -1)
 
-    return on("image", change, p)
+    return on("clahe", "image", change, p, several=False, check=check)
 
 
 def _equalized(plane: np.ndarray, clip: float, tiles: int) -> np.ndarray:

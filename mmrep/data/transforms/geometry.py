@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mmrep.data.example import Example, Transform
-from mmrep.data.transforms.masks import alone, move, stretch, taken
+from mmrep.data.transforms.checks import among, field, limits, sides
+from mmrep.data.transforms.masks import move, stretch, taken
 from mmrep.data.transforms.pixels import as_dtype
+
+METHODS = ("area", "bilinear", "bicubic", "nearest")
 
 
 def resample(image: np.ndarray, height: int, width: int, method: str = "area",
@@ -18,11 +21,9 @@ def resample(image: np.ndarray, height: int, width: int, method: str = "area",
     """
     from PIL import Image
 
-    filters = {"area": Image.Resampling.BOX, "bilinear": Image.Resampling.BILINEAR,
-               "bicubic": Image.Resampling.BICUBIC, "nearest": Image.Resampling.NEAREST}
-    if method not in filters:
-        raise ValueError(f"resize: method {method!r} is not one of {', '.join(filters)}")
-    return per_plane(image, lambda plane: plane.resize((width, height), filters[method], box=box))
+    filters = (Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.NEAREST)
+    kind = filters[METHODS.index(among("method", method, METHODS))]
+    return per_plane(image, lambda plane: plane.resize((width, height), kind, box=box))
 
 
 def per_plane(image: np.ndarray, change: Callable) -> np.ndarray:
@@ -38,18 +39,14 @@ def per_plane(image: np.ndarray, change: Callable) -> np.ndarray:
     return as_dtype(np.stack(planes, axis=-1), image)
 
 
-def _pair(size: int | Sequence[int]) -> tuple[int, int]:
-    sides = (size, size) if isinstance(size, int) else size
-    if not isinstance(sides, Sequence) or len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
-        raise ValueError(f"size: {size!r} is no number of pixels, nor a pair (height, width) of them")
-    return sides[0], sides[1]
+PLANE = ("height", "width")
 
 
 def resize(size: int | Sequence[int], method: str = "area", fit: str = "stretch") -> Transform:
     """Resize to (height, width). `fit`: stretch, pad (keep the aspect, zeros around), cover (keep it, cut the rest)."""
-    height, width = _pair(size)
-    if fit not in ("stretch", "pad", "cover"):
-        raise ValueError(f"resize: fit {fit!r} is not one of stretch, pad, cover")
+    height, width = sides("resize: size", size, PLANE)
+    among("resize: method", method, METHODS)
+    among("resize: fit", fit, ("stretch", "pad", "cover"))
 
     def change(image: np.ndarray, mask: bool) -> np.ndarray:
         h, w = image.shape[:2]
@@ -78,7 +75,7 @@ def resize(size: int | Sequence[int], method: str = "area", fit: str = "stretch"
         return stretch(tall / height, wide / width, top / height, left / width)
 
     def apply(example: Example, rng: np.random.Generator) -> Example:
-        picture = alone(example, "image")
+        picture = field(example, "image")
         return example if picture is None else move(example, "image", change, boxes(*picture.shape[:2]))
 
     return apply
@@ -95,10 +92,10 @@ def crop(size: int | Sequence[int]) -> Transform:
 
 
 def _crop(name: str, size: int | Sequence[int], place: Callable[[int, np.random.Generator], int]) -> Transform:
-    height, width = _pair(size)
+    height, width = sides(f"{name}: size", size, PLANE)
 
     def apply(example: Example, rng: np.random.Generator) -> Example:
-        if alone(example, "image") is None:
+        if field(example, "image") is None:
             return example
         h, w = example["image"].shape[:2]
         if h < height or w < width:
@@ -116,13 +113,12 @@ def random_crop(size: int | Sequence[int], scale: Sequence[float] = (0.5, 1.0), 
 
     Source: Szegedy et al. 2015, as in torchvision; ten draws, then the largest central box of an allowed aspect.
     """
-    height, width = _pair(size)
-    for name, ends, most in (("scale", scale, 1.0), ("ratio", ratio, math.inf)):
-        if isinstance(ends, (int, float)) or len(ends) != 2 or not 0 < ends[0] <= ends[1] <= most:
-            raise ValueError(f"random_crop: {name} {ends!r} is no pair (low, high) with 0 < low <= high" + " <= 1" * (most == 1))
+    height, width = sides("random_crop: size", size, PLANE)
+    scale, ratio = limits("random_crop: scale", scale, 0, 1, low_open=True), limits("random_crop: ratio", ratio, 0, low_open=True)
+    among("random_crop: method", method, METHODS)
 
     def apply(example: Example, rng: np.random.Generator) -> Example:
-        if alone(example, "image") is None:
+        if field(example, "image") is None:
             return example
         h, w = example["image"].shape[:2]
         for _ in range(10):

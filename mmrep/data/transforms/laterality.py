@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmrep.core.names import within
 from mmrep.data.example import Example, Transform
-from mmrep.data.transforms.masks import PICTURES, move
+from mmrep.data.transforms.checks import among, field, number
+from mmrep.data.transforms.masks import PICTURES, masks_of, move
 
 # English with the abbreviations of radiology reports (lobes, quadrants of the abdomen, ventricles, oblique views), Spanish, French, German
 SIDES = {"left": "right", "lefts": "rights", "leftward": "rightward", "leftwards": "rightwards", "l": "r", "lt": "rt", "lul": "rul",
@@ -63,20 +63,20 @@ def flip(axis: str = "horizontal", p: float = 0.0, laterality: str = "keep", lef
     already, and for pictures of several samples or with crops beside them.
     """
     axes = {"depth": -4, "vertical": -3, "horizontal": -2}
-    for name, value in (("axis", axis), ("left_right", left_right)):
-        if value not in axes:
-            raise ValueError(f"flip: {name} {value!r} is not 'vertical', 'horizontal' or 'depth'")
-    if laterality not in ("keep", "swap", "ignore"):
-        raise ValueError(f"flip: laterality {laterality!r} is not 'keep', 'swap' or 'ignore'")
-    within("flip: p", p, 0, 1)
+    among("flip: axis", axis, axes)
+    among("flip: left_right", left_right, axes)
+    among("flip: laterality", laterality, ("keep", "swap", "ignore"))
+    number("flip: p", p, 0, 1)
     sides = axis == left_right and laterality != "ignore"
     matrix = np.array([[1.0, 0, 0], [0, -1, 1]] if axis == "horizontal" else [[-1.0, 0, 1], [0, 1, 0]])
 
     def apply(example: Example, rng: np.random.Generator) -> Example:
-        flips = rng.uniform() < p
-        keys = [key for key in PICTURES if key in example and (key == "volume" or axis != "depth")]
+        keys = [key for key in PICTURES if (key == "volume" or axis != "depth") and field(example, key) is not None]
         if not p or not keys:
             return example
+        for key in keys:
+            masks_of(example, key)  # what cannot be flipped is refused whatever the draw
+        flips = rng.uniform() < p
         text = example.get("text", ())
         texts = [text] if isinstance(text, str) else text
         if sides and not all(isinstance(one, str) for one in texts):

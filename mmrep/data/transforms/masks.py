@@ -5,9 +5,10 @@ from collections.abc import Callable
 import numpy as np
 
 from mmrep.data.example import MODALITIES, Example
+from mmrep.data.transforms.checks import field
 
 BOXES = "label/boxes"  # f32[K, 4]: top, left, bottom, right as fractions of the image, zeros where there is none
-PICTURES = {"image": "[H, W, C]", "volume": "[D, H, W, C]"}
+PICTURES = ("image", "volume")
 
 
 def masks_of(example: Example, key: str) -> list[str]:
@@ -29,21 +30,12 @@ def masks_of(example: Example, key: str) -> list[str]:
     return found
 
 
-def alone(example: Example, key: str) -> np.ndarray | None:
-    """The image or volume, or None where there is none. Raises ValueError for several samples of it."""
-    picture = example.get(key)
-    if picture is not None and picture.ndim != len(PICTURES[key].split(",")):
-        raise ValueError(f"the {key} has shape {picture.shape}, not {PICTURES[key]}; of several samples, put geometry before or into "
-                         "`views`, or into `each`")
-    return picture
-
-
 def move(example: Example, key: str, change: Callable[[np.ndarray, bool], np.ndarray], matrix: np.ndarray | None = None) -> Example:
     """The example with `change(array, is_mask)` of the picture `key` and of its masks, and the image's boxes moved by `matrix`.
 
-    matrix: f[2, 3], fractions (y, x, 1) of the image before to (y, x) after; None where boxes stay. Raises ValueError as `alone`.
+    matrix: f[2, 3], fractions (y, x, 1) of the image before to (y, x) after; None where boxes stay. Raises ValueError for several samples.
     """
-    picture = alone(example, key)
+    picture = field(example, key)
     if picture is None:
         return example
     moved = {name: change(example[name], True) for name in masks_of(example, key)}

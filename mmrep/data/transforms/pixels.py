@@ -2,66 +2,81 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from mmrep.core.names import within
+from mmrep.core.names import located
 from mmrep.data.example import Example, Transform
+from mmrep.data.transforms.checks import field, limits, names, number, whole
 
 
-def limits(name: str, ends: Sequence[float], least: float = -math.inf, most: float = math.inf, low_open: bool = False
-           ) -> tuple[float, float]:
-    """(low, high) as floats. Raises ValueError for what is no such pair within [least, most]."""
-    if isinstance(ends, (int, float, str)) or len(ends) != 2 or not ends[0] <= ends[1]:
-        raise ValueError(f"{name} {ends!r} is no pair (low, high)")
-    for end in ends:
-        within(name, end, least, most, low_open)
-    return float(ends[0]), float(ends[1])
+def on(name: str, key: str, change: Callable[[np.ndarray, np.random.Generator], np.ndarray], p: float | None = None,
+       several: bool = True, check: Callable[[np.ndarray], Any] = lambda x: None) -> Transform:
+    """The transform `name` that changes the array of `key` alone, with probability p, or always and without a draw.
 
+    several: whether an array of several samples is changed at once, by the same draws. check: raises ValueError for an array that cannot
+    be changed, whether or not it would be. Raises ValueError for another `p` or `key`, and as `checks.field`.
+    """
+    names(f"{name}: key", key)
+    if p is not None:
+        number(f"{name}: p", p, 0, 1)
 
-def on(key: str, change: Callable[[np.ndarray, np.random.Generator], np.ndarray], p: float | None = None) -> Transform:
-    """The transform that changes the array of `key` alone, with probability p, or always and without a draw."""
     def apply(example: Example, rng: np.random.Generator) -> Example:
-        if key not in example or p is not None and rng.uniform() >= p:
-            return example
-        return {**example, key: change(example[key], rng)}
+        with located(name):
+            x = field(example, key, several)
+            if x is None:
+                return example
+            check(x)
+        return example if p is not None and rng.uniform() >= p else {**example, key: change(x, rng)}
 
     return apply
+
+
+def full(image: np.ndarray) -> int:
+    """The largest pixel: that of u8 or u16, 1 of floats. Raises ValueError for other dtypes."""
+    if image.dtype.kind not in "uf":
+        raise ValueError(f"the pixels are {image.dtype}, not u8, u16 or floats; map a window of them by to_uint8 before")
+    return 1 if image.dtype.kind == "f" else np.iinfo(image.dtype).max
 
 
 def as_dtype(values: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Float values back to the dtype of `image`, rounded and clipped where that is an integer."""
     if image.dtype.kind == "f":
-        return values.astype(image.dtype)
-    return np.clip(np.rint(values), 0, np.iinfo(image.dtype).max).astype(image.dtype)
+        return values.astype(image.dtype, copy=False)
+    low, high = (0, 1) if image.dtype.kind == "b" else (np.iinfo(image.dtype).min, np.iinfo(image.dtype).max)
+    return np.clip(np.rint(values), low, high).astype(image.dtype)
 
 
-def by_values(name: str, image: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Values as `change` maps those of [0, 1], clipped to [0, 1]; integers are scaled by their dtype's range, and looked up.
+def shown(image: np.ndarray) -> None:
+    """Raise ValueError for pixels that are no u8 or u16, nor floats within [0, 1]."""
+    if full(image) == 1 and image.size and not (image.min() >= 0 and image.max() <= 1):
+        raise ValueError(f"pixels run from {image.min():.3g} to {image.max():.3g}, not within [0, 1]; put it before normalize")
 
-    Raises ValueError on float pixels outside [0, 1].
-    """
+
+def by_values(image: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Values as `change` maps those of [0, 1], clipped to [0, 1]; integers are scaled by their dtype's range, and looked up."""
+    top = full(image)
     if image.dtype.kind == "f":
-        if image.size and (image.min() < 0 or image.max() > 1):
-            raise ValueError(f"{name}: pixels run from {image.min():.3g} to {image.max():.3g}, not within [0, 1]; put it before normalize")
         return np.clip(change(image), 0, 1).astype(image.dtype)
-    top = np.iinfo(image.dtype).max
     return as_dtype(change(np.arange(top + 1) / top) * top, image)[image]
 
 
 def intensity(gain: float = 0.2, offset: float = 0.1, gamma: float = 0.2, p: float = 1.0, key: str = "image") -> Transform:
     """Jitter with probability p: x in [0, 1] -> x**exp(U(+-gamma)) * (1 + U(+-gain)) + U(+-offset), clipped to [0, 1].
 
-    Integer pixels are scaled by their dtype's range. Raises ValueError on float pixels outside [0, 1].
+    gain, offset: 0 to 1; gamma: from 0. Integer pixels are scaled by their dtype's range; several samples are changed alike. Raises
+    ValueError on float pixels outside [0, 1].
     """
-    within("intensity: p", p, 0, 1)
+    for name, value, most in (("gain", gain, 1), ("offset", offset, 1), ("gamma", gamma, math.inf)):
+        number(f"intensity: {name}", value, 0, most)
 
     def change(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         power, factor = math.exp(rng.uniform(-gamma, gamma)), 1 + rng.uniform(-gain, gain)
         shift = rng.uniform(-offset, offset)
-        return by_values("intensity", image, lambda x: x**power * factor + shift)
+        return by_values(image, lambda x: x**power * factor + shift)
 
-    return on(key, change, p)
+    return on("intensity", key, change, p, check=shown)
 
 
 def color_jitter(brightness: float = 0.4, contrast: float = 0.4, saturation: float = 0.0, p: float = 1.0, key: str = "image") -> Transform:
@@ -72,20 +87,19 @@ def color_jitter(brightness: float = 0.4, contrast: float = 0.4, saturation: flo
     has it with 0.4 and 0.4. Raises ValueError on float pixels outside [0, 1].
     """
     for name, value in (("brightness", brightness), ("contrast", contrast), ("saturation", saturation)):
-        within(f"color_jitter: {name}", value, 0, 1)
-    within("color_jitter: p", p, 0, 1)
+        number(f"color_jitter: {name}", value, 0, 1)
 
     def change(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         bright, much, colorful = (rng.uniform(1 - most, 1 + most) for most in (brightness, contrast, saturation))
-        image = by_values("color_jitter", image, lambda x: x * bright)
-        mean = float(_gray(image).mean()) / (np.iinfo(image.dtype).max if image.dtype.kind in "ui" else 1)
-        image = by_values("color_jitter", image, lambda x: (x - mean) * much + mean)
+        image = by_values(image, lambda x: x * bright)
+        mean = float(_gray(image).mean()) / full(image)
+        image = by_values(image, lambda x: (x - mean) * much + mean)
         if not saturation or image.shape[-1] != 3:
             return image
-        gray, top = _gray(image), np.iinfo(image.dtype).max if image.dtype.kind in "ui" else 1
-        return as_dtype(np.clip((image - gray) * np.float32(colorful) + gray, 0, top), image)
+        gray = _gray(image)
+        return as_dtype(np.clip((image - gray) * np.float32(colorful) + gray, 0, full(image)), image)
 
-    return on(key, change, p)
+    return on("color_jitter", key, change, p, several=False, check=shown)
 
 
 def _gray(image: np.ndarray) -> np.ndarray:
@@ -111,14 +125,18 @@ def with_channels(image: np.ndarray, channels: int) -> np.ndarray:
 
 def to_channels(channels: int) -> Transform:
     """Make the image 1-channel or 3-channel; see `with_channels`."""
-    return on("image", lambda image, rng: with_channels(image, channels))
+    if whole("to_channels: channels", channels) not in (1, 3):
+        raise ValueError(f"to_channels: channels {channels} is not 1 or 3")
+    return on("to_channels", "image", lambda image, rng: with_channels(image, channels))
 
 
 def to_uint8(window: Sequence[float] | None = None, percentile: Sequence[float] | None = None, key: str = "image") -> Transform:
     """Pixels to u8: linearly from `window` (low, high; of a CT in HU), or from their own `percentile`s, or from their dtype's range."""
     for name, ends in (("window", window), ("percentile", percentile)):
-        if ends is not None and (isinstance(ends, (int, float, str)) or len(ends) != 2 or not ends[0] < ends[1]):
-            raise ValueError(f"to_uint8: {name} {ends!r} is no pair (low, high) with low < high")
+        if ends is not None:
+            low, high = limits(f"to_uint8: {name}", ends, *((0, 100) if name == "percentile" else ()))
+            if low == high:
+                raise ValueError(f"to_uint8: {name} {ends!r} is no pair (low, high) with low < high")
 
     def change(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if window is not None:
@@ -132,7 +150,7 @@ def to_uint8(window: Sequence[float] | None = None, percentile: Sequence[float] 
         scaled = (image.astype(np.float32) - low) * (255 / max(high - low, 1e-6))
         return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
-    return on(key, change)
+    return on("to_uint8", key, change, several=percentile is None)
 
 
 def normalize(mean: float | Sequence[float] = 0.5, std: float | Sequence[float] = 0.5, key: str = "image") -> Transform:
@@ -142,18 +160,18 @@ def normalize(mean: float | Sequence[float] = 0.5, std: float | Sequence[float] 
     this replaces `config.inputs`, which does the same on the device with a quarter of the bytes sent there. Raises
     ValueError for a std that is not positive or a wrong number of channels.
     """
+    for name, values in (("mean", mean), ("std", std)):
+        for value in values if isinstance(values, Sequence) and not isinstance(values, str) else (values,):
+            number(f"normalize: {name}", value, *((0, math.inf, True) if name == "std" else ()))
     mean, std = np.asarray(mean, np.float32), np.asarray(std, np.float32)
-    if mean.ndim > 1 or std.ndim > 1 or not (std > 0).all() or not np.isfinite(mean).all():
-        raise ValueError(f"normalize: mean {mean.tolist()} and std {std.tolist()} must be numbers, std above 0")
 
     def change(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         for values in (mean, std):
             if values.ndim and len(values) != image.shape[-1]:
                 raise ValueError(f"normalize: {len(values)} values for {image.shape[-1]} channels; give one, or one each")
-        scale = np.float32(1 / np.iinfo(image.dtype).max) if image.dtype.kind in "ui" else np.float32(1)
-        return (image.astype(np.float32) * scale - mean) / std
+        return (image.astype(np.float32) * np.float32(1 / full(image)) - mean) / std
 
-    return on(key, change)
+    return on("normalize", key, change)
 
 
 def standardize(percentile: Sequence[float] = (0.5, 99.5), above: float | None = None, mask: str | None = None, key: str = "image"
@@ -165,16 +183,25 @@ def standardize(percentile: Sequence[float] = (0.5, 99.5), above: float | None =
     (Isensee et al. 2021), which takes those of CT over the foreground of the whole data set; here each picture has its own.
     """
     low, high = limits("standardize: percentile", percentile, 0, 100)
+    names("standardize: key", key)
+    if above is not None:
+        number("standardize: above", above)
+    if mask is not None:
+        names("standardize: mask", mask)
 
     def apply(example: Example, rng: np.random.Generator) -> Example:
-        if key not in example:
+        image = field(example, key)
+        if image is None:
             return example
-        image = example[key].astype(np.float32)
+        image = image.astype(np.float32)
         inside = np.ones(image.shape, bool) if above is None else image > above
         if mask is not None:
             if f"mask/{mask}" not in example:
                 raise ValueError(f"standardize: there is no mask/{mask}; name a mask of the {key}")
-            inside = inside & (example[f"mask/{mask}"] != 0)
+            marked = example[f"mask/{mask}"]
+            if marked.shape[:-1] != image.shape[:-1] or marked.shape[-1] not in (1, image.shape[-1]):
+                raise ValueError(f"standardize: mask/{mask} is {list(marked.shape)}, not of the {key}, {list(image.shape)}")
+            inside = inside & (marked != 0)
         values = image[inside] if inside.any() else image.ravel()
         ends = np.percentile(values, (low, high)).astype(np.float32)
         values = np.clip(values, *ends)

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from mmrep.core.names import within
 from mmrep.data.example import Example, Transform
+from mmrep.data.rng import apart
+from mmrep.data.transforms.checks import AXES, field, names, switch, whole
 from mmrep.data.transforms.masks import BOXES, PICTURES, masks_of
 
 
@@ -28,8 +29,13 @@ def views(count: int, transforms: Sequence[Transform | dict], key: str | Sequenc
     """
     from mmrep.data.transforms import compose
 
-    within("views: count", count, 1)
-    keys = (key,) if isinstance(key, str) else tuple(key)
+    whole("views: count", count)
+    switch("views: first", first)
+    keys = names("views: key", key)
+    if "text" in keys:
+        raise ValueError("views: key 'text'; samples of a text are made by text_views")
+    if to is not None:
+        names("views: to", to)
     if to is not None and len(keys) > 1:
         raise ValueError(f"views: to={to!r} for {len(keys)} keys; it renames one")
     _share_text("views", transforms)
@@ -44,12 +50,12 @@ def views(count: int, transforms: Sequence[Transform | dict], key: str | Sequenc
         return changed
 
     def apply(example: Example, rng: np.random.Generator) -> Example:
-        here = [key for key in keys if key in example]
+        here = [key for key in keys if field(example, key) is not None]
         if not here:
             return example
         along = [name for key in here for name in _beside(example, key)]
         seen = {name: example[name] for name in (*here, *along, "text") if name in example}
-        samples = [one(seen, rng, number) for number in range(count)]
+        samples = [one(seen, draws, number) for number, draws in enumerate(apart(rng, count))]
         renamed = to not in (None, here[0])
         return {**example, **{to or name: _stacked("views", name, [sample[name] for sample in samples])
                               for name in (here if renamed else (*here, *along))}}
@@ -70,6 +76,23 @@ def _stacked(what: str, name: str, values: list[np.ndarray]) -> np.ndarray:
     return np.stack(values)
 
 
+def _several(what: str, key: str) -> None:
+    if names(f"{what}: key", key) != (key,) or key == "text":
+        raise ValueError(f"{what}: key {key!r} is no array of several samples")
+
+
+def _samples(what: str, example: Example, key: str) -> np.ndarray | list[np.ndarray]:
+    """The samples of `key`, one an entry. Raises ValueError for a lone one."""
+    many = example[key]
+    if isinstance(many, (list, tuple)):
+        return many
+    axes = AXES.get(key, "").count(",") + 2
+    if not isinstance(many, np.ndarray) or many.ndim < axes or key in AXES and many.ndim != axes:
+        raise ValueError(f"{what}: {key} is {list(np.shape(many))}, one sample and not several on a first axis; give several, e.g. by "
+                         "`views` or several columns")
+    return many
+
+
 def each(transforms: Sequence[Transform | dict], key: str = "image", training: Callable[[], Any] | None = None) -> Transform:
     """The transforms on every sample of `key` [S, ...] by itself (or of a list of S arrays of different sizes), stacked again.
 
@@ -78,17 +101,19 @@ def each(transforms: Sequence[Transform | dict], key: str = "image", training: C
     """
     from mmrep.data.transforms import compose
 
+    _several("each", key)
     _share_text("each", transforms)
     inner = compose(transforms, "each: transforms", training)
 
     def apply(example: Example, rng: np.random.Generator) -> Example:
         if key not in example:
             return example
-        many = example[key]
+        many = _samples("each", example, key)
         along = [name for name in example if name.startswith("mask/") and len(example[name]) == len(many)
                  and all(np.shape(m)[:-1] == np.shape(x)[:-1] for m, x in zip(example[name], many))]
         text = {"text": example["text"]} if "text" in example else {}
-        samples = [inner({name: np.asarray(example[name][i]) for name in (key, *along)} | text, rng) for i in range(len(many))]
+        samples = [inner({name: np.asarray(example[name][i]) for name in (key, *along)} | text, draws)
+                   for i, draws in enumerate(apart(rng, len(many)))]
         if any(sample.get("text") is not example.get("text") for sample in samples):
             raise ValueError("each: a transform changed the text, which all samples share; put it before")
         return {**example, **{name: _stacked("each", name, [sample[name] for sample in samples]) for name in (key, *along)}}
@@ -103,13 +128,18 @@ def choose(count: int, random: bool = True, key: str = "image") -> Transform:
     are there. A list of S arrays of different sizes stays a list, of `count` at most: it is for `each`, then `choose` with random=False.
     Masks [S, ...] go along. Evaluation: random=False, in `prepare` or a stream's `evaluate`.
     """
-    within("choose: count", count, 1)
+    whole("choose: count", count)
+    switch("choose: random", random)
+    _several("choose", key)
 
     def apply(example: Example, rng: np.random.Generator) -> Example:
         if key not in example:
             return example
-        many = example[key]
-        there = np.broadcast_to(np.asarray(example.get("present", {}).get(key, True), bool), len(many))
+        many = _samples("choose", example, key)
+        flags = np.asarray(example.get("present", {}).get(key, True), bool)
+        if flags.ndim and flags.shape != (len(many),):
+            raise ValueError(f"choose: present[{key!r}] is {list(flags.shape)} for {len(many)} samples")
+        there = np.broadcast_to(flags, len(many))
         found = np.flatnonzero(there)
         if len(found) > count:
             found = np.sort(rng.choice(found, count, replace=False)) if random else found[:count]

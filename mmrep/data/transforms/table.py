@@ -10,15 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from mmrep.core.names import within
 from mmrep.data.example import Example, Transform
 from mmrep.data.reading import read_rows
 from mmrep.data.sources import BadRow, spread
+from mmrep.data.transforms.checks import field, names, number, whole
 from mmrep.data.transforms.pixels import on
 
 TABLE = ("tabular", "category")
-
-
 Marginals = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
@@ -50,7 +48,7 @@ def marginals(source: Any, keys: Sequence[str], rows: int) -> Marginals:
 
 
 def _rows_of(name: str, training: Callable[[], Any] | None, keys: Sequence[str], rows: int) -> Callable[[], Marginals]:
-    within(f"{name}: rows", rows, 1)
+    whole(f"{name}: rows", rows)
     if training is None:
         raise ValueError(f"{name}: draws from the training rows, which only `augment` of a config's stream knows; put it there, or pass "
                          "training=lambda: SOURCE")
@@ -65,12 +63,12 @@ def scarf(rate: float = 0.6, keys: Sequence[str] = TABLE, rows: int = 1024, trai
     corrupted one, as in the paper: {"name": "views", "count": 2, "first": True, "key": ("tabular", "category"), "transforms":
     ({"name": "scarf"},)}. Source: SCARF (Bahri et al. 2022, algorithm 1), rate 0.6; MMCL (Hager et al. 2023) has 0.3.
     """
-    within("scarf: rate", rate, 0, 1)
-    keys = (keys,) if isinstance(keys, str) else tuple(keys)
+    number("scarf: rate", rate, 0, 1)
+    keys = names("scarf: keys", keys)
     known = _rows_of("scarf", training, keys, rows)
 
     def apply(example: Example, rng: np.random.Generator) -> Example:
-        here = [key for key in keys if key in example]
+        here = [key for key in keys if field(example, key) is not None]
         if not here:
             return example
         pools = known()
@@ -94,7 +92,7 @@ def feature_noise(std: float = 0.1, key: str = "features", rows: int = 256, trai
 
     For `tabular` or `features`, whose columns have units of their own; a constant column stays as it is.
     """
-    within("feature_noise: std", std, 0)
+    number("feature_noise: std", std, 0)
     known = _rows_of("feature_noise", training, (key,), rows)
 
     @functools.lru_cache(maxsize=1)
@@ -102,10 +100,16 @@ def feature_noise(std: float = 0.1, key: str = "features", rows: int = 256, trai
         values, counts = known()[key]
         return np.array([values[:n, j].std(dtype=np.float64) for j, n in enumerate(counts)], np.float32)
 
-    return on(key, lambda x, rng: x + np.float32(std) * deviations() * rng.standard_normal(x.shape, np.float32))
+    def change(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        if x.shape[-1:] != deviations().shape:
+            raise ValueError(f"feature_noise: {key} has the shape {list(x.shape)}, that of the training rows {list(deviations().shape)}")
+        return (x + np.float32(std) * deviations() * rng.standard_normal(x.shape, np.float32)).astype(x.dtype)
+
+    return on("feature_noise", key, change)
 
 
 def drop_features(p: float = 0.1, value: float = 0.0, key: str = "features") -> Transform:
     """Set every entry to `value` with probability p: dropout of genes, without scaling the rest. Of a bag [N, D] each tile for itself."""
-    within("drop_features: p", p, 0, 1)
-    return on(key, lambda x, rng: np.where(rng.random(x.shape) < p, x.dtype.type(value), x))
+    number("drop_features: p", p, 0, 1)
+    number("drop_features: value", value)
+    return on("drop_features", key, lambda x, rng: np.where(rng.random(x.shape) < p, x.dtype.type(value), x))

@@ -6,15 +6,27 @@ from typing import Any
 
 import numpy as np
 
-from mmrep.core.names import nearest, within
+from mmrep.core.names import nearest
 from mmrep.data.example import Example, Transform
+from mmrep.data.reports import SECTIONS, sections, sentences
+from mmrep.data.transforms.checks import among, number, switch, whole
+from mmrep.data.transforms.checks import names as checked
 
 
 def _text(change: Callable[[str], str], example: Example) -> Example:
-    if "text" not in example:
+    text = _words(example)
+    if text is None:
         return example
-    text = example["text"]
     return {**example, "text": change(text) if isinstance(text, str) else [change(sample) for sample in text]}
+
+
+def _words(example: Example) -> str | list[str] | None:
+    """The text, or the texts of several samples; None where there is none. Raises ValueError for tokens."""
+    text = example.get("text")
+    several = isinstance(text, (list, tuple)) and all(isinstance(one, str) for one in text)
+    if not several and not isinstance(text, str | None):
+        raise ValueError("the text is tokens already; put this before `tokenize`, which a stream does by itself at its end")
+    return text
 
 
 def lowercase() -> Transform:
@@ -29,6 +41,7 @@ def remove_words(words: Sequence[str]) -> Transform:
     """
     if isinstance(words, str) or not words:
         raise ValueError(f"remove_words: give a list of words, got {words!r}")
+    words = checked("remove_words: words", words)
     longest_first = sorted(words, key=len, reverse=True)
     pattern = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, longest_first)) + r")(?!\w)", re.IGNORECASE)
 
@@ -41,15 +54,11 @@ def remove_words(words: Sequence[str]) -> Transform:
     return apply
 
 
-def sentences(text: str) -> list[str]:
-    """Its sentences: what ends in . ! or ? before a space, or in a line's end; an abbreviation's dot ends one, too."""
-    return [part for part in re.split(r"(?<=[.!?])\s+|\n+", text) if part.strip()]
-
-
 def sample_sentences(count: int = 1) -> Transform:
     """Keep `count` >= 1 random sentences of the text, in their order. Source: ConVIRT (Zhang et al. 2022) and GLoRIA (Huang et al. 2021)
     train on one sentence of the report."""
-    within("sample_sentences: count", count, 1)
+    whole("sample_sentences: count", count)
+
     def apply(example: Example, rng: np.random.Generator) -> Example:
         def change(text: str) -> str:
             found = sentences(text)
@@ -64,7 +73,7 @@ def sample_sentences(count: int = 1) -> Transform:
 
 def shuffle_sentences(p: float = 1.0) -> Transform:
     """The text's sentences in random order, with probability p. Source: BioViL (Boecking et al. 2022), CXR-CLIP (You et al. 2023)."""
-    within("shuffle_sentences: p", p, 0, 1)
+    number("shuffle_sentences: p", p, 0, 1)
 
     def apply(example: Example, rng: np.random.Generator) -> Example:
         def change(text: str) -> str:
@@ -76,41 +85,21 @@ def shuffle_sentences(p: float = 1.0) -> Transform:
     return apply
 
 
-# what a line of a radiology report begins with before a colon
-HEADINGS = ("findings", "impression", "impressions", "conclusion", "conclusions", "indication", "history", "clinical history",
-            "clinical information", "reason for exam", "reason for examination", "comparison", "comparisons", "technique", "examination",
-            "exam", "procedure", "recommendation", "recommendations", "notification", "addendum", "wet read", "final report")
-_HEADING = re.compile(rf"(?im)^[ \t]*({'|'.join(sorted(HEADINGS, key=len, reverse=True))})[ \t]*:")
-
-
-def sections(text: str) -> dict[str, str]:
-    """The sections of a report by their headings (HEADINGS, at a line's beginning, before a colon) in lower case, in order.
-
-    What comes before the first heading is "". Of a heading that comes twice the texts are joined; empty sections are left out.
-    """
-    marks = list(_HEADING.finditer(text))
-    ends = [mark.start() for mark in marks] + [len(text)]
-    found: dict[str, str] = {"": text[:ends[0]].strip()}
-    for mark, end in zip(marks, ends[1:]):
-        name, part = mark[1].lower(), text[mark.end():end].strip()
-        found[name] = " ".join(filter(None, (found.get(name), part)))
-    return {name: part for name, part in found.items() if part}
-
-
 def choose_section(names: Sequence[str] = ("impression", "findings"), random: bool = True) -> Transform:
     """Keep one section of the report (`sections`) among `names`: any of those there, each as likely, or the first of `names` that is.
 
     A text with none of them stays whole. Evaluation: random=False, in a stream's `evaluate`.
     """
-    names = (names,) if isinstance(names, str) else tuple(name.lower() for name in names)
-    for name in names:
-        if name not in HEADINGS:
-            raise ValueError(f"choose_section: {name!r} is no heading that is known; {nearest(name, HEADINGS)}")
+    wanted = tuple(name.lower() for name in checked("choose_section: names", names))
+    for name in wanted:
+        if name not in SECTIONS:
+            raise ValueError(f"choose_section: {name!r} is no section that is known; {nearest(name, SECTIONS)}")
+    switch("choose_section: random", random)
 
     def apply(example: Example, rng: np.random.Generator) -> Example:
         def change(text: str) -> str:
             found = sections(text)
-            here = [found[name] for name in names if name in found]
+            here = [found[name] for name in wanted if name in found]
             return here[int(rng.integers(len(here))) if random else 0] if here else text
 
         return _text(change, example)
@@ -125,17 +114,17 @@ def text_views(count: int = 2, of: str = "sentences", random: bool = True) -> Tr
     the first ones; where the text has fewer, they come again. A view reads one by {"modality": "text", "sample": 1}. Source: CXR-CLIP
     (You et al. 2023), where findings and impression are two texts of a study. Raises ValueError for a text of several samples.
     """
-    within("text_views: count", count, 1)
+    whole("text_views: count", count)
+    switch("text_views: random", random)
     parts = {"sentences": sentences, "lines": lambda text: [line for line in text.splitlines() if line.strip()],
              "sections": lambda text: list(sections(text).values())}
-    if of not in parts:
-        raise ValueError(f"text_views: of {of!r} is not one of {', '.join(parts)}")
+    among("text_views: of", of, parts)
 
     def apply(example: Example, rng: np.random.Generator) -> Example:
-        if "text" not in example:
+        if _words(example) is None:
             return example
         if not isinstance(example["text"], str):
-            raise ValueError("text_views: the text has several samples already, or is tokens")
+            raise ValueError("text_views: the text has several samples already")
         found = parts[of](example["text"]) or [example["text"]]
         order = rng.permutation(len(found)) if random else np.arange(len(found))
         return {**example, "text": [found[order[i % len(found)]] for i in range(count)]}
@@ -151,11 +140,12 @@ def tokenize(tokenizer: Any = "byte", length: int = 64) -> Transform:
     from mmrep.data import tokenizers
 
     tokenizer = tokenizers.load(tokenizer) if isinstance(tokenizer, str) else tokenizer
+    whole("tokenize: length", length)
 
     def apply(example: Example, rng: np.random.Generator) -> Example:
-        if "text" not in example:
+        text = _words(example)
+        if text is None:
             return example
-        text = example["text"]
         tokens = tokenizer.encode([text] if isinstance(text, str) else list(text), length)
         return {**example, "text": tokens[0] if isinstance(text, str) else tokens}
 

@@ -5,21 +5,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmrep.core.names import within
 from mmrep.data.example import Example, Transform
+from mmrep.data.transforms.checks import field, limits, number
 from mmrep.data.transforms.geometry import per_plane
-from mmrep.data.transforms.masks import BOXES, alone, move
-from mmrep.data.transforms.pixels import as_dtype, limits
+from mmrep.data.transforms.masks import BOXES, move
+from mmrep.data.transforms.pixels import as_dtype
 
 
 def rotate(degrees: float) -> Transform:
     """Rotate about the center by a uniform angle in [-degrees, degrees], bilinear (masks: nearest), zeros outside."""
+    number("rotate: degrees", degrees, 0)
+
     def apply(example: Example, rng: np.random.Generator) -> Example:
+        if field(example, "image") is None:
+            return example
         from PIL import Image
 
         angle = rng.uniform(-degrees, degrees)
-        if alone(example, "image") is None:
-            return example
         h, w = example["image"].shape[:2]
         kinds = (Image.Resampling.BILINEAR, Image.Resampling.NEAREST)
         return move(example, "image", lambda x, mask: per_plane(x, lambda plane: plane.rotate(angle, kinds[mask])),
@@ -42,12 +44,13 @@ def affine(degrees: float = 0.0, translate: float = 0.0, scale: Sequence[float] 
     BioViL (Boecking et al. 2022) use it.
     """
     low, high = limits("affine: scale", scale, 0.0, low_open=True)
-    within("affine: shear", shear, 0, 90, high_open=True)
-    within("affine: translate", translate, 0)
-    within("affine: p", p, 0, 1)
+    number("affine: degrees", degrees, 0)
+    number("affine: shear", shear, 0, 90, high_open=True)
+    number("affine: translate", translate, 0)
+    number("affine: p", p, 0, 1)
 
     def apply(example: Example, rng: np.random.Generator) -> Example:
-        if alone(example, "image") is None or rng.uniform() >= p:
+        if field(example, "image") is None or rng.uniform() >= p:
             return example
         from PIL import Image
 
@@ -80,20 +83,22 @@ def elastic(alpha: float = 0.05, sigma: float = 0.05, p: float = 1.0) -> Transfo
     alpha: largest move of a pixel, sigma: deviation of the Gaussian that smooths the field, as shares of the longer side. Raises ValueError
     for an example with boxes, which a bend does not leave rectangles. Source: Simard et al. 2003, section 2 (there alpha scales the field).
     """
-    within("elastic: alpha", alpha, 0)
-    within("elastic: sigma", sigma, 0, low_open=True)
-    within("elastic: p", p, 0, 1)
+    number("elastic: alpha", alpha, 0)
+    number("elastic: sigma", sigma, 0, low_open=True)
+    number("elastic: p", p, 0, 1)
 
     def apply(example: Example, rng: np.random.Generator) -> Example:
-        if alone(example, "image") is None or rng.uniform() >= p:
+        if field(example, "image") is None:
+            return example
+        if BOXES in example:
+            raise ValueError(f"elastic: would bend the image away from {BOXES}; put {{'name': 'drop', 'keys': ('{BOXES}',)}} before it")
+        if rng.uniform() >= p:
             return example
         from scipy.ndimage import gaussian_filter, map_coordinates
 
-        if BOXES in example:
-            raise ValueError(f"elastic: would bend the image away from {BOXES}; put {{'name': 'drop', 'keys': ('{BOXES}',)}} before it")
         h, w = example["image"].shape[:2]
-        field = np.stack([gaussian_filter(rng.uniform(-1, 1, (h, w)), sigma * max(h, w), mode="constant") for _ in range(2)])
-        at = np.indices((h, w)) + field * (alpha * max(h, w) / max(np.abs(field).max(), 1e-12))
+        bend = np.stack([gaussian_filter(rng.uniform(-1, 1, (h, w)), sigma * max(h, w), mode="constant") for _ in range(2)])
+        at = np.indices((h, w)) + bend * (alpha * max(h, w) / max(np.abs(bend).max(), 1e-12))
 
         def change(x: np.ndarray, mask: bool) -> np.ndarray:
             order = 0 if mask else 1
