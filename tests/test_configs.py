@@ -20,6 +20,13 @@ def test_every_config_has_a_smoke_argument_that_runs_to_its_results(name, tmp_pa
     assert bool(results["metrics"]) == (not name.startswith("bench_")), results["left_out"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["gloria", "mgca", "cxr_clip", "biovil", "multi_crop", "nnunet", "ecg", "table"])
+def test_every_recipe_runs_on_the_phantom(recipe, tmp_path):
+    config = cfg.load(f"{runs.ROOT / 'configs' / 'recipes.py'}:recipe={recipe},smoke", ["eval.controls=()"])
+    assert train(config, tmp_path / "w", say=lambda text: None)["metrics"]
+
+
 def test_the_objective_of_the_readme_is_one(tmp_path, monkeypatch):
     text = (runs.ROOT / "README.md").read_text()
     (code,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.S) if "def align(" in block]

@@ -1,10 +1,14 @@
 """Transforms: exact values where they have them, determinism by the generator, masks moving with their image."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from mmrep.data.rng import philox
 from mmrep.data.transforms import TRANSFORMS, compose, flip, intensity, normalize, random_crop
+from mmrep.data.transforms.recipes import RECIPES
 
 RNG = lambda seed=0: philox(seed, 9)  # noqa: E731
 
@@ -178,3 +182,12 @@ def test_nothing_writes_into_its_input():
     for name, kwargs in [("resize", {"size": 8}), ("random_crop", {"size": 8}), ("flip", {"p": 1}), ("intensity", {}),
                          ("rotate", {"degrees": 9}), ("to_uint8", {}), ("to_channels", {"channels": 1})]:
         run(name, {"image": image}, **kwargs)
+
+
+def test_the_readme_lists_every_transform_and_recipe():
+    text = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
+    section = text.partition("### Transforms and augmentation")[2].partition("\n### ")[0]
+    rows = "".join(line for line in section.splitlines() if line.startswith("|"))
+    names = set(re.findall(r"`(\w+)`", rows))
+    assert names == set(TRANSFORMS)
+    assert {name for name in RECIPES if f"`{name}`" in section} == set(RECIPES)
