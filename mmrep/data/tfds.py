@@ -1,5 +1,8 @@
 """TFDS datasets as sources, without TensorFlow: random access to array_record files."""
 
+import os
+import re
+import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -18,9 +21,9 @@ class Tfds:
     """Source over one split of a TFDS data source; `label_names` {label: class names}."""
 
     def __init__(self, records: Any, columns: Mapping[str, Any], where: str, label_names: dict[str, list[str]],
-                 decode: Callable | None = None, uncertain: str | None = None):
+                 decode: Callable | None = None, uncertain: str | None = None, numbers: Callable[[], np.ndarray] | None = None):
         self.label_names, self._decode, self.notes, self._uncertain = label_names, decode, [], uncertain
-        self._records, self._columns, self._where = records, dict(columns), where
+        self._records, self._columns, self._where, self._numbers = records, dict(columns), where, numbers
         self.fields = fields_among(columns)
         self._cases: np.ndarray | None = None
 
@@ -29,11 +32,13 @@ class Tfds:
 
     @property
     def cases(self) -> np.ndarray | None:
-        """The case of every row, i32[n], for which all records are read once; None where no column names it."""
+        """The case of every row, i32[n], for which all records are read once, ever; None where no column names it."""
         if "case" not in self._columns:
             return None
         if self._cases is None:
-            self._cases = np.array([self[row]["case"] for row in range(len(self))], np.int32)
+            values = self._numbers() if self._numbers else [self._records[row].get(self._columns["case"]) for row in range(len(self))]
+            column = self._columns["case"]
+            self._cases = np.array([self._number(row, "case", column, value) for row, value in enumerate(values)], np.int32)
         return self._cases
 
     def where(self, row: int) -> str:
@@ -65,11 +70,7 @@ class Tfds:
             elif key == "label":
                 example |= dict(self._label(name, get(c)) for name, c in column.items())
             elif key in ("group", "case"):
-                number = np.asarray(get(column))
-                if number.shape or number.dtype.kind not in "iu" or not -2**31 <= number < 2**31:
-                    raise ValueError(f"{self.where(row)}: {key} {column!r} holds {get(column)!r}, which is no 32-bit number; "
-                                     "prepare the dataset with its values numbered from 0")
-                example[key] = np.int32(number)
+                example[key] = self._number(row, key, column, get(column))
             elif key == "image" and self._decode is not None:
                 value = get(column)
                 try:
@@ -84,6 +85,13 @@ class Tfds:
 
                 example[key] = resample(example[key], *example["image"].shape[:2], "nearest")
         return example
+
+    def _number(self, row: int, key: str, column: str, value: Any) -> np.int32:
+        number = np.asarray(value)
+        if number.shape or number.dtype.kind not in "iu" or not -2**31 <= number < 2**31:
+            raise ValueError(f"{self.where(row)}: {key} {column!r} holds {value!r}, which is no 32-bit number; prepare the dataset with its "
+                             "values numbered from 0")
+        return np.int32(number)
 
     def _text(self, row: int, column: str, value: Any) -> Any:
         """A str, or a list of them, of a text feature or a sequence of texts."""
@@ -115,6 +123,31 @@ def _undecoded() -> Any:
             return list(example)
 
     return SkipEach()
+
+
+def _column(builder: Any, split: str, column: str) -> np.ndarray:
+    """One feature of every record of a split, none else decoded. It is kept beside the records where that folder can be written to: of a
+    large set, reading it takes hours."""
+    import tensorflow_datasets
+
+    kept = Path(builder.data_path) / f".{column}-{re.sub(r'[^A-Za-z0-9]+', '_', split)}-{zlib.crc32(split.encode()):08x}.npy"
+    count = builder.info.splits[split].num_examples
+    if kept.is_file() and len(found := np.load(kept, allow_pickle=False)) == count:
+        return found
+    skip = {key: tensorflow_datasets.decode.SkipDecoding() for key, of in builder.info.features.items()
+            if key != column and not isinstance(of, tensorflow_datasets.features.Sequence)}
+    skip |= {key: _undecoded() for key in builder.info.features if key != column and key not in skip}
+    records = builder.as_data_source(split=split, decoders=skip)
+    found = np.array([records[row].get(column) for row in range(len(records))])
+    if found.dtype != object:
+        try:
+            part = kept.with_name(f"{kept.name}.part{os.getpid()}")
+            with part.open("wb") as file:
+                np.save(file, found)
+            part.replace(kept)
+        except OSError:  # a shared folder that is not ours
+            pass
+    return found
 
 
 def _overlap(builder: Any, a: str, b: str) -> bool:
@@ -156,11 +189,12 @@ def tfds(dataset: str, split: str, data_dir: str | Path | None = None, columns: 
         builder = tensorflow_datasets.builder_from_directory(own) if own is not None and own.is_dir() else tensorflow_datasets.builder(
             dataset, data_dir=data_dir, file_format="array_record")
     except tensorflow_datasets.core.registered.DatasetNotFoundError:
-        raise FileNotFoundError(f"tfds {dataset}: no such dataset under {data_dir or 'the default data_dir'}, nor a "
-                                f"builder of that name") from None
+        advice = f"; write it: mmrep data build {dataset} --manual-dir ... --data-dir ..." if ours else ", nor a builder of that name"
+        raise FileNotFoundError(f"tfds {dataset}: no such dataset under {data_dir or 'the default data_dir'}{advice}") from None
     if not builder.is_prepared():
-        raise FileNotFoundError(f"tfds {dataset}: not prepared under {data_dir or 'the default data_dir'}; "
-                                f"run its builder's download_and_prepare with file_format='array_record'")
+        advice = f"write it: mmrep data build {dataset} --manual-dir ... --data-dir ..." if ours else \
+            "run its builder's download_and_prepare with file_format='array_record'"
+        raise FileNotFoundError(f"tfds {dataset}: not prepared under {data_dir or 'the default data_dir'}; {advice}")
     named = {name: (splits or {}).get(name, name) for name in ("train", "val", "test")}
     wanted = (splits or {}).get(split, split)
     for name, other in named.items():
@@ -188,6 +222,7 @@ def tfds(dataset: str, split: str, data_dir: str | Path | None = None, columns: 
     read = partial(images.decode, channels=image.shape[-1], bits=8 * np.dtype(image.np_dtype).itemsize, size_hint=size_hint, how=decode,
                    max_pixels=max_pixels) if pixels else None
     skip = {columns["image"]: _undecoded() if several else tensorflow_datasets.decode.SkipDecoding()} if pixels else None
-    source = Tfds(builder.as_data_source(split=wanted, decoders=skip), columns, f"tfds {dataset} {wanted}", classes, read, uncertain)
+    source = Tfds(builder.as_data_source(split=wanted, decoders=skip), columns, f"tfds {dataset} {wanted}", classes, read, uncertain,
+                  lambda: _column(builder, wanted, columns["case"]))
     source.notes += fast.notes(decode) if split == "train" else []  # once is enough
     return source

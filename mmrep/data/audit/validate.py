@@ -49,7 +49,8 @@ def validate(scanned: Scan, opened: Mapping[str, Any], lost: Mapping[str, str] |
         "duplicates": {kind: dict(zip(("values", "rows"), duplicates.groups(values, mark))) for kind, (values, mark) in kinds.items()
                        if kind != "case"},
         "leakage": {kind: found for kind, (values, mark) in kinds.items() if (found := leakage(scanned, values, mark))},
-        "labels": {label: _label(scanned, values, here, names.get(label)) for label, values in scanned.labels.items()},
+        "labels": {label: _label(scanned, values, here, names.get(label)) for label, values in scanned.labels.items()
+                   if label != "boxes"},
         "seconds": round(scanned.seconds, 3), "rows_per_second": round(len(scanned) / max(scanned.seconds, 1e-9), 1),
         "notes": [note for source in opened.values() for note in getattr(source, "notes", ())],
     }

@@ -9,7 +9,7 @@ from mmrep.data.builders.covidx import COVIDX
 from mmrep.data.builders.five_by_200 import CHEXPERT_5X200, MIMIC_5X200
 from mmrep.data.builders.fundus import EYEPACS, ODIR
 from mmrep.data.builders.ham10000 import HAM10000
-from mmrep.data.builders.iu_xray import IU_XRAY
+from mmrep.data.builders.iu_xray import IU_XRAY, IU_XRAY_R2GEN
 from mmrep.data.builders.medmnist import MEDMNIST
 from mmrep.data.builders.medpix2 import MEDPIX2
 from mmrep.data.builders.mimic_cxr import MIMIC_CXR, MIMIC_CXR_STUDIES
@@ -31,7 +31,7 @@ from mmrep.data.builders.vqa_answers import PATH_VQA, PMC_VQA, SLAKE
 from mmrep.data.builders.vqa_rad import VQA_RAD
 
 DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in (
-    MIMIC_CXR, MIMIC_CXR_STUDIES, CHEXPERT, NIH_CXR14, IU_XRAY, ROCO_V2, MEDPIX2, VQA_RAD, PTB_XL, PTB_XL_100, *MEDMNIST, *MSD,
+    MIMIC_CXR, MIMIC_CXR_STUDIES, CHEXPERT, NIH_CXR14, IU_XRAY, IU_XRAY_R2GEN, ROCO_V2, MEDPIX2, VQA_RAD, PTB_XL, PTB_XL_100, *MEDMNIST, *MSD,
     HAM10000, ODIR, EYEPACS, SLAKE, PATH_VQA, PMC_VQA, PMC_OA, QUILT_1M, PADCHEST, CHEXPERT_PLUS, MIMIC_IV_ECG, CT_RATE, RAD_CHEST_CT,
     BTCV, AMOS, BRATS, TCGA, MIMIC_IV, RSNA_PNEUMONIA, SIIM_ACR, VINDR_CXR, TBX11K, COVIDX, MS_CXR, CHEXPERT_5X200, MIMIC_5X200,
     NIH_BENCHX)}

@@ -32,7 +32,7 @@ def by_rank(values: np.ndarray) -> np.ndarray:
 
 def _features(f: Any, channels: int = 1) -> dict[str, Any]:
     return {"volume": f.Tensor(shape=(None, None, None, channels), dtype=np.uint8, encoding="zlib"),
-            "mask": f.Tensor(shape=(None, None, None), dtype=np.uint8, encoding="zlib"),
+            "mask": f.Tensor(shape=(None, None, None, 1), dtype=np.uint8, encoding="zlib"),
             "spacing": f.Tensor(shape=(3,), dtype=np.float32), "case": np.int32}
 
 
@@ -52,8 +52,8 @@ def _pair(image: Path, label: Path, organs: tuple[str, ...], window: tuple[float
         raise ValueError(f"builder: {label} has shape {mask.shape}, its volume {values.shape}")
     if mask.max() >= len(organs):
         raise ValueError(f"builder: {label} has the label {mask.max()}; the last of the set is {len(organs) - 1}")
-    return {"volume": axial(values if window else by_rank(values))[..., None], "mask": axial(mask), "spacing": about["spacing"][::-1],
-            **more}
+    return {"volume": axial(values if window else by_rank(values))[..., None], "mask": axial(mask)[..., None],
+            "spacing": about["spacing"][::-1], **more}
 
 
 def _btcv(folder: Path, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -88,7 +88,7 @@ def _brats_record(place: Path) -> dict[str, Any]:
     if wrong := sorted(set(np.unique(mask).tolist()) - {0, 1, 2, 4}):
         raise ValueError(f"builder: {place.name}_seg.nii.gz has the labels {wrong}, not only 0, 1, 2 and 4")
     return {"volume": np.stack([axial(by_rank(values)) for values, _ in read], -1),
-            "mask": axial(np.where(mask == 4, 3, mask).astype(np.uint8)), "spacing": read[0][1]["spacing"][::-1],
+            "mask": axial(np.where(mask == 4, 3, mask).astype(np.uint8))[..., None], "spacing": read[0][1]["spacing"][::-1],
             "case": int(place.name.rpartition("_")[2])}
 
 

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from mmrep.data.builders.base import prepare
@@ -50,3 +51,16 @@ def test_another_table_is_named(tmp_path):
     write_table(tmp_path / "raw" / "train.csv", "Path,Sex", [])
     with pytest.raises(ValueError, match="chexpert: train record 1: builder: .*train.csv has no column Age, Frontal/Lateral"):
         prepare(CHEXPERT, tmp_path / "raw", tmp_path / "data")
+
+
+def test_cases_are_read_once_ever_and_without_pictures(tmp_path, monkeypatch):
+    write(tmp_path / "raw")
+    prepare(CHEXPERT, tmp_path / "raw", tmp_path / "data")
+    source = tfds("chexpert", "train", tmp_path / "data")
+    assert source.cases.tolist() == [int(source[i]["case"]) for i in range(len(source))]
+    (kept,) = (tmp_path / "data" / "chexpert" / "1.0.0").glob(".case-train-*.npy")
+    again = tfds("chexpert", "train", tmp_path / "data")
+    monkeypatch.setattr("mmrep.data.tfds._undecoded", None)
+    assert np.array_equal(again.cases, source.cases) and np.array_equal(np.load(kept), source.cases)
+    with pytest.raises(FileNotFoundError, match="write it: mmrep data build chexpert --manual-dir"):
+        tfds("chexpert", "train", tmp_path / "none")

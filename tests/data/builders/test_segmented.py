@@ -20,8 +20,9 @@ def test_btcv_tests_on_the_twelve_of_transunet_and_keeps_masks_on_their_voxels(t
     found = prepared(BTCV, tmp_path)
     assert sorted(int(r["case"]) for r in found["test"]) == [1, 38]
     one = found["test"][0]
-    assert one["volume"].shape == (3, 6, 4, 1) and one["mask"].shape == (3, 6, 4) and one["spacing"].tolist() == [3, 2, 1]
-    assert np.argwhere(one["mask"]).tolist() == np.argwhere(one["volume"][..., 0]).tolist() == [[2, 0, 3]] and one["mask"].max() == 13
+    assert one["volume"].shape == (3, 6, 4, 1) and one["mask"].shape == (3, 6, 4, 1) and one["spacing"].tolist() == [3, 2, 1]
+    assert np.argwhere(one["mask"][..., 0]).tolist() == np.argwhere(one["volume"][..., 0]).tolist() == [[2, 0, 3]]
+    assert one["mask"].max() == 13
 
 
 def test_amos_scales_ct_by_a_window_and_mr_by_rank(tmp_path):
