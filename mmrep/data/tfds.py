@@ -89,8 +89,8 @@ class Tfds:
     def _number(self, row: int, key: str, column: str, value: Any) -> np.int32:
         number = np.asarray(value)
         if number.shape or number.dtype.kind not in "iu" or not -2**31 <= number < 2**31:
-            raise ValueError(f"{self.where(row)}: {key} {column!r} holds {value!r}, which is no 32-bit number; prepare the dataset with its "
-                             "values numbered from 0")
+            raise ValueError(f"{self.where(row)}: {key} {column!r} holds {value!r}, which is no 32-bit number; prepare the dataset with "
+                             "its values numbered from 0")
         return np.int32(number)
 
     def _text(self, row: int, column: str, value: Any) -> Any:
