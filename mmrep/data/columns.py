@@ -85,7 +85,8 @@ def matrix(source: Any, field: str, columns: list[str], missing: str | float, tr
            ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """f32[n, D] of columns of numbers, its gaps (null, NaN, infinite) filled as `missing` says; mean and deviation f32[D] over `train`.
 
-    A row with a gap is bad for missing="raise", and for "absent" lacks the field (`source.here`). Wide tables (omics) are read
+    A row with a gap is bad for missing="raise", and for "absent" lacks the field (`source.here`); "mask" marks what is known as bool[n, D]
+    under `mask/FIELD`, and gaps hold the mean. Wide tables (omics) are read
     column by column.
     """
     table = source.table
@@ -109,10 +110,12 @@ def matrix(source: Any, field: str, columns: list[str], missing: str | float, tr
     whole = known.all(1)
     if missing == "absent":
         source.here[field] = whole
+    if missing == "mask":
+        source._cells[f"mask/{field}"] = known
     if missing == "raise":
         for row in source.rows[~whole[source.rows]]:
             _bad(source, row, f"{field} column {columns[int(np.argmin(known[row]))]!r} is null, NaN or infinite; pass missing='mean', "
-                              "'absent' or a number, or on_error='skip'")
+                              "'mask', 'absent' or a number, or on_error='skip'")
     values = values if whole.all() else np.where(known, values, mean if isinstance(missing, str) else np.float32(missing))
     return values, mean, np.maximum(std, 1e-6).astype(np.float32) if len(train) else np.ones_like(mean)
 

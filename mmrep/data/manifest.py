@@ -71,7 +71,7 @@ class Manifest:
             value = cells[row]
             if value is not None and (key not in self.here or self.here[key][row]):
                 example[key] = self._read(row, key, value) if key in self._open else value
-        for key in [k for k in example if k.startswith("mask/")]:
+        for key in [k for k in example if k.startswith("mask/") and k[5:] not in self._cells]:
             of = _mask_of(key, self._cells)
             if of in example and example[key].shape[:-1] != example[of].shape[:-1]:
                 example[key] = self._fitted(row, key, example[key], of, example[of])
@@ -161,7 +161,8 @@ def manifest(path: str | Path, split: str, images: str | Path | None = None, col
     on_error   "raise" at the first bad row, or "skip": drop those found now (counted in `skipped`); a file that
                proves corrupt later becomes a masked row of the batch
     missing    for a null, NaN or infinite number of `tabular` and `features`: "raise", "absent" (the row lacks the modality), "mean" (of
-               the training split; of columns only), or a number
+               the training split; of columns only), "mask" (the same, and `mask/FIELD` tells which are known, as the encoder `table`
+               reads it), or a number
     shared_cases   allow a case to have rows in several of train, val and test, which is an error
     channels, bits, size_hint, max_pixels   as `images.decode`: u8 or u16 [H, W, 1 or 3]; size_hint = pixels the transforms need
     decode     "exact" or "fast", `how` of `images.decode`
@@ -220,8 +221,8 @@ def _check(path: Any, columns: Mapping, files: Mapping, on_error: str, missing: 
             raise ValueError(f"manifest {path}: files[{key!r}] is of no column that names files; {nearest(key, of_files)}")
     if on_error not in ("raise", "skip"):
         raise ValueError(f"manifest {path}: on_error {on_error!r} is not 'raise' or 'skip'")
-    if isinstance(missing, str) and missing not in ("raise", "absent", "mean"):
-        raise ValueError(f"manifest {path}: missing {missing!r} is not 'raise', 'absent', 'mean' or a number")
+    if isinstance(missing, str) and missing not in ("raise", "absent", "mean", "mask"):
+        raise ValueError(f"manifest {path}: missing {missing!r} is not 'raise', 'absent', 'mean', 'mask' or a number")
     if channels not in (1, 3) or bits not in (8, 16):
         raise ValueError(f"manifest {path}: channels must be 1 or 3 and bits 8 or 16, got {channels} and {bits}")
     if decode not in ("exact", "fast"):

@@ -181,6 +181,8 @@ def test_missing_tabular_cells(tmp_path):
     assert load(path, missing=-1.0)[4]["tabular"][0] == -1
     absent = load(path, missing="absent")
     assert "tabular" not in absent[4] and absent.has["tabular"].tolist() == [True] * 4 + [False, True]
+    marked = next(eval_batches(load(path, missing="mask"), 6))
+    assert marked["mask/tabular"].tolist() == [[True]] * 4 + [[False], [True]] and marked["tabular"][4] == pytest.approx(np.mean(known))
     batch = next(eval_batches(absent, 6))
     assert batch["present"]["tabular"].tolist() == [True] * 4 + [False, True] and batch["tabular"][4, 0] == 0
 

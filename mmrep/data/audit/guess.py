@@ -1,5 +1,6 @@
 """Columns of a table that nobody named: by what they are usually called, and by what their cells hold."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ USUAL = {
 KINDS = {".nii": "volume", ".nii.gz": "volume", ".hea": "signal", ".edf": "signal", ".png": "image", ".jpg": "image", ".jpeg": "image"}
 ARRAYS = (".npy", ".npz", ".h5")  # may hold anything
 SECTIONS = ("findings", "impression")
+MASK = re.compile(r"(^|_)(mask|masks|seg|segmentation)($|_)")
 SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "dev"), "test": ("test", "testing")}
 MOST_CLASSES, MOST_LABELS, MOST_TABULAR = 30, 8, 256
 
@@ -53,6 +55,9 @@ def guess(path: Path, images: str | None = None, files: Mapping[str, str] | None
                     out |= {"images": archive} if key == "image" else {"files": out.get("files", {}) | {key: archive}}
             columns[key] = name
             break
+    if masks := [name for name in table.names if {"image", "volume"} & set(columns) and MASK.search(name.lower())
+                 and name not in columns.values() and _names_a_file(path.parent, table[name])]:
+        columns["mask"] = {name: name for name in masks}
     if "text" not in columns and any(name in names for name in SECTIONS):
         columns["text"] = [names[name] for name in SECTIONS if name in names]
     if "split" in columns:
@@ -72,6 +77,12 @@ def guess(path: Path, images: str | None = None, files: Mapping[str, str] | None
         columns["features" if len(numbers) > MOST_TABULAR else "tabular"] = numbers
     said = ", ".join(f"{key}={value if isinstance(value, str) else _some(list(value))}" for key, value in columns.items())
     return out, said + "".join(f", {key}={out[key]}" for key in ("images", "files", "splits") if key in out)
+
+
+def _names_a_file(folder: Path, cells: list) -> bool:
+    """Whether the first cell that is not empty names a file of the folder."""
+    first = next((str(cell) for cell in cells if cell is not None), "")
+    return bool(first) and (folder / first).is_file()
 
 
 def _names_vectors(cells: list, key: str) -> bool:

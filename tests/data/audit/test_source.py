@@ -59,6 +59,11 @@ def test_guesses_on_real_tables(shared):
     assert reports == {"text": ["findings", "impression"], "case": "uid"}
 
 
+def test_masks_are_guessed_beside_pictures(shared):
+    spec = stream_of(str(shared / "data" / "covid_cxr"), say=lambda text: None)["source"]
+    assert spec["columns"]["mask"] == {"lung_mask": "lung_mask"}
+
+
 def test_volumes_signals_and_vectors_are_guessed_by_what_files_are_there(tmp_path):
     import numpy as np
 
