@@ -57,6 +57,8 @@ def read_volume(store: Any, name: str, *, spacing: Sequence[float] | None = None
         return axial(nifti.read_nifti(found, mm, window, "uint8" if labels else dtype, volume, labels, max_bytes)[0])[..., None]
     if isinstance(found, np.ndarray) or suffix(name) in (".npy", ".npz", ".tif", ".tiff"):
         values = numbers(found, name, max_bytes=max_bytes)
+        if suffix(name) in (".tif", ".tiff") and values.ndim == 3:  # [H, W, C], whose channels would pass for columns
+            raise ValueError("is a TIFF of one page, which is no volume; read it as an image")
         if values.ndim not in (3, 4) or mm is not None:
             raise ValueError(f"is {values.dtype}{list(values.shape)}; arrays are taken as [D, H, W] or [D, H, W, C], without spacing=")
         return _as_asked(values if values.ndim == 4 else values[..., None], window, dtype)

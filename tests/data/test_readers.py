@@ -227,10 +227,12 @@ def test_bad_files_are_bad_rows_that_name_file_and_reason_and_no_patient(tmp_pat
     np.save(tmp_path / "flat.npy", np.zeros((6, 8), np.float32))
     (tmp_path / "report.dcm").write_bytes((FILES / "waveform_ecg.dcm").read_bytes())
     (tmp_path / "note.txt").write_text("no volume")
+    Image.fromarray(np.zeros((4, 5, 3), np.uint8)).save(tmp_path / "page.tif")
     as_series(tmp_path / "gap", "axial")
     next(iter(sorted((tmp_path / "gap").glob("*_2.dcm")))).unlink()
     why = {"cut.nii": "cut short", "nan.nii": "480 voxels that are NaN", "inf.npy": "480 values that are NaN or infinite",
-           "flat.npy": r"is float32\[6, 8\]", "report.dcm": "dicom", "note.txt": "is no volume that is read", "gap": "a slice is missing"}
+           "flat.npy": r"is float32\[6, 8\]", "report.dcm": "dicom", "note.txt": "is no volume that is read", "gap": "a slice is missing",
+           "page.tif": "is a TIFF of one page"}
     path = table(tmp_path, [{"scan": "good.nii"}, *({"scan": name} for name in why)])
     source = manifest(path, "all", columns={"volume": "scan"})
     for i, (name, reason) in enumerate(why.items(), 1):
