@@ -74,7 +74,7 @@ def term(**spec):
     (CLIP, {"data.main.cache_mib": -3}, r"config.data.main.cache_mib: -3 is not in"),
     (CLIP, {"data.main.augment": ({"name": "random_crop", "size": 16, "scale": 0.5},)},
      r"config.data.main.*random_crop: scale 0.5 is no pair"),
-    (CLIP, {"data.main.prepare": ({"name": "resize", "size": 0},)}, r"config.data.main.*size: 0 is no number of pixels"),
+    (CLIP, {"data.main.prepare": ({"name": "resize", "size": 0},)}, r"config.data.main.*size: 0 is no whole number above 0"),
     (CLIP, {"data.main.source.size": 8}, r"config.data.main.*phantom size must be 16..1024"),
     (CLIP, {"tokenizer": {"name": "byte", "length": 24, "lenght": 16}}, r"config.tokenizer.lenght: byte takes no 'lenght'; .*'length'"),
     (CLIP, {"tokenizer": {"name": "bytes", "length": 24}}, r"config.tokenizer.name: unknown 'bytes'; did you mean 'byte'"),

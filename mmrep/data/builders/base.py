@@ -118,7 +118,7 @@ def made(dataset: Dataset, folder: Path, split: str, part: int = 0, parts: int =
     ends where it raises, and the rest of the split would be lost without a word.
     """
     examples = dataset.examples(folder, split)
-    number, left_out = 0, 0
+    number, left_out, whole = 0, 0, 0
     while True:
         with _named(f"builder {dataset.name}: {split} record {number + 1}"):
             found = next(examples, None)
@@ -126,10 +126,14 @@ def made(dataset: Dataset, folder: Path, split: str, part: int = 0, parts: int =
         if found is None:
             break
         if record is not None:
+            whole += 1
             yield found[0], record
         elif number % parts == part:
             left_out += 1
         number += 1
+    if not whole and parts == 1:  # TFDS would end with a traceback
+        raise ValueError(f"builder {dataset.name}: {split} would be empty: {left_out} records were left out, for want of their file or for "
+                         f"damage; are all files there? {dataset.manual}")
     if left_out:
         print(f"builder {dataset.name}: {split}: left out {left_out} records that cannot be used", file=sys.stderr)
 

@@ -15,6 +15,7 @@ from mmrep.data.uncertain import UNLABELED
 FINDINGS = ("No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema", "Consolidation",
             "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture", "Support Devices")
 COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *FINDINGS)
+TRAIN, VALID, TEST = "train.csv", "valid.csv", "test_labels.csv"
 VIEWS = ("AP", "PA", "LL", "RL", "unknown")
 SEXES = ("Female", "Male", "Unknown")
 
@@ -39,26 +40,43 @@ def _features(f: Any) -> dict[str, Any]:
             "case": np.int32, "study": np.int32}
 
 
-def _examples(folder: Path, split: str) -> Iterator[tuple[str, Any]]:
-    """train.csv, and valid.csv for test. Paths begin with CheXpert-v1.0 or CheXpert-v1.0-small, the folder that holds all."""
-    table = folder / ("valid.csv" if split == "test" else "train.csv")
-    patients = numbered(row["Path"].split("/")[2] for row in rows(table, COLUMNS))
-    studies = numbered(row["Path"].rpartition("/")[0] for row in rows(table, COLUMNS))
-    first = 0 if split != "test" else 10_000_000  # no number of train's
-    for row in rows(table, COLUMNS):
-        patient = row["Path"].split("/")[2]
-        if split == "test" or split_by_hash(patient, TRAIN_VAL) == split:
-            yield row["Path"].partition("/")[2], partial(_record, folder, row, first + patients[patient],
-                                                         first + studies[row["Path"].rpartition("/")[0]])
+def _rows(folder: Path, table: str) -> Iterator[tuple[str, str, Any]]:
+    """(path, patient, a function that makes the record) of each row. Paths begin with CheXpert-v1.0 or CheXpert-v1.0-small, the folder that
+    holds all, but for test_labels.csv, which also tells nothing but labels."""
+    columns = COLUMNS if table != TEST else ("Path", *FINDINGS[1:])
+    named = [_within(row["Path"]) for row in rows(folder / table, columns)]
+    patients, studies = numbered(path.split("/")[1] for path in named), numbered(path.rpartition("/")[0] for path in named)
+    first = 10_000_000 * (TRAIN, VALID, TEST).index(table)  # no number of another table's
+    for path, row in zip(named, rows(folder / table, columns)):
+        patient = path.split("/")[1]
+        yield path, patient, partial(_record, folder / path, row, first + patients[patient], first + studies[path.rpartition("/")[0]])
 
 
-def _record(folder: Path, row: dict[str, str], case: int, study: int) -> dict[str, Any]:
-    path = folder / row["Path"].partition("/")[2]
+def _within(path: str) -> str:
+    inner = path.partition("/")[2] if path.startswith("CheXpert") else path
+    if inner.count("/") != 3:
+        raise ValueError(f"builder: the path {path!r} is none of CheXpert (train/patient00001/study1/view1_frontal.jpg)")
+    return inner
+
+
+def _record(path: Path, row: dict[str, str], case: int, study: int) -> dict[str, Any]:
     if not path.is_file():
         raise BadRow(f"builder: no file at {path}")
-    return {"image": picture(path.read_bytes(), path.name, 1), **vectors(row), "frontal": row["Frontal/Lateral"],
-            "view": row["AP/PA"] if row["AP/PA"] in VIEWS else "unknown", "sex": row["Sex"] if row["Sex"] in SEXES else "Unknown",
-            **known("age", row["Age"]), "case": case, "study": study}
+    return {"image": picture(path.read_bytes(), path.name, 1), **vectors({FINDINGS[0]: "", **row}),
+            "frontal": row.get("Frontal/Lateral") or ("Frontal" if "frontal" in path.name else "Lateral"),
+            "view": row["AP/PA"] if row.get("AP/PA") in VIEWS else "unknown",
+            "sex": row["Sex"] if row.get("Sex") in SEXES else "Unknown", **known("age", row.get("Age", "")), "case": case, "study": study}
+
+
+def _examples(folder: Path, split: str) -> Iterator[tuple[str, Any]]:
+    for path, patient, record in _rows(folder, VALID if split == "test" else TRAIN):
+        if split == "test" or split_by_hash(patient, TRAIN_VAL) == split:
+            yield path, record
+
+
+def _official(folder: Path, split: str) -> Iterator[tuple[str, Any]]:
+    for path, _, record in _rows(folder, {"train": TRAIN, "val": VALID, "test": TEST}[split]):
+        yield path, record
 
 
 CHEXPERT = Dataset(
@@ -77,3 +95,16 @@ CHEXPERT = Dataset(
            "github.com/f10409/RadHarmony, docs/wiki/datasets/chexpert.md",
     features=_features, examples=_examples, names={"findings": FINDINGS, "mentioned": FINDINGS},
     columns={"image": "image", "label": {"findings": "findings"}, "case": "case"})
+
+
+CHEXPERT_TEST = CHEXPERT._replace(
+    name="chexpert_test",
+    description="CheXpert 1.0 in its own splits: train all of train.csv, val the official valid (234 images), test the 668 images of 500 "
+                "patients that eight radiologists labeled, given out with CheXlocalize. Records as of chexpert; sex, age and AP or PA of "
+                "the test images are unknown.",
+    citation=CHEXPERT.citation + "; @article{saporta2022benchmarking, title={Benchmarking saliency methods for chest X-ray "
+             "interpretation}, author={Saporta, Adriel and Gui, Xiaotong and Agrawal, Ashwin and Pareek, Anuj and Truong, Steven QH and "
+             "others}, journal={Nature Machine Intelligence}, volume={4}, pages={867--878}, year={2022}}",
+    manual=CHEXPERT.manual.rstrip(".") + "; and test_labels.csv and test/ of the CheXpert folder of CheXlocalize.",
+    layout="",  # no page that was read quotes the header of test_labels.csv; its columns are found by name
+    examples=_official)

@@ -93,6 +93,8 @@ def _examples(folder: Path, split: str) -> Iterator[tuple[str, Any]]:
 def _r2gen(folder: Path, split: str) -> Iterator[tuple[str, Any]]:
     """The reports of R2Gen's split, in its order."""
     path, records = folder / R2GEN, dict(_records(folder))
+    if not path.is_file():
+        raise FileNotFoundError(f"builder: no file at {path}; take it of R2Gen's IU X-ray")
     try:
         listed = [str(entry["id"]) for entry in json.loads(path.read_text("utf-8"))[split]]
     except (ValueError, KeyError, TypeError):
@@ -129,11 +131,11 @@ IU_XRAY = Dataset(
 
 IU_XRAY_R2GEN = IU_XRAY._replace(
     name="iu_xray_r2gen",
-    description="IU X-ray in the splits of R2Gen, which tables of report generation use: 2,069 train, 296 val, 590 test reports, those with "
-                "findings and two images at least. Records as of iu_xray, with all images of a study; R2Gen takes two. Its text is "
+    description="IU X-ray in the splits of R2Gen, which tables of report generation use: 2,069 train, 296 val and 590 test reports with "
+                "findings and two images at least. Records as of iu_xray, with all images of a study; R2Gen takes two. The text is "
                 "`findings` alone.",
     citation=IU_XRAY.citation + "; @inproceedings{chen2020generating, title={Generating Radiology Reports via Memory-driven Transformer}, "
-             "author={Chen, Zhihong and Song, Yan and Chang, Tsung-Hui and Wan, Xiang}, booktitle={EMNLP}, pages={1439--1449}, year={2020}}",
+             "author={Chen, Zhihong and Song, Yan and Chang, Tsung-Hui and Wan, Xiang}, booktitle={EMNLP}, year={2020}}",
     manual=IU_XRAY.manual.rstrip(".") + "; and annotation.json of R2Gen's IU X-ray.",
     layout=IU_XRAY.layout + "; github.com/cuhksz-nlp/R2Gen, modules/datasets.py",
     examples=_r2gen, columns={**IU_XRAY.columns, "text": "findings"})

@@ -101,11 +101,12 @@ def _studies(folder: Path, split: str) -> Iterator[Study]:
         yield Study(subject, study, cases[subject], studies[study], orders.get(study, 0), found, labels(study))
 
 
-def _by_image(folder: Path, split: str) -> Iterator[tuple[str, Any]]:
+def _by_image(folder: Path, split: str, views: tuple[str, ...] = VIEWS) -> Iterator[tuple[str, Any]]:
     store = open_first(folder, REPORTS)
     for study in _studies(folder, split):
         for image, view in study.images:
-            yield image, partial(_image, folder, store, study, image, view)
+            if view in views:
+                yield image, partial(_image, folder, store, study, image, view)
 
 
 def _by_study(folder: Path, split: str) -> Iterator[tuple[str, Any]]:
@@ -181,6 +182,11 @@ MIMIC_CXR = Dataset(
     columns={"image": "image", "text": ["findings_text", "impression"], "label": {"findings": "findings"}, "group": "study",
              "case": "case"},
     **_ABOUT)
+
+MIMIC_CXR_FRONTAL = MIMIC_CXR._replace(
+    name="mimic_cxr_frontal",
+    description=f"MIMIC-CXR-JPG 2.1, a record a frontal image (PA or AP), as MGCA and others train on, with {_SAID}",
+    examples=partial(_by_image, views=FRONTAL))
 
 MIMIC_CXR_STUDIES = Dataset(
     name="mimic_cxr_studies",

@@ -63,6 +63,12 @@ def _examples(folder: Path, split: str) -> Iterator[tuple[str, Any]]:
             yield name, partial(_record, places.get(name), row, marked.get(name, []), patients[row["Patient ID"]])
 
 
+def _age(cell: str) -> dict[str, float]:
+    """In years; the first release writes 058Y, 013M or 005D."""
+    age = known("age", cell.rstrip("YMD"))
+    return age | {"age": age["age"] / {"M": 12, "D": 365}.get(cell[-1:], 1)}
+
+
 def _record(path: Path | None, row: dict[str, str], marked: list[tuple[str, list[float]]], case: int) -> dict[str, Any]:
     if path is None:
         raise BadRow(f"builder: no file {row['Image Index']}")
@@ -73,7 +79,7 @@ def _record(path: Path | None, row: dict[str, str], marked: list[tuple[str, list
     kinds = [BOXED.index(kind) for kind, _ in marked]
     sex = row.get("Patient Gender") or row.get("Patient Sex") or ""
     return {"image": picture(path.read_bytes(), path.name, 1), "findings": [int(name in named) for name in FINDINGS],
-            "view": row["View Position"], "sex": sex, **known("age", row["Patient Age"].rstrip("Y")),
+            "view": row["View Position"], "sex": sex, **_age(row["Patient Age"]),
             "boxes": boxes(corners, SIDE, SIDE, MOST), "boxed": np.array(kinds + [0] * (MOST - len(kinds)), np.int8), "case": case}
 
 

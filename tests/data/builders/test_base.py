@@ -52,6 +52,12 @@ def test_a_record_that_cannot_be_used_is_left_out_and_counted(folder, capsys):
     assert "numbers: train: left out 15 records that cannot be used" in capsys.readouterr().err
 
 
+def test_a_split_that_would_be_empty_is_told(folder):
+    empty = SET._replace(examples=lambda folder, split: iter(()))
+    with pytest.raises(ValueError, match="builder numbers: val would be empty: 0 records were left out.*are all files there"):
+        list(made(empty, folder, "val"))
+
+
 def test_parts_share_the_records_and_make_only_their_own(folder):
     parts = [[key for key, _ in made(SET, folder, "train", part, BEAM_PARTS)] for part in range(BEAM_PARTS)]
     assert sorted(sum(parts, [])) == sorted(key for key, _ in made(SET, folder, "train")) and max(map(len, parts)) == 3

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 
 from mmrep.data.builders.base import prepare
-from mmrep.data.builders.chexpert import CHEXPERT, FINDINGS
+from mmrep.data.builders.chexpert import CHEXPERT, CHEXPERT_TEST, FINDINGS
 from mmrep.data.tfds import tfds
 from tests.data.builders.folders import prepared, write_picture, write_table
 
 HEADER = ("Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Enlarged Cardiomediastinum,Cardiomegaly,Lung Opacity,Lung Lesion,Edema,"
           "Consolidation,Pneumonia,Atelectasis,Pneumothorax,Pleural Effusion,Pleural Other,Fracture,Support Devices")
+TEST = "Path," + ",".join(FINDINGS[1:])  # CheXlocalize's table has paths and labels alone
 
 
 def write(folder, patients=40):
@@ -44,6 +45,23 @@ def test_uncertain_findings_are_in_the_labels_name(tmp_path, uncertain, value):
     assert source[0][f"label/findings@u_{uncertain}"].tolist()[:4] == [0, value, 1, 0]
     assert source.label_names[f"findings@u_{uncertain}"] == list(FINDINGS)
     assert "label/findings" not in source[0] and tfds("chexpert", "train", tmp_path / "data")[0]["label/findings"][1] == -1
+
+
+def test_its_own_splits_end_in_the_labels_of_radiologists(tmp_path):
+    write(tmp_path / "raw", 4)
+    paths = [f"test/patient6474{n}/study1/view{view}.jpg" for n in range(3) for view in ("1_frontal", "2_lateral")]
+    write_table(tmp_path / "raw" / "test_labels.csv", TEST, [[path, *[0] * 12, 1] for path in paths])
+    for path in paths:
+        write_picture(tmp_path / "raw" / path, 9, "L")
+    found = prepared(CHEXPERT_TEST, tmp_path)
+    assert [len(found[split]) for split in ("train", "val", "test")] == [8, 1, 6]
+    assert all(r["findings"].tolist() == [0] * 13 + [1] and r["mentioned"].tolist() == [0] + [1] * 13 for r in found["test"])
+    assert sorted(int(r["frontal"]) for r in found["test"]) == [0, 0, 0, 1, 1, 1] and not any(r["age_known"] for r in found["test"])
+    cases = [{int(r["case"]) for r in rows} for rows in found.values()]
+    assert [len(one) for one in cases] == [4, 1, 3] and len(set.union(*cases)) == 8
+    write_table(tmp_path / "raw" / "test_labels.csv", TEST, [["patient64740/view1_frontal.jpg", *[0] * 13]])
+    with pytest.raises(ValueError, match="test record 1: builder: the path 'patient64740/view1_frontal.jpg' is none of CheXpert"):
+        prepare(CHEXPERT_TEST, tmp_path / "raw", tmp_path / "again")
 
 
 def test_another_table_is_named(tmp_path):

@@ -5,7 +5,7 @@ import zipfile
 import pytest
 
 from mmrep.data.builders.base import prepare
-from mmrep.data.builders.mimic_cxr import MIMIC_CXR, MIMIC_CXR_STUDIES
+from mmrep.data.builders.mimic_cxr import MIMIC_CXR, MIMIC_CXR_FRONTAL, MIMIC_CXR_STUDIES
 from mmrep.data.tfds import tfds
 from tests.data.builders.folders import prepared, write_picture, write_table
 
@@ -88,6 +88,13 @@ def test_studies_hold_all_their_images_the_frontal_first(tmp_path):
     assert list(found["test"][0]["views"]) == [0, 2]
     example = tfds("mimic_cxr_studies", "test", tmp_path / "prepared")[1]
     assert [image.shape for image in example["image"]] == [(4, 5, 1)] * 2 and example["label/findings"].shape == (14,)
+
+
+def test_frontal_images_alone(tmp_path):
+    write(tmp_path / "raw", True)
+    found = prepared(MIMIC_CXR_FRONTAL, tmp_path)
+    assert [len(found[split]) for split in ("train", "val", "test")] == [2, 2, 2]
+    assert all(r["view"] == 0 and r["image"].mean() == 200 for rows in found.values() for r in rows)
 
 
 def test_unpacked_tables_and_reports_beside_the_images(tmp_path):

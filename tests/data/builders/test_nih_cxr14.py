@@ -35,7 +35,21 @@ def test_nih_keeps_the_official_test_list_and_boxes(tmp_path):
     assert marked[0]["boxed"].tolist() == [4, 5, *[0] * 6]
 
 
+def test_the_first_release_and_rows_without_their_file(tmp_path, capsys):
+    write(tmp_path / "raw")
+    (tmp_path / "raw" / "images_001" / "images" / "00000001_000.png").unlink()
+    table = (tmp_path / "raw" / "Data_Entry_2017_v2020.csv")
+    first = table.read_text().replace(",57,", ",058Y,").replace(",20,058Y,", ",20,006M,").replace("\r\n", ",\r\n")
+    (tmp_path / "raw" / "Data_Entry_2017.csv").write_text(first)
+    table.unlink()
+    found = prepared(NIH_CXR14, tmp_path)
+    assert {float(r["age"]) for r in found["train"]} == {58} and {float(r["age"]) for r in found["test"]} == {0.5}
+    assert len(found["train"]) + len(found["val"]) == 37 and "left out 1 records" in capsys.readouterr().err
+    assert not any(r["boxes"].any() for rows in found.values() for r in rows)  # they were of the image that is not there
+
+
 @pytest.mark.parametrize("name, text, message", [
+    ("Data_Entry_2017_v2020.csv", "Image Index,Finding Labels\n", "has no column Follow-up #, Patient ID, Patient Age, View Position"),
     ("BBox_List_2017.csv", "a,b\n", "begins a,b; take the set's own file"),
     ("BBox_List_2017.csv", f"{BOXES}\nx.png,Mass,1\n", "row 1 is no box"),
     ("Data_Entry_2017_v2020.csv", f"{HEADER}\n00000020_000.png,Plague,0,20,57,M,PA,1,1,1,1\n", "has the label 'Plague'")])
