@@ -188,3 +188,11 @@ def test_bags_of_any_size_reach_a_batch():
         batch = next(iter(batches(Slides(), 6, *([0] if train else []), transform=transform, threads=0)))
         assert batch["features"].shape == (6, 6, 4) and np.array_equal(batch["mask/features"], batch["features"][..., 0] > 0)
         assert set(batch["mask/features"].sum(1)) <= {3, 4, 5, 6}
+
+
+def test_sentences_that_compare_are_removed_and_a_text_of_nothing_else_is_absent():
+    remove = compose([{"name": "remove_priors"}])
+    rng = np.random.default_rng(0)
+    assert remove({"text": "Clear lungs. Unchanged heart."}, rng)["text"] == "Clear lungs."
+    assert remove({"text": ["Unchanged.", "Clear."]}, rng)["text"] == ["", "Clear."]
+    assert "text" not in remove({"text": "Unchanged.", "case": 1}, rng) and remove({"case": 1}, rng) == {"case": 1}

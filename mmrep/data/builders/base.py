@@ -114,36 +114,37 @@ def make_builder(dataset: Dataset, beam: bool = False) -> type:
 def made(dataset: Dataset, folder: Path, split: str, part: int = 0, parts: int = 1) -> Iterator[tuple[str, Record]]:
     """Records of a split, every `parts`-th from `part` on. An error names the data set and the record's number, from 1.
 
-    A record whose function raises BadRow is left out, and counted on stderr. A BadRow out of `examples` itself is an error: a generator
-    ends where it raises, and the rest of the split would be lost without a word.
+    A record whose function raises BadRow is left out, and counted on stderr with the first reason. A BadRow out of `examples` itself is an
+    error: a generator ends where it raises, and the rest of the split would be lost without a word.
     """
     examples = dataset.examples(folder, split)
-    number, left_out, whole = 0, 0, 0
+    number, whole = 0, 0
+    left_out: list[str] = []
     while True:
         with _named(f"builder {dataset.name}: {split} record {number + 1}"):
             found = next(examples, None)
             record = _called(found[1]) if found is not None and number % parts == part else None
         if found is None:
             break
-        if record is not None:
+        if isinstance(record, BadRow):
+            left_out.append(f"record {number + 1}: {describe(record)}")
+        elif record is not None:
             whole += 1
             yield found[0], record
-        elif number % parts == part:
-            left_out += 1
         number += 1
+    told = f"left out {len(left_out)} records that cannot be used" + (f", the first is {left_out[0]}" if left_out else "")
     if not whole and parts == 1:  # TFDS would end with a traceback
-        raise ValueError(f"builder {dataset.name}: {split} would be empty: {left_out} records were left out, for want of their file or for "
-                         f"damage; are all files there? {dataset.manual}")
+        raise ValueError(f"builder {dataset.name}: {split} would be empty: {told}; are all files there? {dataset.manual}")
     if left_out:
-        print(f"builder {dataset.name}: {split}: left out {left_out} records that cannot be used", file=sys.stderr)
+        print(f"builder {dataset.name}: {split}: {told}", file=sys.stderr)
 
 
-def _called(record: Record | Callable[[], Record]) -> Record | None:
-    """The record, or what its function makes; None where that raises BadRow."""
+def _called(record: Record | Callable[[], Record]) -> Record | BadRow:
+    """The record, or what its function makes, or the BadRow that it raises."""
     try:
         return record() if callable(record) else record
-    except BadRow:
-        return None
+    except BadRow as error:
+        return error
 
 
 @contextmanager

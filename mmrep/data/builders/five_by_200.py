@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 
 from mmrep.data.builders.base import Dataset
-from mmrep.data.builders.layout import ABSENT, numbered, picture, rows
-from mmrep.data.reports import sections
+from mmrep.data.builders.layout import ABSENT, numbered, open_first, picture, rows
+from mmrep.data.builders.mimic_cxr import METADATA, NEGBIO, REPORTS, place, read_report, table
 
 TASKS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
 OTHERS = ("Enlarged Cardiomediastinum", "Lung Lesion", "Lung Opacity", "Pneumonia", "Pneumothorax", "Pleural Other", "Fracture",
           "Support Devices")
 EACH = 200
 LIST = "chexpert_5x200.csv"
-METADATA, LABELS = "mimic-cxr-2.0.0-metadata.csv.gz", "mimic-cxr-2.0.0-negbio.csv.gz"
 
 
 def only(row: dict[str, str]) -> str | None:
@@ -54,28 +53,26 @@ def _mimic_features(f: Any) -> dict[str, Any]:
 
 def _mimic(folder: Path, split: str) -> Iterator[tuple[str, Any]]:
     """Of each finding the first 200 frontal images by the SHA-256 of their id."""
-    findings = {row["study_id"]: name for row in rows(folder / LABELS, ("subject_id", "study_id", *TASKS, *OTHERS)) if (name := only(row))}
+    columns = ("study_id", *TASKS, *OTHERS)
+    findings = {row["study_id"]: name for row in rows(table(folder, NEGBIO), columns) if (name := only(row))}
     able: dict[str, list[dict[str, str]]] = {name: [] for name in TASKS}
-    for row in rows(folder / METADATA, ("dicom_id", "subject_id", "study_id", "ViewPosition")):
+    for row in rows(table(folder, METADATA), ("dicom_id", "subject_id", "study_id", "ViewPosition")):
         if row["ViewPosition"] in ("PA", "AP") and row["study_id"] in findings:
             able[findings[row["study_id"]]].append(row)
     drawn = [(name, row) for name in TASKS
              for row in sorted(able[name], key=lambda row: hashlib.sha256(row["dicom_id"].encode()).digest())[:EACH]]
     cases = numbered(sorted(row["subject_id"] for _, row in drawn))
     studies = numbered(sorted(row["study_id"] for _, row in drawn))
+    store = open_first(folder, REPORTS)
     for name, row in drawn:
-        place = f"p{row['subject_id'][:2]}/p{row['subject_id']}/s{row['study_id']}"
-        yield row["dicom_id"], partial(_mimic_record, folder, place, row["dicom_id"], name, cases[row["subject_id"]],
-                                       studies[row["study_id"]])
+        yield row["dicom_id"], partial(_mimic_record, folder, store, row["subject_id"], row["study_id"], row["dicom_id"], name,
+                                       cases[row["subject_id"]], studies[row["study_id"]])
 
 
-def _mimic_record(folder: Path, place: str, image: str, finding: str, case: int, study: int) -> dict[str, Any]:
-    path = folder / "mimic-cxr-reports" / "files" / f"{place}.txt"
-    if not path.is_file():
-        raise FileNotFoundError(f"builder: no report at {path}; unpack mimic-cxr-reports.zip of MIMIC-CXR there")
-    said = sections(path.read_text("utf-8"))
-    return _picture(folder / "files" / place / f"{image}.jpg", finding, case, findings_text=said.get("findings", ""),
-                    impression=said.get("impression", ""), study=study)
+def _mimic_record(folder: Path, store: Any, subject: str, study: str, image: str, finding: str, case: int, number: int) -> dict[str, Any]:
+    said = read_report(store, subject, study)
+    return _picture(folder / place(subject, study) / f"{image}.jpg", finding, case, findings_text=said.get("findings", ""),
+                    impression=said.get("impression", ""), study=number)
 
 
 CHEXPERT_5X200 = Dataset(
@@ -105,7 +102,7 @@ MIMIC_5X200 = Dataset(
     citation="@inproceedings{wang2022medclip, title={MedCLIP: Contrastive Learning from Unpaired Medical Images and Text}, author={Wang, "
              "Zifeng and Wu, Zhenbang and Agarwal, Dinesh and Sun, Jimeng}, booktitle={EMNLP}, pages={3876--3887}, year={2022}}",
     manual="of MIMIC-CXR-JPG mimic-cxr-2.0.0-metadata.csv.gz, mimic-cxr-2.0.0-negbio.csv.gz and files/; of MIMIC-CXR "
-           "mimic-cxr-reports.zip unpacked to mimic-cxr-reports/.",
+           "mimic-cxr-reports.zip, as it is or unpacked to mimic-cxr-reports/.",
     layout="github.com/RyanWangZf/MedCLIP, examples/process_mimic_cxr.py; github.com/HKU-MedAI/MGCA, mgca/preprocess/mimic_cxr.py",
     features=_mimic_features, examples=_mimic, splits=("test",),
     columns={"image": "image", "text": ["findings_text", "impression"], "label": {"finding": "finding"}, "group": "finding",

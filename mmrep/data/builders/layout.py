@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmrep.data.archives import MAX_BYTES
+from mmrep.data.sources import BadRow
 from mmrep.data.stores import open_images
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
@@ -93,7 +94,8 @@ def within(store: Any, name: str, folders: Sequence[str]) -> str:
 def picture(data: bytes, name: str, channels: int) -> bytes:
     """An encoded picture of so many channels (1 or 3): as it came where it fits, else as PNG; 16-bit gray is divided by 257.
 
-    TFDS hands out what is stored, without converting it. Raises ValueError where Pillow cannot read it, and for more pixels than it takes.
+    TFDS hands out what is stored, without converting it. Raises BadRow, a ValueError, where Pillow cannot read it, and for more pixels
+    than it takes: one picture must not cost hours of the others.
     """
     import numpy as np
     from PIL import Image
@@ -108,7 +110,7 @@ def picture(data: bytes, name: str, channels: int) -> bytes:
             out = io.BytesIO()
             image.convert({1: "L", 3: "RGB"}[channels]).save(out, "PNG")
     except Exception as error:
-        raise ValueError(f"builder: {name} is damaged or no picture ({type(error).__name__})") from None
+        raise BadRow(f"builder: {name} is damaged or no picture ({type(error).__name__})") from None
     return out.getvalue()
 
 

@@ -35,6 +35,7 @@ from mmrep.data.transforms.table import drop_features, feature_noise, scarf
 from mmrep.data.transforms.text import (
     choose_section,
     lowercase,
+    remove_priors,
     remove_words,
     sample_sentences,
     shuffle_sentences,
@@ -61,7 +62,7 @@ TRANSFORMS: dict[str, Callable[..., Transform]] = {
     "scarf": scarf, "feature_noise": feature_noise, "drop_features": drop_features, "sample_tiles": sample_tiles,
     # text
     "lowercase": lowercase, "remove_words": remove_words, "sample_sentences": sample_sentences, "shuffle_sentences": shuffle_sentences,
-    "choose_section": choose_section, "text_views": text_views, "tokenize": tokenize,
+    "remove_priors": remove_priors, "choose_section": choose_section, "text_views": text_views, "tokenize": tokenize,
     # samples and modalities
     "views": views, "each": each, "choose": choose, "drop": drop, "drop_modalities": drop_modalities,
 }

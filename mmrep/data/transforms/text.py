@@ -8,7 +8,7 @@ import numpy as np
 
 from mmrep.core.names import nearest
 from mmrep.data.example import Example, Transform
-from mmrep.data.reports import SECTIONS, sections, sentences
+from mmrep.data.reports import SECTIONS, sections, sentences, without_priors
 from mmrep.data.transforms.checks import among, number, switch, whole
 from mmrep.data.transforms.checks import names as checked
 
@@ -46,12 +46,24 @@ def remove_words(words: Sequence[str]) -> Transform:
     pattern = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, longest_first)) + r")(?!\w)", re.IGNORECASE)
 
     def apply(example: Example, rng: np.random.Generator) -> Example:
-        example = _text(lambda text: re.sub(r"\s{2,}", " ", pattern.sub("", text)).strip(), example)
-        left = example.get("text", "-")
-        says = any(re.search(r"\w", sample) for sample in ([left] if isinstance(left, str) else left))
-        return example if says else {k: v for k, v in example.items() if k != "text"}
+        return _said(_text(lambda text: re.sub(r"\s{2,}", " ", pattern.sub("", text)).strip(), example))
 
     return apply
+
+
+def remove_priors() -> Transform:
+    """Remove the sentences that compare to an earlier study, which its pictures do not show (`reports.without_priors`).
+
+    A text of which none is left is absent from then on. Source: CXR-PRO (Ramesh et al. 2022).
+    """
+    return lambda example, rng: _said(_text(without_priors, example))
+
+
+def _said(example: Example) -> Example:
+    """Without a text that has no letter or digit."""
+    left = example.get("text", "-")
+    says = any(re.search(r"\w", sample) for sample in ([left] if isinstance(left, str) else left))
+    return example if says else {k: v for k, v in example.items() if k != "text"}
 
 
 def sample_sentences(count: int = 1) -> Transform:
@@ -110,14 +122,15 @@ def choose_section(names: Sequence[str] = ("impression", "findings"), random: bo
 def text_views(count: int = 2, of: str = "sentences", random: bool = True) -> Transform:
     """`count` parts of the text as its samples, a list that `tokenize` makes i32[count, L]: sentences, lines or sections of a report.
 
-    of: "sentences" | "lines" (text columns that a table joins are lines) | "sections" (by their headings). Drawn without repetition, or
-    the first ones; where the text has fewer, they come again. A view reads one by {"modality": "text", "sample": 1}. Source: CXR-CLIP
-    (You et al. 2023), where findings and impression are two texts of a study. Raises ValueError for a text of several samples.
+    of: "sentences" | "lines" (text columns that a table joins are lines) | "sections" (findings and impression). Drawn without
+    repetition, or the first ones; where the text has fewer, they come again. A view reads one by {"modality": "text", "sample": 1}.
+    Source: CXR-CLIP (You et al. 2023), where findings and impression are two texts of a study. Raises ValueError for a text of several
+    samples.
     """
     whole("text_views: count", count)
     switch("text_views: random", random)
     parts = {"sentences": sentences, "lines": lambda text: [line for line in text.splitlines() if line.strip()],
-             "sections": lambda text: list(sections(text).values())}
+             "sections": lambda text: [part for name, part in sections(text).items() if name in ("findings", "impression")]}
     among("text_views: of", of, parts)
 
     def apply(example: Example, rng: np.random.Generator) -> Example:

@@ -54,7 +54,7 @@ def test_a_record_that_cannot_be_used_is_left_out_and_counted(folder, capsys):
 
 def test_a_split_that_would_be_empty_is_told(folder):
     empty = SET._replace(examples=lambda folder, split: iter(()))
-    with pytest.raises(ValueError, match="builder numbers: val would be empty: 0 records were left out.*are all files there"):
+    with pytest.raises(ValueError, match="builder numbers: val would be empty: left out 0 records.*are all files there"):
         list(made(empty, folder, "val"))
 
 

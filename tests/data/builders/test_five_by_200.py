@@ -82,5 +82,5 @@ def test_mimic_5x200_draws_frontal_images_of_one_finding_by_the_hash_of_their_id
 def test_mimic_5x200_tells_a_report_that_is_missing(tmp_path):
     write_mimic(tmp_path / "raw")
     (tmp_path / "raw" / "mimic-cxr-reports" / "files" / "p10" / "p10000001" / "s50000002.txt").unlink()
-    with pytest.raises(FileNotFoundError, match="no report at .*s50000002.txt; unpack mimic-cxr-reports.zip"):
+    with pytest.raises(FileNotFoundError, match="no report .*s50000002.txt in .*; take mimic-cxr-reports.zip"):
         every_split(MIMIC_5X200, tmp_path)
