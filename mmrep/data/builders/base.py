@@ -3,6 +3,7 @@
 Nothing here or in the files beside it imports TensorFlow.
 """
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -45,9 +46,9 @@ class Dataset(NamedTuple):
 def prepare(dataset: Dataset, manual: str | Path, data_dir: str | Path, beam: bool = False, flags: Sequence[str] = ()) -> Any:
     """Read the files in `manual` and write the set as array_record files to data_dir/NAME/VERSION; returns its TFDS builder.
 
-    What is there already is kept. A run that ends early leaves nothing that looks prepared. beam: on Apache Beam (extra `beam`), whose
-    workers read every table, and of the rest their own records only, of BEAM_PARTS parts; flags: its pipeline options, such as
-    ("--runner=DirectRunner", "--direct_num_workers=8", "--direct_running_mode=multi_processing"), by default one local worker. Raises
+    What is there already is kept, and said so. A run that ends early leaves nothing that looks prepared. beam: on Apache Beam (extra
+    `beam`), whose workers read every table, and of the rest their own records only, of BEAM_PARTS parts; flags: its pipeline options, such
+    as ("--runner=DirectRunner", "--direct_num_workers=8", "--direct_running_mode=multi_processing"), by default one local worker. Raises
     FileNotFoundError, or ValueError, which names the file, or the feature that does not take a record; also where Beam is not installed.
     """
     import tensorflow_datasets as tfds
@@ -55,6 +56,9 @@ def prepare(dataset: Dataset, manual: str | Path, data_dir: str | Path, beam: bo
     if not Path(manual).is_dir():
         raise FileNotFoundError(f"builder {dataset.name}: no folder at {manual}; put there: {dataset.manual}")
     builder = make_builder(dataset, beam)(data_dir=str(data_dir), file_format="array_record")
+    if builder.is_prepared():
+        print(f"builder {dataset.name}: is there already, so nothing was read; to build it anew, remove {builder.data_path}",
+              file=sys.stderr)
     config = tfds.download.DownloadConfig(manual_dir=str(manual), beam_options=_beam_options(flags) if beam else None)
     try:
         builder.download_and_prepare(download_dir=str(manual), download_config=config)
@@ -114,8 +118,8 @@ def make_builder(dataset: Dataset, beam: bool = False) -> type:
 def made(dataset: Dataset, folder: Path, split: str, part: int = 0, parts: int = 1) -> Iterator[tuple[str, Record]]:
     """Records of a split, every `parts`-th from `part` on. An error names the data set and the record's number, from 1.
 
-    A record whose function raises BadRow is left out, and counted on stderr with the first reason. A BadRow out of `examples` itself is an
-    error: a generator ends where it raises, and the rest of the split would be lost without a word.
+    A record whose function raises BadRow, or whose file is missing, is left out, and counted on stderr with the first reason. A BadRow out
+    of `examples` itself is an error: a generator ends where it raises, and the rest of the split would be lost without a word.
     """
     examples = dataset.examples(folder, split)
     number, whole = 0, 0
@@ -140,11 +144,21 @@ def made(dataset: Dataset, folder: Path, split: str, part: int = 0, parts: int =
 
 
 def _called(record: Record | Callable[[], Record]) -> Record | BadRow:
-    """The record, or what its function makes, or the BadRow that it raises."""
+    """The record, or what its function makes; where its file is missing or it raises BadRow, that. Messages name no folder: a release's
+    folders are its patients."""
     try:
         return record() if callable(record) else record
     except BadRow as error:
-        return error
+        return BadRow(_nameless(str(error)))
+    except FileNotFoundError as error:
+        return BadRow(f"no file {Path(error.filename).name}" if error.filename else _nameless(str(error)))
+    except ValueError as error:
+        raise ValueError(_nameless(str(error))) from None
+
+
+def _nameless(text: str) -> str:
+    """The text with the last part of a path in the place of it, but of addresses."""
+    return re.sub(r"(?<![\w:/])[^\s'\"()\[\]]*/([^\s/'\"()\[\]]+)", lambda match: match[0] if "://" in match[0] else match[1], text)
 
 
 @contextmanager
@@ -152,6 +166,8 @@ def _named(where: str) -> Iterator[None]:
     """Errors of a file or its content, or of a package that reading it takes, with `where` before them."""
     try:
         yield
-    except (FileNotFoundError, ValueError, KeyError, ImportError) as error:
+    except KeyError:  # it may be a patient's id
+        raise ValueError(f"{where}: a table names what another does not have; download the tables again, of one release") from None
+    except (FileNotFoundError, ValueError, ImportError) as error:
         kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
         raise kind(f"{where}: {describe(error)}") from None

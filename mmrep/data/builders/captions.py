@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmrep.data.builders.base import Dataset
-from mmrep.data.builders.layout import TRAIN_VAL, numbered, open_first, picture, rows, split_by_hash, within
-from mmrep.data.sources import BadRow
+from mmrep.data.builders.layout import TRAIN_VAL, numbered, open_first, picture, read, rows, split_by_hash, within
 
 ROCO_SPLITS = {"train": "train", "val": "valid", "test": "test"}
 PMC_FOLDER = "caption_T060_filtered_top4_sep_v0_subfigures"  # in images.zip
@@ -26,15 +25,11 @@ def _roco(folder: Path, split: str) -> Iterator[tuple[str, Any]]:
     part = ROCO_SPLITS[split]
     store = open_first(folder, (f"{part}_images", f"{part}_images.zip", part))
     concepts = {row["ID"]: row["CUIs"] for row in rows(folder / f"{part}_concepts.csv", ("ID", "CUIs"))}
-    for number, row in enumerate(rows(folder / f"{part}_captions.csv", ("ID", "Caption"))):
+    first = sum(1 for before in list(ROCO_SPLITS)[:list(ROCO_SPLITS).index(split)]
+                for _ in rows(folder / f"{ROCO_SPLITS[before]}_captions.csv", ("ID", "Caption")))  # no case in two splits
+    for number, row in enumerate(rows(folder / f"{part}_captions.csv", ("ID", "Caption")), first):
         name = within(store, f"{row['ID']}.jpg", ("", f"{part}/", f"{part}_images/"))
-        yield row["ID"], partial(_roco_record, store, name, row["Caption"], concepts.get(row["ID"], ""), number)
-
-
-def _roco_record(store: Any, name: str, caption: str, concepts: str, case: int) -> dict[str, Any]:
-    if name not in store:
-        raise BadRow(f"builder: no picture {name} in {store.path}")
-    return _record(store, name, caption, case, concepts=concepts)
+        yield row["ID"], partial(_record, store, name, row["Caption"], number, concepts=concepts.get(row["ID"], ""))
 
 
 def _pmc_features(f: Any) -> dict[str, Any]:
@@ -48,12 +43,12 @@ def _pmc(folder: Path, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
             row = json.loads(line)
             paper = row["image"].partition("_")[0]
             name = within(store, row["image"], ("", f"{PMC_FOLDER}/", f"images/{PMC_FOLDER}/"))
-            if split_by_hash(paper) == split and name in store:  # the archive lacks some
+            if split_by_hash(paper) == split:  # the archive lacks some
                 yield str(number), partial(_record, store, name, row["caption"], int(paper.removeprefix("PMC")))
 
 
 def _record(store: Any, name: str, caption: str, case: int, **more: Any) -> dict[str, Any]:
-    return {"image": picture(store.read(name), name, 3), "caption": caption, "case": case, **more}
+    return {"image": picture(read(store, name), name, 3), "caption": caption, "case": case, **more}
 
 
 def _quilt_features(f: Any) -> dict[str, Any]:

@@ -22,6 +22,7 @@ RATE_LABELS = ("Medical material", "Arterial wall calcification", "Cardiomegaly"
 REPORTS = ("VolumeName", "ClinicalInformation_EN", "Technique_EN", "Findings_EN", "Impressions_EN")
 RATE_SPACING = (0.75, 0.75, 1.5)  # mm, right, anterior, superior: of CT-CLIP
 WINDOW = (-1000.0, 1000.0)        # HU, of both
+RATE_FIRST = {"train": 0, "valid": 10_000_000}  # of the numbers of patients and studies, which the parts count apart
 RATE_PARTS = {"train": ("train", "train"), "val": ("train", "train"), "test": ("valid", "validation")}  # in names of volumes, of tables
 RAD_LABELS = (
     "air_trapping", "airspace_disease", "aneurysm", "arthritis", "aspiration", "atelectasis", "atherosclerosis", "bandlike_or_linear",
@@ -57,7 +58,7 @@ def _rate(folder: Path, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
             if name not in label:
                 raise ValueError(f"builder: {part}_predicted_labels.csv has no row {name}, which {table}_reports.csv has")
             yield name, partial(_rate_record, base / f"{part}_fixed" / patient / study / name, row, label[name],
-                                int(patient.split("_")[1]), studies[study])
+                                RATE_FIRST[part] + int(patient.split("_")[1]), RATE_FIRST[part] + studies[study])
 
 
 def _rate_record(path: Path, row: dict[str, str], label: dict[str, str], case: int, study: int) -> dict[str, Any]:
@@ -79,12 +80,13 @@ def _rad(folder: Path, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
     cases = numbered(patient.values())
     for row in rows(folder / f"{RAD_PARTS[split]}_Abnormality_and_Location_Labels.csv", meta[:1]):
         name = row["NoteAcc_DEID"]
-        if (folder / f"{name}.npz").is_file():  # 3,630 of the 35,747 are public
-            yield name, partial(_rad_record, folder / f"{name}.npz", row, cases[patient[name]])
+        yield name, partial(_rad_record, folder / f"{name}.npz", row, cases.get(patient.get(name, ""), -1))  # 3,630 are public
 
 
 def _rad_record(path: Path, row: dict[str, str], case: int) -> dict[str, Any]:
     there = {key.partition("*")[0] for key, cell in row.items() if "*" in key and cell and float(cell) > 0}
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path.name}")
     try:
         with np.load(path, allow_pickle=False) as file:
             values = file["ct"]

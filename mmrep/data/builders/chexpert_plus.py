@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmrep.data.builders.base import Dataset
-from mmrep.data.builders.layout import TRAIN_VAL, known, numbered, open_first, picture, rows, split_by_hash
+from mmrep.data.builders.layout import TRAIN_VAL, known, numbered, open_first, picture, read, rows, split_by_hash
 from mmrep.data.uncertain import UNLABELED
 
 TABLE = "df_chexpert_plus_240401.csv"
@@ -56,7 +56,7 @@ def _examples(folder: Path, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _record(store: Any, row: dict[str, str], said: list[float | None] | None, case: int, study: int) -> dict[str, Any]:
     name = row["path_to_image"].rpartition(".")[0] + ".png"
-    return {"image": picture(store.read(name), name, 1), "findings_text": row["section_findings"], "impression": row["section_impression"],
+    return {"image": picture(read(store, name), name, 1), "findings_text": row["section_findings"], "impression": row["section_impression"],
             "findings": [int(value or 0) for value in said] if said else [UNLABELED] * len(FINDINGS),
             "mentioned": [int(value is not None) for value in said or [None] * len(FINDINGS)],
             "frontal": row["frontal_lateral"], "view": row["ap_pa"] if row["ap_pa"] in VIEWS else "unknown",

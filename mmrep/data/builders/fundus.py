@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mmrep.data.builders.base import Dataset
-from mmrep.data.builders.layout import open_first, picture, rows, split_by_hash
+from mmrep.data.builders.layout import open_first, picture, read, rows, split_by_hash
 
 FINDINGS = ("N", "D", "G", "C", "A", "H", "M", "O")
 ODIR_COLUMNS = ("ID", "Patient Age", "Patient Sex", "Left-Fundus", "Right-Fundus", "Left-Diagnostic Keywords",
@@ -33,13 +33,12 @@ def _odir(folder: Path, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
         seen.add(row["ID"])
         for eye in EYES:
             name = row[f"{eye.title()}-Fundus"]
-            if name in store:  # preprocessed_images lacks some
-                yield name, partial(_odir_record, store, row, eye)
+            yield name, partial(_odir_record, store, row, eye)  # preprocessed_images lacks some
 
 
 def _odir_record(store: Any, row: dict[str, str], eye: str) -> dict[str, Any]:
     name = row[f"{eye.title()}-Fundus"]
-    return {"image": picture(store.read(name), name, 3), "eye": eye,
+    return {"image": picture(read(store, name), name, 3), "eye": eye,
             "keywords": row[f"{eye.title()}-Diagnostic Keywords"].replace("\uff0c", ", "), "sex": row["Patient Sex"].lower(),
             "age": float(row["Patient Age"]), "findings": [int(row[finding]) for finding in FINDINGS], "case": int(row["ID"])}
 
@@ -61,7 +60,7 @@ def _eyepacs(folder: Path, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
 def _eyepacs_record(store: Any, row: dict[str, str]) -> dict[str, Any]:
     patient, _, eye = row["image"].partition("_")
     name = f"{row['image']}.jpeg"
-    return {"image": picture(store.read(name), name, 3), "level": int(row["level"]), "eye": eye, "case": int(patient)}
+    return {"image": picture(read(store, name), name, 3), "level": int(row["level"]), "eye": eye, "case": int(patient)}
 
 
 ODIR = Dataset(

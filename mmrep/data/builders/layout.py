@@ -86,6 +86,13 @@ def open_first(folder: Path, names: Sequence[str]) -> Any:
     raise FileNotFoundError(f"builder: {folder} holds none of {', '.join(names)}")
 
 
+def read(store: Any, name: str) -> bytes:
+    """A file of a store. Raises BadRow where it is not there."""
+    if name not in store:
+        raise BadRow(f"builder: no file {name.rpartition('/')[2]}")
+    return store.read(name)
+
+
 def within(store: Any, name: str, folders: Sequence[str]) -> str:
     """The name by which the store holds a file: in the first of the folders ("" for none) where it is, else in the first."""
     return next((path for folder in folders if (path := folder + name) in store), folders[0] + name)

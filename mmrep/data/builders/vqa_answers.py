@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mmrep.data.builders.base import Dataset
-from mmrep.data.builders.layout import TRAIN_VAL, open_first, picture, rows, split_by_hash, within
+from mmrep.data.builders.layout import TRAIN_VAL, open_first, picture, read, rows, split_by_hash, within
 
 SLAKE_FILES = {"train": ("train.json",), "val": ("validation.json", "validate.json"), "test": ("test.json",)}
 SLAKE_TEXTS = ("question", "answer", "location", "modality", "content_type", "base_type")
@@ -32,7 +32,7 @@ def _slake(folder: Path, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _slake_record(store: Any, name: str, row: dict[str, Any]) -> dict[str, Any]:
-    return {"image": picture(store.read(name), name, 3), **{key: str(row[key]).strip() for key in SLAKE_TEXTS},
+    return {"image": picture(read(store, name), name, 3), **{key: str(row[key]).strip() for key in SLAKE_TEXTS},
             "language": row["q_lang"], "answer_type": row["answer_type"].strip().upper(), "case": int(row["img_id"])}
 
 
@@ -79,7 +79,7 @@ def _pmc(folder: Path, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _pmc_record(store: Any, name: str, row: dict[str, str], case: int) -> dict[str, Any]:
-    return {"image": picture(store.read(name), name, 3), "caption": row["Caption"], "question": row["Question"],
+    return {"image": picture(read(store, name), name, 3), "caption": row["Caption"], "question": row["Question"],
             **{f"choice_{letter.lower()}": row[f"Choice {letter}"] for letter in LETTERS}, "answer": row["Answer"], "case": case}
 
 

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmrep.data.builders.base import Dataset
-from mmrep.data.builders.layout import TRAIN_VAL, numbered, open_first, picture, split_by_hash
-from mmrep.data.sources import BadRow
+from mmrep.data.builders.layout import TRAIN_VAL, numbered, open_first, picture, read, split_by_hash
 
 TABLE = "VQA_RAD Dataset Public.json"
 ORGANS = ("HEAD", "CHEST", "ABD")
@@ -49,9 +48,7 @@ def _examples(folder: Path, split: str) -> Iterator[tuple[str, Any]]:
 
 def _record(store: Any, row: dict[str, Any], case: int) -> dict[str, Any]:
     name = row["image_name"]
-    if name not in store:
-        raise BadRow(f"builder: no picture {name} in {store.path}")
-    return {"image": picture(store.read(name), name, 3), "question": str(row["question"]).strip(), "answer": str(row["answer"]).strip(),
+    return {"image": picture(read(store, name), name, 3), "question": str(row["question"]).strip(), "answer": str(row["answer"]).strip(),
             "question_type": str(row["question_type"]).strip(), "answer_type": str(row["answer_type"]).strip().upper(),
             "organ": str(row["image_organ"]).strip().upper(), "case": case}
 

@@ -130,8 +130,11 @@ def test_damage_is_named(tmp_path, capsys):
         prepare(MIMIC_CXR, raw, tmp_path / "other")
 
 
-def test_a_missing_report_is_an_error(tmp_path):
+def test_a_missing_report_is_counted_and_names_no_patient(tmp_path, capsys):
     write(tmp_path / "raw", False)
     (tmp_path / "raw" / "mimic-cxr-reports" / "files" / "p10" / "p10000030" / "s50000000.txt").unlink()
-    with pytest.raises(FileNotFoundError, match="mimic_cxr: train record 1: builder: no report files/p10/p10000030/s50000000.txt"):
-        prepare(MIMIC_CXR, tmp_path / "raw", tmp_path / "other")
+    prepare(MIMIC_CXR, tmp_path / "raw", tmp_path / "other")
+    told = capsys.readouterr().err
+    assert "mimic_cxr: train: left out 2 records" in told and "no report s50000000.txt in" in told and "p10000030" not in told
+    prepare(MIMIC_CXR, tmp_path / "raw", tmp_path / "other")
+    assert "mimic_cxr: is there already, so nothing was read" in capsys.readouterr().err
