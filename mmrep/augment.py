@@ -35,9 +35,14 @@ def _between(keys: Array, tag: int, low: float, high: float) -> Array:
     return low + (high - low) * uniform(keys, tag, ())
 
 
-def flip(axis: int, p: float = 0.5) -> Augment:
-    """Mirror a spatial axis (of an image 0: up-down, 1: left-right) with probability p. Never where texts tell the sides."""
+def flip(axis: int, p: float = 0.0, laterality: str = "refuse") -> Augment:
+    """Mirror a spatial axis (of an image 0: up-down, 1: left-right) with probability p, by default never.
+
+    laterality: "refuse" (`validate.check_augment`) beside texts, which may name a side that a mirrored picture does not have, or "ignore".
+    """
     within("flip: p", p, 0, 1)
+    if laterality not in ("refuse", "ignore"):
+        raise ValueError(f"flip: laterality {laterality!r} is not 'refuse' or 'ignore'")
 
     def apply(x: Array, keys: Array, tag: int) -> Array:
         if not 0 <= axis < x.ndim - 2:

@@ -34,11 +34,17 @@ def check_views(terms: dict, reads: dict, specs: dict) -> None:
 
 
 def check_augment(config: Any, specs: dict) -> None:
-    """Raise ValueError for an augmentation on the device that would move pixels away from masks or boxes of theirs."""
+    """Raise ValueError for an augmentation on the device that would move pixels away from masks or boxes of theirs, or mirror left and
+    right beside texts."""
     encoders = cfg.plain(config.encoders)
     for name, given in cfg.plain(config.inputs).items():
         field = encoders.get(name, {}).get("field") or name
         for i, part in enumerate(given.get("augment") or ()):
+            sides = part["name"] == "flip" and part.get("p", 0) and part.get("laterality") != "ignore"
+            for shape in [spec[field][0] for spec in specs.values() if field in spec and "text" in spec] if sides else ():
+                if shape is not None and part.get("axis") == len(shape) - 2:
+                    raise ValueError(f"config.inputs.{name}.augment[{i}]: flip would mirror left and right beside texts that may name a "
+                                     "side; flip in config.data, which looks at the text, or give laterality='ignore'")
             for key in {key for spec in specs.values() for key in spec} & {f"mask/{field}", "label/boxes"}:
                 if field in ("image", "volume") and part["name"] in MOVES:
                     raise ValueError(f"config.inputs.{name}.augment[{i}]: {part['name']} would move {field} away from {key!r}; leave "

@@ -12,8 +12,8 @@ from mmrep.model import make_encode, scales, towers
 from mmrep.train import train
 from tests import runs, tiny
 
-PARTS = {"flip": {"axis": 0}, "shift": {"most": 0.3}, "crop": {}, "intensity": {}, "gain": {}, "noise": {"std": 0.1}, "cutout": {},
-         "drop_channels": {"p": 0.5}}
+PARTS = {"flip": {"axis": 0, "p": 0.5}, "shift": {"most": 0.3}, "crop": {}, "intensity": {}, "gain": {}, "noise": {"std": 0.1},
+         "cutout": {}, "drop_channels": {"p": 0.5}}
 NOTHING = {"scales": {}, "columns": 0, "cardinalities": (), "masks": ()}
 
 
@@ -147,9 +147,18 @@ def test_a_run_with_it_is_opened_again_without(tmp_path):
     (({"name": "gain"}, {"name": "crop", "low": 0.0}), r"augment\[1\]: crop: low: 0.0 is not in \(0, 1.0\]"),
     ({"name": "gain"}, "needs a tuple of"),
     (({"name": "flip", "axis": 2},), "flip: axis 2 of 2 spatial axes"),
+    (({"name": "flip", "axis": 1, "p": 0.5},), r"augment\[0\]: flip would mirror left and right beside texts.*laterality='ignore'"),
+    (({"name": "flip", "axis": 0, "laterality": "keep"},), "flip: laterality 'keep' is not 'refuse' or 'ignore'"),
     (({"name": "shift"},), r"augment\[0\]: shift would move image away from 'mask/image'")])
 def test_what_cannot_be_is_named_with_its_config_path(parts, said):
     source = {"name": "phantom", "n": 64, "size": 32, "modalities": ("image", "text"), "masks": "shift" in said}
     c = tiny.config(runs.CLIP, inputs={"image": {"augment": parts}}, **{"data.main.source": source})
     with pytest.raises(ValueError, match=said):
         tiny.on_mesh(c, (1, 1, 1))
+
+
+def test_flips_that_mirror_no_side_or_are_asked_for_stand_beside_texts():
+    source = {"name": "phantom", "n": 64, "size": 32, "modalities": ("image", "text")}
+    flips = ({"axis": 0, "p": 0.5}, {"axis": 1}, {"axis": 1, "p": 0.5, "laterality": "ignore"})
+    parts = tuple({"name": "flip", **flip} for flip in flips)
+    tiny.on_mesh(tiny.config(runs.CLIP, inputs={"image": {"augment": parts}}, **{"data.main.source": source}), (1, 1, 1))

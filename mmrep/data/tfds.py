@@ -79,6 +79,8 @@ class Tfds:
                     raise BadRow(f"{self.where(row)}: image {describe(error)}") from None
             else:
                 example[key] = np.asarray(get(column[0] if isinstance(column, (tuple, list)) and len(column) == 1 else column))
+                if example[key].dtype.kind == "f" and not np.isfinite(example[key]).all():
+                    raise BadRow(f"{self.where(row)}: {key} has values that are NaN or infinite; mend it in the prepared dataset")
         for key in [k for k in example if k.startswith("mask/") and isinstance(example.get("image"), np.ndarray)]:
             if example[key].shape[:2] != example["image"].shape[:2]:  # a picture decoded at a smaller scale
                 from mmrep.data.transforms.geometry import resample

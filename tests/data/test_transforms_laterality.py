@@ -19,7 +19,8 @@ RAMP = np.arange(12, dtype=np.uint8).reshape(3, 4, 1)
 @pytest.mark.parametrize("text", [
     "Opacity in the left lower zone.", "RIGHT-sided effusion", "Left pneumothorax", "L > R atelectasis", "consolidation (LLL)",
     "rml collapse", "bilateral effusions", "both sides", "Derrame derecho", "Infiltrado en LII izquierdo", "épanchement gauche",
-    "le poumon droit", "Erguss links", "right_lung clear", "levoscoliosis", "lt base", "The heart is shifted to the right."])
+    "le poumon droit", "Erguss links", "right_lung clear", "levoscoliosis", "lt base",
+    "pulmão esquerdo", "versamento a destra", "Glaucoma OD", "The heart is shifted to the right."])
 def test_words_that_name_a_side(text):
     assert names_side(text)
 
@@ -37,6 +38,12 @@ def test_swapping_twice_is_the_text_again():
     assert len({*SIDES, *SIDES.values()}) == 2 * len(SIDES)  # one counterpart each, so that a swap can be undone
     with pytest.raises(ValueError, match="'RML' has no counterpart"):
         swap_sides("RML collapse")
+    for text in ("R/o pneumonia, left base", "L-spine and right hip", "on 2 L of oxygen, right lung clear",
+                 "left the hospital; right effusion", "feels all right, left cough", "right after the left tube",
+                 "left in place: right drain", "the patient has left.", "Cataract OS"):
+        with pytest.raises(ValueError, match="or means none"):
+            swap_sides(text)
+    assert swap_sides("She has left lower lobe pneumonia. L5 intact; rib R4.") == "She has right lower lobe pneumonia. L5 intact; rib R4."
 
 
 def test_the_default_leaves_an_example_that_names_a_side_as_it_is():

@@ -25,13 +25,13 @@ def vector_features(f: Any, findings: Sequence[str] = FINDINGS) -> dict[str, Any
     return {name: f.Tensor(shape=(len(findings),), dtype=np.int8) for name in ("findings", "mentioned")}
 
 
-def vectors(row: Mapping[str, str] | None, findings: Sequence[str] = FINDINGS) -> dict[str, list[int]]:
-    """findings: 1 present, 0 absent or not mentioned, -1 uncertain, as published work counts them; mentioned: 1 or 0 tells the two zeros
-    apart. All UNLABELED where there is no row."""
-    if row is None:
-        return {"findings": [UNLABELED] * len(findings), "mentioned": [0] * len(findings)}
-    return {"findings": [0 if row[name] in ABSENT else int(float(row[name])) for name in findings],
-            "mentioned": [int(row[name] not in ABSENT) for name in findings]}
+def vectors(row: Mapping[str, str | float | None] | None, findings: Sequence[str] = FINDINGS) -> dict[str, list[int]]:
+    """findings: 1 present, 0 absent or not mentioned, -1 uncertain, as published work counts them, UNLABELED of a finding that the table
+    does not have, or where there is no row; mentioned: 1 or 0 tells the two zeros apart."""
+    row = row or {}
+    mentioned = [row.get(name) not in (None, *ABSENT) for name in findings]
+    return {"findings": [int(float(row[name])) if said else 0 if name in row else UNLABELED for name, said in zip(findings, mentioned)],
+            "mentioned": [int(said) for said in mentioned]}
 
 
 def _features(f: Any) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def _within(path: str) -> str:
 def _record(path: Path, row: dict[str, str], case: int, study: int) -> dict[str, Any]:
     if not path.is_file():
         raise BadRow(f"builder: no file at {path}")
-    return {"image": picture(path.read_bytes(), path.name, 1), **vectors({FINDINGS[0]: "", **row}),
+    return {"image": picture(path.read_bytes(), path.name, 1), **vectors(row),
             "frontal": row.get("Frontal/Lateral") or ("Frontal" if "frontal" in path.name else "Lateral"),
             "view": row["AP/PA"] if row.get("AP/PA") in VIEWS else "unknown",
             "sex": row["Sex"] if row.get("Sex") in SEXES else "Unknown", **known("age", row.get("Age", "")), "case": case, "study": study}
@@ -101,7 +101,7 @@ CHEXPERT_TEST = CHEXPERT._replace(
     name="chexpert_test",
     description="CheXpert 1.0 in its own splits: train all of train.csv, val the official valid (234 images), test the 668 images of 500 "
                 "patients that eight radiologists labeled, given out with CheXlocalize. Records as of chexpert; sex, age and AP or PA of "
-                "the test images are unknown.",
+                "the test images are unknown, and No Finding is unlabeled (-2).",
     citation=CHEXPERT.citation + "; @article{saporta2022benchmarking, title={Benchmarking saliency methods for chest X-ray "
              "interpretation}, author={Saporta, Adriel and Gui, Xiaotong and Agrawal, Ashwin and Pareek, Anuj and Truong, Steven QH and "
              "others}, journal={Nature Machine Intelligence}, volume={4}, pages={867--878}, year={2022}}",

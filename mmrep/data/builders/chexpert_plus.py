@@ -9,27 +9,24 @@ from typing import Any
 import numpy as np
 
 from mmrep.data.builders.base import Dataset
+from mmrep.data.builders.chexpert import SEXES, VIEWS, vector_features, vectors
 from mmrep.data.builders.layout import TRAIN_VAL, known, numbered, open_first, picture, read, rows, split_by_hash
-from mmrep.data.uncertain import UNLABELED
 
 TABLE = "df_chexpert_plus_240401.csv"
 COLUMNS = ("path_to_image", "frontal_lateral", "ap_pa", "deid_patient_id", "section_findings", "section_impression", "age", "sex", "split")
 FINDINGS = ("Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema", "Consolidation", "Pneumonia",
             "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture", "Support Devices", "No Finding")
-VIEWS = ("AP", "PA", "LL", "RL", "unknown")
-SEXES = ("Female", "Male", "Unknown")
 
 
 def _features(f: Any) -> dict[str, Any]:
     return {"image": f.Image(shape=(None, None, 1)), "findings_text": f.Text(), "impression": f.Text(),
-            "findings": f.Tensor(shape=(len(FINDINGS),), dtype=np.int8),
-            "mentioned": f.Tensor(shape=(len(FINDINGS),), dtype=np.int8), "frontal": f.ClassLabel(names=("Lateral", "Frontal")),
+            **vector_features(f, FINDINGS), "frontal": f.ClassLabel(names=("Lateral", "Frontal")),
             "view": f.ClassLabel(names=VIEWS), "sex": f.ClassLabel(names=SEXES), "age": np.float32, "age_known": np.float32,
             "case": np.int32, "study": np.int32}
 
 
-def _labels(folder: Path) -> dict[str, list[float | None]]:
-    """{path: 1 present, 0 absent, -1 uncertain or None not mentioned, a finding}, as CheXbert read the report."""
+def _labels(folder: Path) -> dict[str, dict[str, list[int]]]:
+    """{path: its vectors}, as CheXbert read the report."""
     path = folder / "chexbert_labels" / "report_fixed.json"
     path = path if path.is_file() else folder / "report_fixed.json"
     if not path.is_file():
@@ -38,7 +35,7 @@ def _labels(folder: Path) -> dict[str, list[float | None]]:
     with path.open(encoding="utf-8") as file:
         for line in file:
             row = json.loads(line)
-            found[row["path_to_image"]] = [row[name] for name in FINDINGS]
+            found[row["path_to_image"]] = vectors(row, FINDINGS)
     return found
 
 
@@ -49,17 +46,15 @@ def _examples(folder: Path, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for row in rows(folder / TABLE, COLUMNS):
         here = "test" if row["split"] == "valid" else split_by_hash(row["deid_patient_id"], TRAIN_VAL)
         if here == split:
-            said = labels.get(row["path_to_image"])
+            said = labels.get(row["path_to_image"], vectors(None, FINDINGS))
             study = studies[row["path_to_image"].rpartition("/")[0]]
             yield row["path_to_image"], partial(_record, store, row, said, patients[row["deid_patient_id"]], study)
 
 
-def _record(store: Any, row: dict[str, str], said: list[float | None] | None, case: int, study: int) -> dict[str, Any]:
+def _record(store: Any, row: dict[str, str], said: dict[str, list[int]], case: int, study: int) -> dict[str, Any]:
     name = row["path_to_image"].rpartition(".")[0] + ".png"
     return {"image": picture(read(store, name), name, 1), "findings_text": row["section_findings"], "impression": row["section_impression"],
-            "findings": [int(value or 0) for value in said] if said else [UNLABELED] * len(FINDINGS),
-            "mentioned": [int(value is not None) for value in said or [None] * len(FINDINGS)],
-            "frontal": row["frontal_lateral"], "view": row["ap_pa"] if row["ap_pa"] in VIEWS else "unknown",
+            **said, "frontal": row["frontal_lateral"], "view": row["ap_pa"] if row["ap_pa"] in VIEWS else "unknown",
             "sex": row["sex"] if row["sex"] in SEXES else "Unknown", **known("age", row["age"]), "case": case, "study": study}
 
 

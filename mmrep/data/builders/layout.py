@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmrep.data.archives import MAX_BYTES
+from mmrep.data.builders.comments import without_comments
 from mmrep.data.sources import BadRow
 from mmrep.data.stores import open_images
 
@@ -99,23 +100,27 @@ def within(store: Any, name: str, folders: Sequence[str]) -> str:
 
 
 def picture(data: bytes, name: str, channels: int) -> bytes:
-    """An encoded picture of so many channels (1 or 3): as it came where it fits, else as PNG; 16-bit gray is divided by 257.
+    """An encoded picture of so many channels (1 or 3), upright, its pixels as they came where they fit, else as PNG; 16-bit gray is divided
+    by 257. EXIF and comments, which may name a patient, are left out.
 
-    TFDS hands out what is stored, without converting it. Raises BadRow, a ValueError, where Pillow cannot read it, and for more pixels
-    than it takes: one picture must not cost hours of the others.
+    TFDS hands out what is stored, without converting or turning it. Raises BadRow, a ValueError, where Pillow cannot
+    read it, and for more pixels than it takes: one picture must not cost hours of the others.
     """
     import numpy as np
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
-            if image.mode == {1: "L", 3: "RGB"}[channels] and image.format in ("JPEG", "PNG"):
-                return data
+            fits = image.mode == {1: "L", 3: "RGB"}[channels] and image.format in ("JPEG", "PNG")
+            if fits and image.getexif().get(0x0112, 1) == 1:  # Orientation
+                return without_comments(data)
+            image = ImageOps.exif_transpose(image)
             if image.mode.startswith("I"):
                 image = Image.fromarray(np.clip(np.asarray(image) // 257, 0, 255).astype(np.uint8))
             out = io.BytesIO()
-            image.convert({1: "L", 3: "RGB"}[channels]).save(out, "PNG")
+            image = image.convert({1: "L", 3: "RGB"}[channels])
+            Image.frombytes(image.mode, image.size, image.tobytes()).save(out, "PNG")  # a copy that knows the pixels alone
     except Exception as error:
         raise BadRow(f"builder: {name} is damaged or no picture ({type(error).__name__})") from None
     return out.getvalue()

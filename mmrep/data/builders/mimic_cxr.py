@@ -63,7 +63,7 @@ def _labels(folder: Path) -> Callable[[str], dict[str, list[int]]]:
     negbio = {row["study_id"]: vectors(row)["findings"] for row in rows(table(folder, NEGBIO), ("study_id", *FINDINGS))
               } if table(folder, NEGBIO).is_file() else {}
     columns = ("study_id", "Airspace Opacity", *(name for name in FINDINGS if name not in ("Lung Opacity", "No Finding")))
-    expert = {row["study_id"]: vectors({"No Finding": "", **row, "Lung Opacity": row["Airspace Opacity"]})["findings"]
+    expert = {row["study_id"]: vectors({**row, "Lung Opacity": row["Airspace Opacity"]})["findings"]
               for row in rows(folder / EXPERT, columns)} if (folder / EXPERT).is_file() else {}
     none = vectors(None)
     return lambda study: {**chexpert.get(study, none), "negbio": negbio.get(study, none["findings"]),

@@ -15,8 +15,8 @@ from mmrep.data.sources import BadRow
 RECORDS = ("subject_id", "study_id", "file_name", "ecg_time", "path")
 MEASURES = ("rr_interval", "p_onset", "p_end", "qrs_onset", "qrs_end", "t_end", "p_axis", "qrs_axis", "t_axis")  # ms, degrees
 REPORT = tuple(f"report_{n}" for n in range(18))
-ABSENT = "29999"  # what the machine writes where it measured nothing
-RATE = 500.0      # Hz
+NO_MEASURE = "29999"  # what the machine writes where it measured nothing
+RATE = 500.0           # Hz
 
 
 def _features(f: Any) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def _record(path: Path, report: str, measures: tuple[str, ...], case: int) -> di
 def _said(row: dict[str, str]) -> tuple[str, tuple[str, ...]]:
     """The machine's report, its lines joined, and its measurements, "" where it made none."""
     report = ". ".join(row[name].rstrip(". ") for name in REPORT if row[name])
-    return report, tuple("" if row[name] == ABSENT else row[name] for name in MEASURES)
+    return report, tuple("" if row[name] == NO_MEASURE else row[name] for name in MEASURES)
 
 
 MIMIC_IV_ECG = Dataset(

@@ -55,7 +55,7 @@ def test_its_own_splits_end_in_the_labels_of_radiologists(tmp_path):
         write_picture(tmp_path / "raw" / path, 9, "L")
     found = prepared(CHEXPERT_TEST, tmp_path)
     assert [len(found[split]) for split in ("train", "val", "test")] == [8, 1, 6]
-    assert all(r["findings"].tolist() == [0] * 13 + [1] and r["mentioned"].tolist() == [0] + [1] * 13 for r in found["test"])
+    assert all(r["findings"].tolist() == [-2] + [0] * 12 + [1] and r["mentioned"].tolist() == [0] + [1] * 13 for r in found["test"])
     assert sorted(int(r["frontal"]) for r in found["test"]) == [0, 0, 0, 1, 1, 1] and not any(r["age_known"] for r in found["test"])
     cases = [{int(r["case"]) for r in rows} for rows in found.values()]
     assert [len(one) for one in cases] == [4, 1, 3] and len(set.union(*cases)) == 8

@@ -2,7 +2,8 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from mmrep.data.builders.layout import known, open_first, picture, rows, split_by_hash
 from mmrep.data.readers import axial
@@ -55,6 +56,31 @@ def test_a_picture_that_fits_keeps_its_bytes_and_a_damaged_one_is_named():
     assert picture(out.getvalue(), "a.jpg", 3) == out.getvalue()
     with pytest.raises(ValueError, match="a.jpg is damaged"):
         picture(out.getvalue()[:-30], "a.jpg", 3)
+
+
+@pytest.mark.parametrize("form, mode, options", [
+    ("JPEG", "L", {}), ("JPEG", "RGB", {"progressive": True}), ("JPEG", "RGB", {"restart_marker_blocks": 2}), ("JPEG", "CMYK", {}),
+    ("PNG", "L", {}), ("PNG", "RGB", {}), ("PNG", "P", {}), ("TIFF", "RGB", {})])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_nobody_is_named_beside_the_pixels_and_every_picture_stands_upright(form, mode, options, orientation):
+    ramp = Image.fromarray(np.linspace(0, 255, 32 * 48).astype(np.uint8).reshape(32, 48)).convert(mode)
+    exif = Image.Exif()
+    exif[0x010E], exif[0x0112] = "Doe, Jane", orientation
+    if form == "JPEG":
+        options = {**options, "comment": b"Doe, Jane", "quality": 95}
+    if form == "PNG":
+        options = {**options, "pnginfo": PngInfo()}
+        options["pnginfo"].add_text("Patient", "Doe, Jane")
+        options["pnginfo"].add_itxt("Patient", "Doe, Jane")
+    out = io.BytesIO()
+    ramp.save(out, form, exif=exif, **options)
+    data = out.getvalue() + (b"Doe, Jane" if form == "PNG" else b"")
+    assert b"Doe" in data
+    found = picture(data, "a", 1 if mode == "L" else 3)
+    with Image.open(io.BytesIO(found)) as got, Image.open(io.BytesIO(data)) as given:
+        want = ImageOps.exif_transpose(given).convert("L" if mode == "L" else "RGB")
+        assert np.array_equal(np.asarray(got), np.asarray(want)) and got.size == ((32, 48) if orientation == 6 else (48, 32))
+    assert b"Doe" not in found and b"Exif" not in found and b"eXIf" not in found
 
 
 def test_helpers_of_absent_values_places_and_axes(tmp_path):
