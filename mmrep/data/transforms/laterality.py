@@ -26,7 +26,8 @@ BOTH = ("bilateral", "bilaterally", "bilaterales", "bibasilar", "bibasal", "biap
         "ipsilateral", "both sides", "beidseits", "bilaterais", "bilaterali")
 # words of sides that here mean something else, or may: what holds one is not swapped
 _UNSURE = r"""r\s?/\s?o | r/t | [lr][\s-]spine | [lr][\s-]\d+ | \d\s?l | [lr]/min |
-    (?:has|have|had|who|he|she|they)\s+left(?=\s*(?:[.,;]|$)) | left\s+(?:the|against|over|out|in\s+place|without|ama|behind) | all\s+right | right\s+(?:now|away|after|before|at)"""
+    (?:has|have|had|who|he|she|they)\s+left(?=\s*(?:[.,;]|$)) | left\s+(?:the|against|over|out|in\s+place|without|ama|behind) |
+    all\s+right | right\s+(?:now|away|after|before|at)"""
 _EYES = r"O[DSU]"  # in capitals: "os" is a bone, and in Portuguese an article
 _SWAPS = SIDES | {right: left for left, right in SIDES.items()}
 
