@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-# 1 shown, 0.5 hinted at (a noisy, coarse or partial reading), 0 independent of it. Source: figures.md section 3.2
+# 1 shown, 0.5 hinted at (a noisy, coarse or partial reading), 0 independent of it. Found: experiments/headroom
 _ROWS = {  #         image volume signal text tabular features
     "class":        (1.0, 1.0, 1.0, 1.0, 1.0, 1.0),
     "findings":     (1.0, 1.0, 0.0, 1.0, 0.5, 0.0),  # a signal shows cardiomegaly alone

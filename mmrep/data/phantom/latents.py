@@ -67,7 +67,6 @@ def latents(seed: int, ids: Sequence[int] | np.ndarray, prevalence: Sequence[flo
     0..2, texture i32[B] 0..9, depth i32[B] 0..2 (0 in front), rhythm i32[B] 0..4, hospital i32[B] 0..2, marker_a, marker_b, marker_c,
     synergy i32[B], time f32[B] (months), event u8[B], risk f32[B] (log hazard), style, style/volume, style/signal f32[B,3] (inspiration,
     heart rate, posture) and the styles of one modality; seed and id say whose they are. Raises ValueError for ids or knobs out of range.
-    Source: figures.md section 3.2.
     """
     ids = np.asarray(ids, np.int64)
     if ids.ndim != 1 or (len(ids) and (ids.min() < 0 or ids.max() >= 2**31)):

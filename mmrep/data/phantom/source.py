@@ -219,7 +219,7 @@ def phantom(split: str = "train", seed: int = 0, n: int | Mapping[str, int] | No
     round in the test split; shifted: test images come from a scanner of its own. holdout: combinations (finding, laterality, severity_bin)
     that train and val lack, and test consists of (or lacks, too: unseen=False).
     mode: "render", or "latent" for vectors x_m = f_m(content, style, private) of `identify.identifiable`, whose options `latent` holds.
-    Raises ValueError, naming the knob, for anything out of range. Source: figures.md section 3.
+    Raises ValueError, naming the knob, for anything out of range.
     """
     missing, modalities, unpaired = dict(missing or {}), tuple(modalities), dict(unpaired or {})
     if split not in SPLITS:
