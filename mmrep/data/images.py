@@ -111,12 +111,70 @@ def _sample_bits(image: Any, data: bytes) -> int:
 def decode_mask(data: bytes | np.ndarray, max_pixels: int | None = None) -> np.ndarray:
     """Decode a mask of class numbers to u8 [H, W, 1]: palette indices as stored, and 0 / 255 (or 1-bit) as 0 / 1.
 
-    `max_pixels` and errors as for `decode`.
+    A picture file is turned as its EXIF orientation says; three channels are taken where they are alike. `max_pixels` and errors as for
+    `decode`; ValueError too on color, alpha, and values that are not whole numbers from 0 to 255.
     """
     if not isinstance(data, np.ndarray):
-        data = _opened(data, max_pixels, lambda image: np.asarray(image if image.mode in ("1", "L", "P") else image.convert("L")))
-    mask = (data if data.ndim == 3 else data[..., None]).astype(np.uint8)
+        data = _opened(data, max_pixels, _mask_pixels)
+    mask = data if data.ndim == 3 else data[..., None]
+    if mask.ndim != 3 or not mask.size or (mask != mask[..., :1]).any():
+        raise ValueError("is a mask in color; store class numbers, one a pixel (gray, or a palette)")
+    if not whole_bytes(mask):
+        raise ValueError(f"is a mask with values from {mask.min()} to {mask.max()}; store class numbers, whole and from 0 to 255")
+    mask = mask[..., :1].astype(np.uint8)
     return mask // 255 if np.isin(mask, (0, 255)).all() else mask
+
+
+def _mask_pixels(image: Any) -> np.ndarray:
+    from PIL import ImageOps
+
+    if image.mode not in ("1", "L", "P", "RGB", "I", "F") and not image.mode.startswith("I;16"):
+        raise ValueError(f"is a mask of mode {image.mode} (color or alpha); store class numbers, one a pixel (gray, or a palette)")
+    return np.asarray(ImageOps.exif_transpose(image) if image.info.get("exif") else image)
+
+
+def stored_size(data: bytes | np.ndarray, max_pixels: int | None = None) -> tuple[int, int, int]:
+    """Height, width and EXIF orientation (1 to 8, 1 is upright) of a picture as it is stored, without decoding it. Errors as `decode`."""
+    def size(image: Any) -> tuple[int, int, int]:
+        tiff = image.format == "TIFF"  # whose size Pillow gives as turned
+        orientation = image.getexif().get(0x0112, 1) if tiff or image.info.get("exif") else 1
+        width, height = image.size[::-1] if tiff and orientation in _ON_ITS_SIDE else image.size
+        return height, width, orientation if orientation in range(1, 9) else 1
+
+    return (*data.shape[:2], 1) if isinstance(data, np.ndarray) else _opened(data, max_pixels, size)
+
+
+# How a picture stored with an orientation of EXIF 2.3, 4.6.4, is turned upright
+_ON_ITS_SIDE: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    5: lambda a: a.swapaxes(0, 1), 6: lambda a: np.rot90(a, -1), 7: lambda a: np.rot90(a, 2).swapaxes(0, 1), 8: np.rot90}
+
+
+def fit_mask(mask: np.ndarray, shape: tuple[int, ...], stored: tuple[int, int, int]) -> np.ndarray:
+    """A mask u8[h, w, C] of a picture as that was decoded, [H, W, C] = `shape`: turned upright with it, and resampled to the nearest pixel
+    where the picture was decoded at a smaller scale.
+
+    stored: `stored_size` of the picture, the size that the mask has to have, upright or as stored. ValueError for any other, and where the
+    picture is stored turned and the sizes do not tell whether the mask is.
+    """
+    height, width, orientation = stored
+    upright = (width, height) if orientation in _ON_ITS_SIDE else (height, width)
+    found = mask.shape[:2]
+    if orientation != 1 and found == upright == (height, width):
+        raise ValueError(f"is of a picture with EXIF orientation {orientation}, and may be turned or not; write the picture upright")
+    if found == (height, width) != upright:
+        mask = _ON_ITS_SIDE[orientation](mask)
+    if mask.shape[:2] != upright:
+        raise ValueError(f"is {list(found)} and its picture {list(upright)}; write them alike")
+    if upright == tuple(shape[:2]):
+        return np.ascontiguousarray(mask)
+    from mmrep.data.transforms.geometry import resample
+
+    return resample(np.ascontiguousarray(mask), *shape[:2], "nearest")
+
+
+def whole_bytes(values: np.ndarray) -> bool:
+    """Whether all are whole numbers from 0 to 255."""
+    return values.dtype == np.uint8 or bool(values.min() >= 0 and values.max() <= 255 and np.array_equal(values, np.rint(values)))
 
 
 def _fit(pixels: np.ndarray, channels: int, bits: int) -> np.ndarray:

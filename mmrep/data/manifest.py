@@ -20,7 +20,7 @@ from mmrep.data import fast, readers
 from mmrep.data.archives import MAX_BYTES
 from mmrep.data.example import MODALITIES, Example, fields_among
 from mmrep.data.images import decode as decode_image
-from mmrep.data.images import decode_errors, decode_mask
+from mmrep.data.images import decode_errors, decode_mask, fit_mask
 from mmrep.data.sources import BadRow
 from mmrep.data.splits import check_cases, filter_rows, of_no_split, split_rows, train_rows
 from mmrep.data.stores import describe, open_images
@@ -48,6 +48,7 @@ class Manifest:
         self.notes: list[str] = []
         self._cells: dict[str, Any] = {}  # key -> one value a row of the file
         self._open: dict[str, Callable[[str], np.ndarray]] = {}  # of the keys whose cells name files: name -> what is in it
+        self._stored_size: Callable[[str], tuple[int, int, int]]  # of a picture, where there are pictures: `images.stored_size`
         self.here: dict[str, np.ndarray] = {}  # bool[rows of the file] of the keys that some rows lack though they have a value
         self._case_ids: list = table[case] if case else [None] * table.length
 
@@ -73,7 +74,7 @@ class Manifest:
                 example[key] = self._read(row, key, value) if key in self._open else value
         for key in [k for k in example if k.startswith("mask/") and k[5:] not in self._cells]:
             of = _mask_of(key, self._cells)
-            if of in example and example[key].shape[:-1] != example[of].shape[:-1]:
+            if isinstance(example.get(of), np.ndarray):
                 example[key] = self._fitted(row, key, example[key], of, example[of])
         return example
 
@@ -124,13 +125,16 @@ class Manifest:
                          "on_error='skip'", self.on_error == "skip") from None
 
     def _fitted(self, row: int, key: str, mask: np.ndarray, of: str, whole: np.ndarray) -> np.ndarray:
-        """A mask at the scale of its picture, which may have been decoded at a smaller one."""
-        if of != "image":
-            raise BadRow(f"manifest {self.table.where(row)}: {key} is {list(mask.shape[:-1])} and its {of} {list(whole.shape[:-1])}; write "
-                         "them alike, or pass on_error='skip'", self.on_error == "skip")
-        from mmrep.data.transforms.geometry import resample
-
-        return resample(mask, *whole.shape[:2], "nearest")
+        """A mask on the grid of what it is of; of a picture, which may have been turned or decoded at a smaller scale, by `fit_mask`."""
+        try:
+            if of == "image":
+                return fit_mask(mask, whole.shape, self._stored_size(self._cells[of][row]))
+            if mask.shape[:-1] != whole.shape[:-1]:
+                raise ValueError(f"is {list(mask.shape[:-1])} and its {of} {list(whole.shape[:-1])}; write them alike")
+            return mask
+        except decode_errors() as error:
+            raise BadRow(f"manifest {self.table.where(row)}: {key} {describe(error)}, or pass on_error='skip'",
+                         self.on_error == "skip") from None
 
 
 def manifest(path: str | Path, split: str, images: str | Path | None = None, columns: Mapping[str, Any] | None = None,
@@ -257,6 +261,8 @@ def _files(source: Manifest, columns: Mapping, places: Mapping, options: Mapping
             source._open[key] = of_volume if kind == "volume" else partial(_mask, store, max_pixels)
         else:
             source._open[key] = partial(readers.READERS[kind], store, **how, **({"decode": pixels} if kind == "image" else {}))
+        if key == "image":
+            source._stored_size = partial(readers.image_size, store, max_pixels=max_pixels)
         source._cells[key] = parse.files(source, key, column, store, readers.SUFFIXES[kind])
 
 

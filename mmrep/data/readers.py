@@ -14,6 +14,7 @@ import numpy as np
 
 from mmrep.core.names import nearest
 from mmrep.data.archives import MAX_BYTES, open_zip, read_npy, read_npz_member
+from mmrep.data.images import stored_size, whole_bytes
 from mmrep.data.medical.ecg import LEADS
 from mmrep.data.stores import Folder
 
@@ -36,6 +37,18 @@ def read_image(store: Any, name: str, decode: Callable, *, window: Sequence[floa
     if values.ndim != 3:
         raise ValueError(f"has {facts['frames']} frames; set read={{'image': {{'frame': 0}}}}, or read it as a volume")
     return decode(values)
+
+
+def image_size(store: Any, name: str, max_pixels: int | None = None) -> tuple[int, int, int]:
+    """Height, width and EXIF orientation of a picture file or DICOM image as it is stored (`images.stored_size`). Raises ValueError,
+    OSError."""
+    data = store.read(name)
+    if isinstance(data, np.ndarray) or data[128:132] != b"DICM":
+        return stored_size(data, max_pixels)
+    from mmrep.data.medical import elements, files
+
+    file = files.guarded(lambda: elements.open_file(data, name, MAX_BYTES), name, "dicom")
+    return int(file.Rows), int(file.Columns), 1
 
 
 def read_volume(store: Any, name: str, *, spacing: Sequence[float] | None = None, window: Sequence[float] | None = None,
@@ -87,11 +100,6 @@ def _as_asked(values: np.ndarray, window: tuple[float, float] | None, dtype: str
             raise ValueError("has values that are not whole numbers 0 to 255; set window=(low, high) in read=, or dtype='float32'")
         return values.astype(np.uint8)
     return values.astype(np.float32)
-
-
-def whole_bytes(values: np.ndarray) -> bool:
-    """Whether all are whole numbers from 0 to 255."""
-    return values.dtype == np.uint8 or bool(values.min() >= 0 and values.max() <= 255 and np.array_equal(values, np.rint(values)))
 
 
 def _head(found: Path | bytes) -> bytes:

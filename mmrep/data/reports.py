@@ -15,6 +15,8 @@ _USUAL = (r"findings(?: and impression)?|impressions?|conclusions?|indications?|
           r"reason for exam(?:ination)?|comparisons?|techniques?|exam(?:ination)?|procedure|recommendations?|notification|addendum|"
           r"wet read|final report")
 _HEADING = re.compile(rf"^[ \t]*({_CAPITALS}|(?i:{_USUAL}))[ \t]*:(?=\s|$)", re.MULTILINE)
+_FLAT = re.compile(r"(?<=[.!?:;_])[ \t]+(?=(?:FINDINGS|IMPRESSION|CONCLUSION|INDICATION|HISTORY|COMPARISON|TECHNIQUE|EXAMINATION|"
+                   r"RECOMMENDATION)S?(?: AND IMPRESSION)?:\s)")  # of reports whose lines somebody joined
 _BANNER = re.compile(r"^[ \t]*FINAL (?:REPORT|ADDENDUM)[ \t]*$", re.MULTILINE)
 _STUDY = r"(?:stud(?:y|ies)|exams?|examinations?|radiographs?|films?|x-?rays?|images?|imaging|ct|scans?|mri)"
 _PRIOR = re.compile(rf"""(?ix)(?:^\W*(?:\d\W+)?resolution\ of | \b(?:
@@ -34,19 +36,23 @@ _PRIOR = re.compile(rf"""(?ix)(?:^\W*(?:\d\W+)?resolution\ of | \b(?:
 def sections(text: str) -> dict[str, str]:
     """The sections of a report, section (of SECTIONS) -> its text on one line; those that are not there, or empty, are left out.
 
-    A heading begins a line and ends in a colon: any in capitals, the usual ones in lower case, too. "FINDINGS AND IMPRESSION" is the
-    impression; what stands below the name of a view ("PA AND LATERAL CHEST:") is findings, as is, where there are neither findings nor an
-    impression, what follows the first paragraph of the last section, and all of a text without a heading or a second paragraph. Of a
-    section that comes twice the texts are joined; wet reads, addenda and what stands above the first heading are "other". Source: the
-    rules of MIMIC-CXR's own parser (Johnson et al. 2019, https://github.com/MIT-LCP/mimic-cxr, txt/section_parser.py), written anew; its
-    list of single reports cut by hand is not followed.
+    A heading ends in a colon and begins a line: any in capitals, the usual ones in lower case, too; in a text of one line these in capitals
+    after a sentence. An unusual one below findings or impression ("LUNGS:", "LINES AND TUBES:") divides them: they go on, and keep its words. "FINDINGS AND
+    IMPRESSION" is the impression; what stands below the name of a view ("PA AND LATERAL CHEST:") is findings, as is, where there are
+    neither findings nor an impression, what follows the first paragraph of the last section, and all of a text without a heading or a
+    second paragraph. Of a section that comes twice the texts are joined; wet reads, addenda and what stands above the first heading are
+    "other". Source: the rules of MIMIC-CXR's own parser (Johnson et al. 2019, https://github.com/MIT-LCP/mimic-cxr,
+    txt/section_parser.py), written anew; its list of single reports cut by hand is not followed.
     """
     text = _BANNER.sub("", text)
+    text = text if "\n" in text.strip() else _FLAT.sub("\n", text)
     marks = list(_HEADING.finditer(text))
-    names = [next((name for name, pattern in _KINDS if pattern.search(mark[1].upper())), "other") for mark in marks]
     ends = [*(mark.start() for mark in marks), len(text)]
     parts = [("other", text[:ends[0]])] if marks else []
-    parts += [(name, text[mark.end():end]) for name, mark, end in zip(names, marks, ends[1:])]
+    for mark, end in zip(marks, ends[1:]):
+        name = next((name for name, pattern in _KINDS if pattern.search(mark[1].upper())), "")
+        inside = not name and parts[-1][0] in ("findings", "impression")
+        parts.append((parts[-1][0] if inside else name or "other", text[mark.start() if inside else mark.end():end]))
     if not any(name in ("findings", "impression") and part.strip() for name, part in parts):
         name, rest = parts.pop() if parts else ("other", text)
         first, *later = [part for part in re.split(r"\n\s*\n", rest) if part.strip()] or [""]

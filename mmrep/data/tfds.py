@@ -82,10 +82,12 @@ class Tfds:
                 if example[key].dtype.kind == "f" and not np.isfinite(example[key]).all():
                     raise BadRow(f"{self.where(row)}: {key} has values that are NaN or infinite; mend it in the prepared dataset")
         for key in [k for k in example if k.startswith("mask/") and isinstance(example.get("image"), np.ndarray)]:
-            if example[key].shape[:2] != example["image"].shape[:2]:  # a picture decoded at a smaller scale
-                from mmrep.data.transforms.geometry import resample
-
-                example[key] = resample(example[key], *example["image"].shape[:2], "nearest")
+            shape = example["image"].shape
+            try:
+                stored = images.stored_size(record[self._columns["image"]]) if self._decode else (*shape[:2], 1)
+                example[key] = images.fit_mask(example[key], shape, stored)
+            except (ValueError, OSError) as error:
+                raise BadRow(f"{self.where(row)}: {key} {describe(error)}") from None
         return example
 
     def _number(self, row: int, key: str, column: str, value: Any) -> np.int32:

@@ -195,6 +195,23 @@ def test_a_larger_limit_can_be_asked_for(monkeypatch):
     assert decode(data, max_pixels=3000).shape == (50, 60, 1)
 
 
+def test_masks_that_are_no_class_numbers_are_refused():
+    classes = np.array([[0, 1], [2, 255]], np.uint8)
+    color = np.stack([classes, classes[::-1], classes], -1)
+    deep = Image.fromarray(np.array([[0, 300]], np.uint16))
+    for bad in (encoded(Image.fromarray(color), "PNG"), encoded(Image.fromarray(classes).convert("LA"), "PNG"), encoded(deep, "PNG"), color,
+                np.array([[0, 300]], np.uint16), np.array([[0, -1]], np.int8), np.array([[0, 0.5]]), np.array([[0, np.nan]])):
+        with pytest.raises(ValueError, match="is a mask .*store class numbers"):
+            decode_mask(bad)
+    palette = Image.fromarray(classes)
+    palette.putpalette(list(range(256)) * 3)
+    for good in (palette, Image.fromarray(classes), Image.fromarray(classes).convert("RGB"), Image.fromarray(classes.astype(np.uint16))):
+        assert np.array_equal(decode_mask(encoded(good, "PNG"))[..., 0], classes)
+    for good in (classes, classes.astype(np.int64), classes.astype(np.float32)):
+        assert np.array_equal(decode_mask(good)[..., 0], classes)
+    assert decode_mask(np.array([[True, False]])).tolist() == decode_mask(np.array([[255, 0]])).tolist() == [[[1], [0]]]
+
+
 def mutations(count, seed=0):
     """Damaged bytes of small pictures of many formats: cut, or with some bytes changed, half of them near the start."""
     draw, pixels = random.Random(seed), noise(48, 60)
