@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 MAX_BYTES = 2 << 30  # of one member
-MAX_WHOLE = 64 << 30  # of what is unpacked as a whole: a compressed tar, a stack of pictures
+MAX_WHOLE = 16 << 30  # of what is unpacked as a whole: a compressed tar, a stack of pictures
 OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 DAMAGE = (OSError, EOFError, KeyError, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 

@@ -37,11 +37,11 @@ def sections(text: str) -> dict[str, str]:
     """The sections of a report, section (of SECTIONS) -> its text on one line; those that are not there, or empty, are left out.
 
     A heading ends in a colon and begins a line: any in capitals, the usual ones in lower case, too; in a text of one line these in capitals
-    after a sentence. An unusual one below findings or impression ("LUNGS:", "LINES AND TUBES:") divides them: they go on, and keep its words. "FINDINGS AND
-    IMPRESSION" is the impression; what stands below the name of a view ("PA AND LATERAL CHEST:") is findings, as is, where there are
-    neither findings nor an impression, what follows the first paragraph of the last section, and all of a text without a heading or a
-    second paragraph. Of a section that comes twice the texts are joined; wet reads, addenda and what stands above the first heading are
-    "other". Source: the rules of MIMIC-CXR's own parser (Johnson et al. 2019, https://github.com/MIT-LCP/mimic-cxr,
+    after a sentence. An unusual one below findings or impression ("LUNGS:", "LINES AND TUBES:") divides them: they go on, and keep its
+    words. "FINDINGS AND IMPRESSION" is the impression; what stands below the name of a view ("PA AND LATERAL CHEST:") is findings, as is,
+    where there are neither findings nor an impression, what follows the first paragraph of the last section, and all of a text without a
+    heading or a second paragraph. Of a section that comes twice the texts are joined; wet reads, addenda and what stands above the first
+    heading are "other". Source: the rules of MIMIC-CXR's own parser (Johnson et al. 2019, https://github.com/MIT-LCP/mimic-cxr,
     txt/section_parser.py), written anew; its list of single reports cut by hand is not followed.
     """
     text = _BANNER.sub("", text)

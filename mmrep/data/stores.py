@@ -123,7 +123,7 @@ def open_images(path: Path, max_bytes: int | None = None) -> Folder | Zip | Tar 
 
     FILE.npz/NAME is one array of an npz, [n, ...], whose rows are read by number.
 
-    `max_bytes` is the most that a member, a stack of pictures or a compressed tar may unpack to (default 2 GiB, whole ones 64 GiB).
+    `max_bytes` is the most that a member, a stack of pictures or a compressed tar may unpack to (default 2 GiB, whole ones 16 GiB).
     Raises FileNotFoundError, or ValueError on another kind of file, a damaged one, and one with a member that is a link, a device, there
     twice, or leads out of it (`../`, `/etc`). Reading is safe from several threads.
     """

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mmrep.data import fast, images
-from mmrep.data.example import Example, fields_among
+from mmrep.data.example import MODALITIES, Example, fields_among
 from mmrep.data.sources import BadRow
 from mmrep.data.stores import describe
 from mmrep.data.uncertain import check_policy, label_name, resolve
@@ -82,9 +82,12 @@ class Tfds:
                 if example[key].dtype.kind == "f" and not np.isfinite(example[key]).all():
                     raise BadRow(f"{self.where(row)}: {key} has values that are NaN or infinite; mend it in the prepared dataset")
         for key in [k for k in example if k.startswith("mask/") and isinstance(example.get("image"), np.ndarray)]:
-            shape = example["image"].shape
+            shape, of = example["image"].shape, key.split("/")[1]
+            if of != "image" and (of in MODALITIES or example[key].ndim != 3):  # of a volume, of numbers
+                continue
             try:
-                stored = images.stored_size(record[self._columns["image"]]) if self._decode else (*shape[:2], 1)
+                stored = images.stored_size(record[self._columns["image"]], self._decode.keywords["max_pixels"]) if self._decode else (
+                    *shape[:2], 1)
                 example[key] = images.fit_mask(example[key], shape, stored)
             except (ValueError, OSError) as error:
                 raise BadRow(f"{self.where(row)}: {key} {describe(error)}") from None
@@ -228,5 +231,9 @@ def tfds(dataset: str, split: str, data_dir: str | Path | None = None, columns: 
     skip = {columns["image"]: _undecoded() if several else tensorflow_datasets.decode.SkipDecoding()} if pixels else None
     source = Tfds(builder.as_data_source(split=wanted, decoders=skip), columns, f"tfds {dataset} {wanted}", classes, read, uncertain,
                   lambda: _column(builder, wanted, columns["case"]))
-    source.notes += fast.notes(decode) if split == "train" else []  # once is enough
+    if split == "train":  # once is enough
+        source.notes += fast.notes(decode)
+        source.notes += [f"tfds {dataset}: {key}: uncertain findings (-1) count as unknown; 'uncertain': 'zeros' or 'ones' in the source "
+                         "counts them" for key, column in columns.get("label", {}).items()
+                         if uncertain is None and "mentioned" in vectors and column in vectors]
     return source

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from mmrep.data.builders.base import Dataset
-from mmrep.data.builders.layout import known, numbered, picture, rows, split_by_hash
+from mmrep.data.builders.layout import ABSENT, known, numbered, picture, rows, split_by_hash
 
 TABLE = "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"
-COLUMNS = ("ImageID", "ImageDir", "StudyID", "PatientID", "PatientBirth", "PatientSex_DICOM", "Projection", "ReportID", "Report",
-           "MethodLabel", "Labels")
+COLUMNS = ("ImageID", "ImageDir", "StudyDate_DICOM", "StudyID", "PatientID", "PatientBirth", "PatientSex_DICOM", "Projection",
+           "ReportID", "Report", "MethodLabel", "Labels")
 VIEWS = ("PA", "L", "AP", "AP_horizontal", "COSTAL", "unknown")
 SEXES = ("F", "M", "O", "unknown")
 LABELS = tuple(" ".join(name.split()) for name in """
@@ -53,7 +53,7 @@ LABELS = tuple(" ".join(name.split()) for name in """
 
 def _features(f: Any) -> dict[str, Any]:
     return {"image": f.Image(shape=(None, None, 1)), "report": f.Text(), "labels": f.Tensor(shape=(len(LABELS),), dtype=np.int8),
-            "view": f.ClassLabel(names=VIEWS), "sex": f.ClassLabel(names=SEXES), "birth": np.float32, "birth_known": np.float32,
+            "view": f.ClassLabel(names=VIEWS), "sex": f.ClassLabel(names=SEXES), "age": np.float32, "age_known": np.float32,
             "physician": f.ClassLabel(names=("no", "yes")), "case": np.int32, "study": np.int32}
 
 
@@ -72,8 +72,14 @@ def _record(folder: Path, row: dict[str, str], case: int, study: int) -> dict[st
     file = folder / "images" / row["ImageDir"] / row["ImageID"]
     return {"image": picture(file.read_bytes(), str(file), 1), "report": row["Report"], "labels": [int(name in named) for name in LABELS],
             "view": row["Projection"] if row["Projection"] in VIEWS else "unknown",
-            "sex": row["PatientSex_DICOM"] if row["PatientSex_DICOM"] in SEXES else "unknown", **known("birth", row["PatientBirth"]),
+            "sex": row["PatientSex_DICOM"] if row["PatientSex_DICOM"] in SEXES else "unknown", **known("age", _age(row)),
             "physician": "yes" if row["MethodLabel"] == "Physician" else "no", "case": case, "study": study}
+
+
+def _age(row: dict[str, str]) -> str:
+    """Years at the study, by the years of study (20140915) and birth alone; "" where one is absent."""
+    return "" if {row["StudyDate_DICOM"], row["PatientBirth"]} & {*ABSENT, "None"} else str(
+        int(row["StudyDate_DICOM"][:4]) - int(float(row["PatientBirth"])))
 
 
 PADCHEST = Dataset(

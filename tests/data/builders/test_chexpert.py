@@ -44,7 +44,10 @@ def test_uncertain_findings_are_in_the_labels_name(tmp_path, uncertain, value):
     source = tfds("chexpert", "train", tmp_path / "data", uncertain=uncertain)
     assert source[0][f"label/findings@u_{uncertain}"].tolist()[:4] == [0, value, 1, 0]
     assert source.label_names[f"findings@u_{uncertain}"] == list(FINDINGS)
-    assert "label/findings" not in source[0] and tfds("chexpert", "train", tmp_path / "data")[0]["label/findings"][1] == -1
+    plain = tfds("chexpert", "train", tmp_path / "data")
+    assert "label/findings" not in source[0] and plain[0]["label/findings"][1] == -1
+    assert any("findings: uncertain findings (-1) count as unknown" in note for note in plain.notes) and not any(
+        "uncertain" in note for note in source.notes)
 
 
 def test_its_own_splits_end_in_the_labels_of_radiologists(tmp_path):

@@ -12,7 +12,8 @@ def test_padchest_parses_labels_and_brings_16_bits_to_8(tmp_path):
     names = HEADER.split(",")
     rows = []
     for n in range(40):
-        row = {"ImageID": f"{n}.png", "ImageDir": n % 2, "StudyID": f"s{n // 2}", "PatientID": f"p{n // 2}", "PatientBirth": "1930.0",
+        row = {"ImageID": f"{n}.png", "ImageDir": n % 2, "StudyID": f"s{n // 2}", "PatientID": f"p{n // 2}", "StudyDate_DICOM": 20140915,
+               "PatientBirth": "1930.0" if n < 39 else "",
                "PatientSex_DICOM": "F", "Projection": "AP_horizontal", "ReportID": n, "Report": "marcapas tricameral .",
                "MethodLabel": "Physician", "Labels": "['pacemaker', ' nephrostomy tube', 'suture']" if n else ""}
         rows.append([row.get(name, "") for name in names])
@@ -23,4 +24,4 @@ def test_padchest_parses_labels_and_brings_16_bits_to_8(tmp_path):
     assert sorted(int(r["image"][0, 0, 0]) for r in images) == [5 * n for n in range(1, 40)]  # the one without labels is left out
     assert {LABELS[n] for n in images[0]["labels"].nonzero()[0]} == {"pacemaker", "nephrostomy tube"} and len(set(LABELS)) == 193
     assert sum(len({int(r["case"]) for r in split}) for split in found.values()) == 20 and all(found.values())
-    assert images[0]["birth"] == 1930 and images[0]["view"] == 3 and images[0]["physician"] == 1
+    assert sorted(int(r["age"]) for r in images) == [0] + 38 * [84] and images[0]["view"] == 3 and images[0]["physician"] == 1
