@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mmrep.data import pipeline, streams, survey
+from mmrep.data import panels, pipeline, streams, survey
 from mmrep.data.reading import read_rows
 from mmrep.data.sources import BadRow, spread
 
@@ -59,13 +59,15 @@ def _sheet(cells: list[tuple[str, dict, dict]], names: dict[str, dict], out: Pat
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    columns = min(4, len(cells))
+    most = max(len(panels.panels(row)) for _, row, _ in cells)
+    columns = min(4 if most == 1 else 3 if most == 2 else 2, len(cells))
+    wide, high = 3.6 if most == 1 else 2.2 * most, 3.5 if most == 1 else 2.7  # inches a cell
     lines = -(-len(cells) // columns)
-    fig, axes = plt.subplots(lines, columns, figsize=(3.6 * columns, 3.5 * lines), squeeze=False, layout="constrained")
+    fig, axes = plt.subplots(lines, columns, figsize=(wide * columns, high * lines), squeeze=False, layout="constrained")
     for ax in axes.flat:
         ax.axis("off")
     for ax, (name, row, present) in zip(axes.flat, cells):
-        _cell(ax, name, row, present, tokenizer, names.get(name, {}))
+        _cell(ax, name, row, present, tokenizer, names.get(name, {}), int(14.5 * wide))
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(out.stem + ".part.png")
     fig.savefig(part, dpi=80)
@@ -74,39 +76,13 @@ def _sheet(cells: list[tuple[str, dict, dict]], names: dict[str, dict], out: Pat
     return out
 
 
-def _cell(ax: Any, name: str, row: dict, present: dict, tokenizer: Any, names: dict[str, list]) -> None:
-    if "image" in row and np.all(present["image"]):
-        image = row["image"]
-        image = np.concatenate(list(image), 1) if image.ndim == 4 else image  # several samples side by side
-        # the whole range of the dtype, not each picture's own: what is too dark for the model must look dark
-        low, high = (0, np.iinfo(image.dtype).max) if image.dtype.kind == "u" else (-2, 2)
-        shown = image.squeeze() if image.shape[-1] == 1 else np.clip((image.astype(np.float32) - low) / (high - low), 0, 1)
-        ax.imshow(shown, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
-    elif "volume" in row and np.all(present["volume"]):
-        volume = row["volume"][0] if row["volume"].ndim == 5 else row["volume"]
-        ax.imshow(volume[len(volume) // 2, ..., 0], cmap="gray", interpolation="nearest")
-    elif "signal" in row and np.all(present["signal"]):
-        signal = np.asarray(row["signal"], np.float32)
-        step = float(np.ptp(signal)) / 2 or 1.0
-        ax.plot(signal - step * np.arange(signal.shape[-1]), lw=0.5, color="k")
-    elif "features" in row and np.all(present["features"]):
-        ax.bar(np.arange(row["features"].size), np.ravel(row["features"]), width=1.0)
-    elif "image" in row:
-        ax.text(0.5, 0.5, "no image", ha="center", va="center", transform=ax.transAxes, color="gray")
-    labels = []
-    for key, value in row.items():
-        if key.startswith("label/"):
-            value, known = np.asarray(value), names.get(key[6:], ())
-            shown = np.round(value, 2) if value.dtype.kind == "f" else value
-            if value.ndim == 0 and value.dtype.kind == "i" and 0 <= value < len(known):
-                shown = known[int(value)]
-            elif value.ndim == 0 and value.dtype.kind == "i" and value < 0:
-                shown = "(none)"
-            labels.append(f"{key[6:]} {str(shown).replace(chr(10), '')}")
-    ax.set_title(textwrap.fill(f"{name} {row['index']}  " + ", ".join(labels), 52), fontsize=6.5, loc="left")
+def _cell(ax: Any, name: str, row: dict, present: dict, tokenizer: Any, names: dict[str, list], width: int) -> None:
+    panels.draw(ax, row, present)
+    ax.set_title(textwrap.fill(f"{name} {row['index']}  {panels.labels(row, names)}", width, max_lines=3, placeholder=" ..."), fontsize=6.5,
+                 loc="left")
     if "text" in row:
         text = "(no text)"
-        if np.all(present["text"]):
+        if np.any(present["text"]):
             text = row["text"] if tokenizer is None else tokenizer.decode(row["text"] if np.ndim(row["text"]) == 1 else row["text"][0])
             text = text if isinstance(text, str) else "\n".join(text)
-        ax.text(0, -0.03, textwrap.fill(text, 52, max_lines=6, placeholder=" ..."), fontsize=7, va="top", transform=ax.transAxes)
+        ax.text(0, -0.03, textwrap.fill(text, width, max_lines=6, placeholder=" ..."), fontsize=7, va="top", transform=ax.transAxes)

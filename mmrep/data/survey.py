@@ -120,7 +120,10 @@ def pixels(source: Any, transform: Transform, scales: dict[str, dict], most: int
             example = transformed(source, int(row), dict(example), transform, philox(0, AUGMENT, int(row)))
         for m in scales if isinstance(example, dict) else ():
             if m in PICTURES and m in example:
-                found.setdefault(m, []).append(_moments(example[m], scales[m]))
+                here = np.asarray(example.get("present", {}).get(m, True))
+                shown = example[m][here] if here.ndim else example[m]  # absent samples are zeros, which no encoder learns from
+                if shown.size and here.any():
+                    found.setdefault(m, []).append(_moments(shown, scales[m]))
     out = {}
     for m, moments in found.items():
         mean, square, got_mean, got_square = np.mean(moments, 0)
@@ -154,8 +157,9 @@ def odd_scale(name: str, found: dict[str, tuple[float, float, float, float]]) ->
     lines = []
     for m, (mean, std, got_mean, got_std) in found.items():
         if abs(got_mean) > 1 or not 0.25 <= got_std <= 4:
-            advice = "put normalize last in prepare" if np.isnan(mean) else "they are constant: look at `mmrep data show`" \
-                if std == 0 else f"set --config.inputs.{m}=\"{{'mean': {mean:.3g}, 'std': {std:.3g}}}\""
+            whole = f"{{'name': 'normalize', 'key': '{m}', 'mean': {got_mean:.4g}, 'std': {got_std:.4g}}}"
+            advice = "they are constant: look at `mmrep data show`" if 0 in (std, got_std) else \
+                f"put {whole} last in config.data.{name}.prepare" if np.isnan(mean) else f"set --config.inputs.{m}=\"{{'mean': {mean:.3g}, 'std': {std:.3g}}}\""
             if std < 0.05 and std > 0:  # scaling cannot bring back what augmentation clips, nor what 8 bits lose
                 advice = "map the values in use to 8 bits, with {'name': 'to_uint8', 'window': (low, high)} first in prepare"
             lines.append(f"config.data.{name}: the encoder gets {m} pixels of mean {got_mean:.2f} and std {got_std:.2f}, and learns "

@@ -1,5 +1,7 @@
 """What reading shows of data: rows that cannot be read, pixels that are nearly black to the model."""
 
+import ast
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -41,9 +43,20 @@ def test_pixels_far_from_standard_are_told_with_what_to_set(folder):
     window = compose([{"name": "to_uint8", "window": (0, 4095)}])
     assert survey.odd_scale("main", survey.pixels(source, window, {"image": {}})) == []
     raw = survey.pixels(source, compose([{"name": "normalize", "mean": 0.5, "std": 0.001}]), {"image": {}})
-    assert "put normalize last in prepare" in survey.odd_scale("main", raw)[0]
+    (line,) = survey.odd_scale("main", raw)
+    advice = line[line.index("put {") + 4:line.index("}") + 1]
+    whole = survey.pixels(source, compose([{"name": "normalize", "mean": 0.5, "std": 0.001}, ast.literal_eval(advice)]), {"image": {}})
+    assert line.endswith("last in config.data.main.prepare") and survey.odd_scale("main", whole) == []
     flat = {"image": (0.5, 0.0, 0.0, 0.0)}
     assert "they are constant: look at `mmrep data show`" in survey.odd_scale("main", flat)[0]
+
+
+def test_absent_samples_are_no_pixels():
+    pictures = np.full((6, 2, 4, 4, 1), 128, np.uint8)
+    pictures[::2, 1] = 0
+    source = arrays(image=pictures)
+    found = survey.pixels(source, lambda example, rng: {**example, "present": {"image": example["image"].any((1, 2, 3))}}, {"image": {}})
+    assert np.allclose(found["image"][:2], (128 / 255, 0))
 
 
 def test_truncated_texts_are_counted():
