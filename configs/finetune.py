@@ -3,6 +3,7 @@
   mmrep train configs/finetune.py:fraction=0.01 --workdir runs/ft --config.init.path=runs/quickstart
   mmrep train configs/finetune.py:frozen=2 ...           the embedding and the first two blocks stay as they are
   mmrep train configs/finetune.py:frozen=-1 ...          all of the encoder does: a linear probe, by gradient
+  mmrep train configs/finetune.py:tfds=pneumoniamnist,data_dir=data,label=label ...   a set that `mmrep data build` wrote, at `size` pixels
 
 Without `init.path` the same network starts from its seed: the comparison. The encoder is that of configs/quickstart.py and must
 be the other run's; a table of your own comes by flags, as in configs/clip_manifest.py:
@@ -18,7 +19,7 @@ from mmrep.config import parse_arg
 
 
 def get_config(arg: str = ""):
-    a = parse_arg(arg, smoke=False, size=32, fraction=1.0, frozen=0)
+    a = parse_arg(arg, smoke=False, size=32, fraction=1.0, frozen=0, tfds="", data_dir="", label="")
     c, other = base.get_config(), quickstart.get_config(f"size={a.size}" + (",smoke" if a.smoke else ""))
     c.total = "4 steps" if a.smoke else "300 steps"
     c.encoders = {"image": other.encoders.image}
@@ -29,7 +30,9 @@ def get_config(arg: str = ""):
                                                                 "class": {"kind": "ce", "classes": 10}}}}
     c.data = {"main": {"source": {"name": "phantom", "size": a.size, "modalities": ("image",)}, "cache_mib": 512,
                        "batch": 8 if a.smoke else 64, "fraction": a.fraction}}
-    if a.smoke:
+    if a.tfds:
+        prepared(c, a)
+    elif a.smoke:
         c.data.main.source.n = 128
     if a.frozen:
         blocks = ".*" if a.frozen < 0 else f"(embed|positions|stack/block({'|'.join(f'{i:02d}' for i in range(a.frozen))}))/?.*"
@@ -40,5 +43,22 @@ def get_config(arg: str = ""):
     c.evals = {"supervised": {"name": "supervised"}}
     c.eval.every = "25%"  # the best on validation is what test reads
     c.eval.controls = ("untrained",)
-    c.save.metric = "val/supervised/findings/auroc"
+    c.save.metric = f"val/supervised/{next(iter(c.objectives.classify.heads))}/auroc"
     return c
+
+
+def prepared(c, a):
+    """A TFDS data set in the phantom's place: its pictures, one label (by default the set's first) and its cases."""
+    from mmrep.data.builders import DATASETS
+    from mmrep.data.tfds import tfds
+
+    ours = DATASETS[a.tfds].columns if a.tfds in DATASETS else {}
+    name, column = (a.label, a.label) if a.label else next(iter(ours.get("label", {"label": "label"}).items()))
+    columns = {"image": ours.get("image", "image"), "label": {name: column}} | ({"case": ours["case"]} if "case" in ours else {})
+    c.data.main.source = {"name": "tfds", "dataset": a.tfds, "data_dir": a.data_dir or None, "columns": columns}
+    c.data.main.prepare = ({"name": "resize", "size": a.size},)
+    source = tfds(a.tfds, "train", a.data_dir or None, columns)
+    if name not in source.label_names:
+        raise ValueError(f"configs/finetune.py: label {name!r} of {a.tfds} has no named classes or findings; choose one by label=")
+    vector = source[0][f"label/{name}"].ndim > 0
+    c.objectives.classify.heads = {name: {"kind": "bce" if vector else "ce", "classes": len(source.label_names[name])}}

@@ -86,7 +86,8 @@ def _data_parser(top: argparse.ArgumentParser) -> None:
         end = "" if name != "b" else "-b"
         p.add_argument(name, metavar="SOURCE" if name == "source" else name.upper(), help="see below")
         p.add_argument(f"--columns{end}", default="", metavar="KEY=COLUMN,...",
-                       help="e.g. image=file,text=caption,label.finding=dx,case=patient")
+                       help="e.g. image=file,text=caption,label.finding=dx,case=patient; a key that comes twice names several columns: "
+                            "image=frontal,image=lateral")
         p.add_argument(f"--data{end}", action="append", default=[], metavar="KEY=VALUE", help="arguments of the source; several may follow")
 
     add("describe", "a quick look: rows, fields, shapes, labels; 64 rows of each split are read").add_argument(

@@ -19,19 +19,18 @@ def show(config: Any, out: Path, rows: int = 16, say: Callable[[str], None] = pr
         raise ValueError(f"--out {out}: write to a .png file")
     streams.check_streams(config.data)
     sources = {n: streams.open_source(s, "train", f"config.data.{n}") for n, s in config.data.items()}
-    streams.check_sizes(config, sources)
     tokenizer = streams.open_tokenizer(config, sources)
     cells, scales = [], survey.scales(config)
     for name, stream in config.data.items():
         transform = streams.stream_transform(stream, tokenizer, config.tokenizer.length, True, f"config.data.{name}")
         for line in survey.surprises(name, sources[name], transform, tokenizer, config.tokenizer.length, scales):
             say(line)
-        with pipeline.train_batches(sources[name], stream.batch, streams.stream_seed(config.seed, name), transform, steps=1,
+        batch = min(stream.batch, len(sources[name]))  # whether it is too large is not asked here
+        with pipeline.train_batches(sources[name], batch, streams.stream_seed(config.seed, name), transform, steps=1,
                                     on_error=stream.get("on_error")) as batches:
-            batch = next(batches)
-        for i in range(min(rows, len(batch["index"]))):
-            cells.append((name, {k: v[i] for k, v in batch.items() if k != "present"},
-                          {k: v[i] for k, v in batch["present"].items()}))
+            found = next(batches)
+        for i in range(min(rows, len(found["index"]))):
+            cells.append((name, {k: v[i] for k, v in found.items() if k != "present"}, {k: v[i] for k, v in found["present"].items()}))
     names = {name: getattr(source, "label_names", {}) for name, source in sources.items()}
     return _sheet(cells, names, out, tokenizer)
 

@@ -159,7 +159,8 @@ def odd_scale(name: str, found: dict[str, tuple[float, float, float, float]]) ->
         if abs(got_mean) > 1 or not 0.25 <= got_std <= 4:
             whole = f"{{'name': 'normalize', 'key': '{m}', 'mean': {got_mean:.4g}, 'std': {got_std:.4g}}}"
             advice = "they are constant: look at `mmrep data show`" if 0 in (std, got_std) else \
-                f"put {whole} last in config.data.{name}.prepare" if np.isnan(mean) else f"set --config.inputs.{m}=\"{{'mean': {mean:.3g}, 'std': {std:.3g}}}\""
+                f"put {whole} last in config.data.{name}.prepare" if np.isnan(mean) else \
+                f"set --config.inputs.{m}=\"{{'mean': {mean:.3g}, 'std': {std:.3g}}}\""
             if std < 0.05 and std > 0:  # scaling cannot bring back what augmentation clips, nor what 8 bits lose
                 advice = "map the values in use to 8 bits, with {'name': 'to_uint8', 'window': (low, high)} first in prepare"
             lines.append(f"config.data.{name}: the encoder gets {m} pixels of mean {got_mean:.2f} and std {got_std:.2f}, and learns "

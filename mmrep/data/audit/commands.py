@@ -1,6 +1,8 @@
 """What each `mmrep data` command does with its arguments: open, call one function, print."""
 
 import json
+import re
+import textwrap
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -98,14 +100,22 @@ def _build(args: Namespace, overrides: Sequence[str], say: Say) -> int:
     from mmrep.data.builders.base import prepare
 
     if not args.name:
+        families: dict[tuple[str, str], list[str]] = {}  # names of one text: sizes, views and splits of the same files
         for name, dataset in sorted(DATASETS.items()):
-            print(f"{name}{'' if dataset.layout else ' (unverified)'}, {dataset.license}: {dataset.manual}")
+            manual = re.sub(rf"\b{name}(?=\.npz)|(?<=Task)\d+_\w+(?=/)", "NAME", dataset.manual)
+            families.setdefault((dataset.license, manual), []).append(f"{name}{'' if dataset.layout else ' (unverified)'}")
+        for (license, manual), names in families.items():
+            print(textwrap.fill(f"{', '.join(names)}: {license}", 120, subsequent_indent="  "))
+            print(textwrap.fill(manual, 120, initial_indent="    ", subsequent_indent="    "))
         return 0
     if args.name not in DATASETS:
         raise ValueError(f"build: no data set {args.name!r}; {nearest(args.name, DATASETS)}")
     if not args.manual_dir or not args.data_dir:
-        raise ValueError(f"build {args.name}: give --manual-dir, which holds {DATASETS[args.name].manual} and --data-dir, to write to")
+        raise ValueError(f"build {args.name}: give --data-dir, to write to, and --manual-dir, which holds {DATASETS[args.name].manual}")
     builder = prepare(DATASETS[args.name], args.manual_dir, args.data_dir, args.beam, args.beam_flags.split())
     print(f"{', '.join(f'{split} {info.num_examples:,}' for split, info in builder.info.splits.items())}; a source: "
           f"{{'name': 'tfds', 'dataset': {args.name!r}, 'data_dir': {args.data_dir!r}}}")
+    columns = DATASETS[args.name].columns
+    if "image" in columns and "label" in columns:
+        print(f"fine-tune on it: mmrep train configs/finetune.py:tfds={args.name},data_dir={args.data_dir} --workdir runs/{args.name}")
     return 0

@@ -38,7 +38,7 @@ def test_the_command_prepares_and_the_source_opens_by_name(tmp_path, capsys):
     write_table(tmp_path / "raw" / "HAM10000_metadata.csv", header, rows)
     for row in rows:
         write_picture(tmp_path / "raw" / "HAM10000_images_part_1" / f"{row[1]}.jpg", 9)
-    assert main(["data", "build"]) == 0 and "ham10000, CC BY-NC 4.0: HAM10000_metadata.csv" in capsys.readouterr().out
+    assert main(["data", "build"]) == 0 and "ham10000: CC BY-NC 4.0\n    HAM10000_metadata.csv" in capsys.readouterr().out
     command = ["data", "build", "ham10000", "--manual-dir", str(tmp_path / "raw"), "--data-dir", str(tmp_path / "data")]
     assert main(command) == 0 and "'dataset': 'ham10000'" in capsys.readouterr().out
     sources = {split: tfds("ham10000", split, tmp_path / "data") for split in ("train", "val", "test")}
