@@ -81,10 +81,11 @@ def _pixels(image: Any, data: bytes, channels: int, bits: int, size_hint: int | 
             # Pillow picks the largest scale whose result is not below the size asked for.
             image.draft("L" if channels == 1 else "RGB", (image.size[0] // scale, image.size[1] // scale))
     deep = _sample_bits(image, data)  # of the file: a turned copy knows no format
+    inverted = image.format == "TIFF" and image.tag_v2.get(262) == 0  # WhiteIsZero, which Pillow turns around in 8 bits alone
     if image.info.get("exif"):
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16") or image.mode == "I":
-        values = np.asarray(image)
+        values = (1 << deep) - 1 - np.asarray(image, np.int64) if inverted else np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise ValueError(f"holds values from {values.min()} to {values.max()}; store them as 16-bit unsigned")
         return _fit(values.astype(np.uint16)[..., None], channels, bits)
@@ -118,7 +119,7 @@ def decode_mask(data: bytes | np.ndarray, max_pixels: int | None = None) -> np.n
         data = _opened(data, max_pixels, _mask_pixels)
     mask = data if data.ndim == 3 else data[..., None]
     if mask.ndim != 3 or not mask.size or (mask != mask[..., :1]).any():
-        raise ValueError("is a mask in color; store class numbers, one a pixel (gray, or a palette)")
+        raise ValueError("is a mask whose channels differ (color?); store class numbers, one a pixel (gray, or a palette)")
     if not whole_bytes(mask):
         raise ValueError(f"is a mask with values from {mask.min()} to {mask.max()}; store class numbers, whole and from 0 to 255")
     mask = mask[..., :1].astype(np.uint8)

@@ -21,6 +21,7 @@ from mmrep.data.archives import MAX_BYTES
 from mmrep.data.example import MODALITIES, Example, fields_among
 from mmrep.data.images import decode as decode_image
 from mmrep.data.images import decode_errors, decode_mask, fit_mask
+from mmrep.data.medical.nifti import check_same_place
 from mmrep.data.sources import BadRow
 from mmrep.data.splits import check_cases, filter_rows, of_no_split, split_rows, train_rows
 from mmrep.data.stores import describe, open_images
@@ -68,14 +69,15 @@ class Manifest:
     def __getitem__(self, index: int) -> Example:
         row = int(self.rows[index])
         example: Example = {}
+        affines: dict[str, np.ndarray] = {}
         for key, cells in self._cells.items():
             value = cells[row]
             if value is not None and (key not in self.here or self.here[key][row]):
-                example[key] = self._read(row, key, value) if key in self._open else value
+                example[key] = self._read(row, key, value, affines) if key in self._open else value
         for key in [k for k in example if k.startswith("mask/") and k[5:] not in self._cells]:
             of = _mask_of(key, self._cells)
             if isinstance(example.get(of), np.ndarray):
-                example[key] = self._fitted(row, key, example[key], of, example[of])
+                example[key] = self._fitted(row, key, of, example, affines)
         return example
 
     @property
@@ -113,24 +115,32 @@ class Manifest:
         first = (None if names is None else names[row] for row in kept)  # of several, which is enough to tell them from others
         return {"row": kept, "case": cases, "image": [name[0] if isinstance(name, tuple) else name for name in first]}
 
-    def _read(self, row: int, key: str, name: str | tuple[str, ...]) -> np.ndarray | list[np.ndarray]:
+    def _read(self, row: int, key: str, name: str | tuple[str, ...], affines: dict[str, np.ndarray]) -> np.ndarray | list[np.ndarray]:
+        """What a cell names; where a volume or a mask of one lies is set in `affines`."""
         if isinstance(name, tuple):
-            return [self._read(row, key, one) for one in name]
+            return [self._read(row, key, one, affines) for one in name]
         try:
-            return self._open[key](name)
+            found = self._open[key](name)
+            if isinstance(found, tuple):
+                found, affine = found
+                affines |= {} if affine is None else {key: affine}
+            return found
         except ImportError as error:  # of no row: to skip them all would hide it
             raise ValueError(str(error)) from None
         except decode_errors() as error:
             raise BadRow(f"manifest {self.table.where(row)}: {key.removeprefix('mask/')} {name!r}: {describe(error)}; mend it, or pass "
                          "on_error='skip'", self.on_error == "skip") from None
 
-    def _fitted(self, row: int, key: str, mask: np.ndarray, of: str, whole: np.ndarray) -> np.ndarray:
+    def _fitted(self, row: int, key: str, of: str, example: Example, affines: Mapping[str, np.ndarray]) -> np.ndarray:
         """A mask on the grid of what it is of; of a picture, which may have been turned or decoded at a smaller scale, by `fit_mask`."""
+        mask, whole = example[key], example[of]
         try:
             if of == "image":
                 return fit_mask(mask, whole.shape, self._stored_size(self._cells[of][row]))
             if mask.shape[:-1] != whole.shape[:-1]:
                 raise ValueError(f"is {list(mask.shape[:-1])} and its {of} {list(whole.shape[:-1])}; write them alike")
+            if key in affines and of in affines:
+                check_same_place(affines[of], affines[key], whole.shape[-2::-1])
             return mask
         except decode_errors() as error:
             raise BadRow(f"manifest {self.table.where(row)}: {key} {describe(error)}, or pass on_error='skip'",
@@ -158,7 +168,8 @@ def manifest(path: str | Path, split: str, images: str | Path | None = None, col
                [all there may be, in order], "uncertain": "zeros" | "ones" | "ignore"}: what a -1 is, part of the label's name then:
                NAME@u_zeros}, "soft": c (cells are numeric lists), [c, ...] or {name: c}, gives f32[K],
                "tabular": [c, ...] or patterns, "category": [c, ...], "mask": {name: c}, of the image, without one of the volume (with
-               both, names that begin with volume/ are of the volume),
+               both, names that begin with volume/ are of the volume; it has the size of its picture, upright or as stored, or the
+               voxels of its volume and, where both files tell, their place in mm),
                "group": c, "case": c, "split": c}
     splits     renames, {"val": "dev"} or {"val": ["dev", "dev2"]}
     filter     {column: value, or a list of values, or {"not": value or list}}; None is null
@@ -260,7 +271,8 @@ def _files(source: Manifest, columns: Mapping, places: Mapping, options: Mapping
             of_volume = partial(readers.read_mask, store, **{name: how[name] for name in ("spacing", "max_bytes") if name in how})
             source._open[key] = of_volume if kind == "volume" else partial(_mask, store, max_pixels)
         else:
-            source._open[key] = partial(readers.READERS[kind], store, **how, **({"decode": pixels} if kind == "image" else {}))
+            read = readers.read_placed_volume if kind == "volume" else readers.READERS[kind]
+            source._open[key] = partial(read, store, **how, **({"decode": pixels} if kind == "image" else {}))
         if key == "image":
             source._stored_size = partial(readers.image_size, store, max_pixels=max_pixels)
         source._cells[key] = parse.files(source, key, column, store, readers.SUFFIXES[kind])

@@ -60,6 +60,15 @@ def read_volume(store: Any, name: str, *, spacing: Sequence[float] | None = None
     which of several in a NIfTI file. Raises ValueError, OSError for what cannot be read, for more than `max_bytes` (also unpacked), and
     where voxels are NaN or infinite.
     """
+    return read_placed_volume(store, name, spacing=spacing, window=window, dtype=dtype, volume=volume, labels=labels,
+                              max_bytes=max_bytes)[0]
+
+
+def read_placed_volume(store: Any, name: str, *, spacing: Sequence[float] | None = None, window: Sequence[float] | None = None,
+                       dtype: str = "float32", volume: int | None = None, labels: bool = False, max_bytes: int = MAX_BYTES
+                       ) -> tuple[np.ndarray, np.ndarray | None]:
+    """As `read_volume`, with where it lies: f64[4, 4], of a voxel [X, Y, Z] as `nifti.to_ras` gives it to mm to the right, front and head;
+    None of files that do not tell."""
     from mmrep.data.medical import dicom, nifti
     from mmrep.data.medical.files import check_output
 
@@ -67,14 +76,15 @@ def read_volume(store: Any, name: str, *, spacing: Sequence[float] | None = None
     check_output(window, dtype)
     mm = None if spacing is None else tuple(spacing)[::-1]
     if suffix(name) in (".nii", ".nii.gz") and not isinstance(found, np.ndarray):
-        return axial(nifti.read_nifti(found, mm, window, "uint8" if labels else dtype, volume, labels, max_bytes)[0])[..., None]
+        values, facts = nifti.read_nifti(found, mm, window, "uint8" if labels else dtype, volume, labels, max_bytes)
+        return axial(values)[..., None], np.array(facts["affine"]) if facts["oriented"] else None
     if isinstance(found, np.ndarray) or suffix(name) in (".npy", ".npz", ".tif", ".tiff"):
         values = numbers(found, name, max_bytes=max_bytes)
         if suffix(name) in (".tif", ".tiff") and values.ndim == 3:  # [H, W, C], whose channels would pass for columns
             raise ValueError("is a TIFF of one page, which is no volume; read it as an image")
         if values.ndim not in (3, 4) or mm is not None:
             raise ValueError(f"is {values.dtype}{list(values.shape)}; arrays are taken as [D, H, W] or [D, H, W, C], without spacing=")
-        return _as_asked(values if values.ndim == 4 else values[..., None], window, dtype)
+        return _as_asked(values if values.ndim == 4 else values[..., None], window, dtype), None
     folder = isinstance(found, Path) and found.is_dir()
     if not folder and _head(found)[128:132] != b"DICM":
         raise ValueError("is no volume that is read: NIfTI, DICOM (a file or a folder of one series), TIFF, npy or npz")
@@ -83,8 +93,9 @@ def read_volume(store: Any, name: str, *, spacing: Sequence[float] | None = None
                                             max_bytes=max_bytes)
     values, affine, _ = nifti.to_ras(values, np.array(facts["affine"]), name)
     if not plain:
-        values = _as_asked(nifti.respaced(values, affine, mm, labels, name, max_bytes)[0], window, dtype)
-    return axial(values)[..., None]
+        values, affine = nifti.respaced(values, affine, mm, labels, name, max_bytes)
+        values = _as_asked(values, window, dtype)
+    return axial(values)[..., None], affine
 
 
 def _as_asked(values: np.ndarray, window: tuple[float, float] | None, dtype: str) -> np.ndarray:
@@ -111,15 +122,16 @@ def _head(found: Path | bytes) -> bytes:
 
 
 def read_mask(store: Any, name: str, *, spacing: Sequence[float] | None = None, volume: int | None = None, max_bytes: int = MAX_BYTES
-              ) -> np.ndarray:
-    """A mask of a volume, in any file of `read_volume`, as class numbers u8[D, H, W, 1], resampled to the nearest voxel.
+              ) -> tuple[np.ndarray, np.ndarray | None]:
+    """A mask of a volume, in any file of `read_volume`, as class numbers u8[D, H, W, 1], resampled to the nearest voxel, and where it lies,
+    as `read_placed_volume` gives it.
 
     Raises ValueError, OSError as there, and where voxels are not whole numbers from 0 to 255.
     """
-    values = read_volume(store, name, spacing=spacing, volume=volume, labels=True, max_bytes=max_bytes)
+    values, affine = read_placed_volume(store, name, spacing=spacing, volume=volume, labels=True, max_bytes=max_bytes)
     if values.shape[-1] != 1 or not whole_bytes(values):
         raise ValueError("is no mask of class numbers 0 to 255, one a voxel")
-    return values.astype(np.uint8)
+    return values.astype(np.uint8), affine
 
 
 def axial(values: np.ndarray) -> np.ndarray:

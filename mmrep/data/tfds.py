@@ -173,7 +173,8 @@ def tfds(dataset: str, split: str, data_dir: str | Path | None = None, columns: 
     dataset: its TFDS name, such as "mnist" or "mine/config:1.0.0". columns: our keys -> features, {"image": "image",
     "text": "caption" (or several, joined by newlines), "label": {"finding": "label"}, "tabular": ["age"], "category": ["sex"],
     "group": "patient", "case": "patient"}; by default those of our builder of that name. A sequence of pictures, or of texts, is a list:
-    several samples (`transforms.samples`). splits: renames, e.g. {"val": "validation"}. uncertain: what the -1 of a label of findings
+    several samples (`transforms.samples`). A "mask/NAME" of the image has its size (`images.fit_mask`), else the row is a BadRow. splits:
+    renames, e.g. {"val": "validation"}. uncertain: what the -1 of a label of findings
     i8[K] counts as, "zeros", "ones" or "ignore", which its name then tells (`uncertain.resolve`). decode ("exact" | "fast"), size_hint,
     max_pixels: as for `images.decode`, of pictures of 1 or 3 channels. Raises FileNotFoundError if it is not prepared, ValueError if the
     split does not exist.

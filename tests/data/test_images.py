@@ -195,6 +195,15 @@ def test_a_larger_limit_can_be_asked_for(monkeypatch):
     assert decode(data, max_pixels=3000).shape == (50, 60, 1)
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_tiff_whose_zero_is_white_is_inverted(bits):
+    tifffile = pytest.importorskip("tifffile", reason="needs the extra `medical`: pip install mmrep[medical]")
+    values = np.array([[0, 1, 200], [2**bits - 1, 17, 5]], f"u{bits // 8}")
+    tifffile.imwrite(out := io.BytesIO(), 2**bits - 1 - values, photometric="miniswhite", metadata=None)
+    for how in ("exact", "fast"):
+        assert np.array_equal(decode(out.getvalue(), 1, bits, how=how)[..., 0], values)
+
+
 def test_masks_that_are_no_class_numbers_are_refused():
     classes = np.array([[0, 1], [2, 255]], np.uint8)
     color = np.stack([classes, classes[::-1], classes], -1)
@@ -280,3 +289,34 @@ def test_a_tfds_dataset_is_decoded_by_the_same_choice(tmp_path):
             continue
         assert number == 0 and np.array_equal(exact[row]["image"], decode(files[0], 3))  # whatever TFDS would take
         assert np.array_equal(quick[row]["image"], decode(files[0], 3, size_hint=64, how="fast"))
+
+
+def test_a_mask_in_tfds_has_the_size_of_its_picture(tmp_path):
+    import tensorflow_datasets as td
+
+    mask = td.features.Tensor(shape=(None, None, 1), dtype=np.uint8, encoding="zlib")
+
+    class LoaderMasks(td.core.GeneratorBasedBuilder):
+        VERSION = td.core.Version("1.0.0")
+
+        def _info(self):
+            return td.core.DatasetInfo(builder=self, features=td.features.FeaturesDict({
+                "image": td.features.Image(shape=(None, None, 3)), "mask": mask}))
+
+        def _split_generators(self, manager):
+            return {"train": self._generate_examples()}
+
+        def _generate_examples(self):
+            for i, side in enumerate((400, 7)):
+                yield i, {"image": io.BytesIO(encoded(photo())), "mask": np.ones((301, side, 1), np.uint8)}
+
+    LoaderMasks(data_dir=tmp_path, file_format="array_record").download_and_prepare()
+    source = tfds("loader_masks", "train", tmp_path, columns={"image": "image", "mask/a": "mask"}, size_hint=64)
+    wrong = []
+    for row in range(2):
+        try:
+            example = source[row]
+            assert example["mask/a"].shape[:2] == example["image"].shape[:2] == (76, 100) and example["mask/a"].all()
+        except BadRow as error:
+            wrong.append(str(error))
+    assert len(wrong) == 1 and "mask/a is [301, 7] and its picture [301, 400]; write them alike" in wrong[0]

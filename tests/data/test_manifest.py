@@ -370,3 +370,30 @@ def test_a_picture_is_turned_as_its_camera_says(kind):
         (exif := Image.Exif())[0x0112] = orientation
         Image.fromarray(blocks).save(file := io.BytesIO(), kind, exif=exif)
         np.testing.assert_array_equal(decode(file.getvalue())[..., 0], turn(stored), err_msg=str(orientation))
+
+
+def test_masks_lie_on_the_pixels_of_their_picture_or_are_refused(tmp_path):
+    mask = np.kron(np.arange(6).reshape(3, 2), np.ones((8, 8))).astype(np.uint8)  # 24 high, 16 wide
+    turned = (np.array, np.fliplr, lambda a: np.rot90(a, 2), np.flipud, np.transpose, lambda a: np.rot90(a, -1),
+              lambda a: np.rot90(a, 2).T, np.rot90)
+    (tmp_path / "mask.png").write_bytes(encoded(mask))
+    (tmp_path / "other.png").write_bytes(encoded(mask[:7, :7]))
+    for kind in ("JPEG", "TIFF"):
+        for orientation, turn in enumerate(turned, 1):
+            (exif := Image.Exif())[0x0112] = orientation
+            Image.fromarray(mask * 40).save(tmp_path / "x.jpg", kind, exif=exif)
+            (tmp_path / "upright.png").write_bytes(encoded(turn(mask)))
+            path = write(tmp_path, "jsonl", [{"image": "x.jpg", "m": name} for name in ("mask.png", "upright.png", "other.png")])
+            for size_hint in (None, 4):
+                source = manifest(path, "all", columns={"image": "image", "mask": "m"}, size_hint=size_hint)
+                with pytest.raises(BadRow, match=r"row 3 \(line 3\): mask/m is \[7, 7\] and its picture|EXIF orientation"):
+                    source[2]
+                for row in (0, 1):
+                    if orientation in (2, 3, 4):  # whether the mask is turned, nothing tells
+                        with pytest.raises(BadRow, match=f"mask/m is of a picture with EXIF orientation {orientation}, and may"):
+                            source[row]
+                        continue
+                    example = source[row]
+                    step = 16 // min(example["image"].shape[:2])
+                    np.testing.assert_array_equal(example["mask/m"][..., 0], turn(mask)[step // 2::step, step // 2::step])
+                    assert example["mask/m"].shape == example["image"].shape and (step > 1) == (size_hint == 4 and kind == "JPEG")

@@ -105,6 +105,36 @@ def test_masks_of_volumes_go_the_way_of_their_volumes(tmp_path):
         manifest(path, "all", columns=columns | {"volume": "row"}, files={"volume": "masks.npz/a"})
 
 
+@pytest.mark.parametrize("spacing", [None, (3, 4, 2)])
+def test_a_mask_that_lies_elsewhere_than_its_volume_is_a_bad_row(tmp_path, spacing):
+    as_nifti(tmp_path / "scan.nii", "RAS")
+    as_series(tmp_path / "series", "axial")
+    there = nibabel.load(tmp_path / "scan.nii").affine
+    series = np.diag([2.0, 2.0, 3.0, 1.0])
+    series[:2, 3] = -18, -14  # of the first voxel to the left and back, as DICOM's axes run
+    moved, wide, moved_series = there.copy(), there * [[1.5], [1], [1], [1]], series.copy()
+    moved[2, 3] += 50
+    moved_series[0, 3] += 0.5
+    voxels = (body().transpose(2, 1, 0) >= 1000).astype(np.uint8)
+    for name, affine in (("right", there + np.eye(4, k=3) * 0.01), ("moved", moved), ("wide", wide), ("series_right", series),
+                         ("series_moved", moved_series)):
+        nibabel.save(nibabel.Nifti1Image(voxels, affine), tmp_path / f"{name}.nii")
+    untold = nibabel.Nifti1Image(voxels, None)
+    untold.header.set_zooms((2, 2, 3))
+    nibabel.save(untold, tmp_path / "untold.nii")
+    rows = [("scan", "right"), ("scan", "untold"), ("series", "series_right"), ("scan", "moved"), ("scan", "wide"),
+            ("series", "series_moved")]
+    path = table(tmp_path, [{"scan": scan, "lesion": mask} for scan, mask in rows])
+    source = manifest(path, "all", columns={"volume": "scan", "mask": {"lesion": "lesion"}},
+                      read={} if spacing is None else {"volume": {"spacing": spacing}})
+    for row in range(3):
+        assert (source[row]["mask/lesion"][3:] == 1).all() and not source[row]["mask/lesion"][:3].any()
+    wider = "lies up to 9 mm off its volume" if spacing is None else r"is \[6, 4, 15\] and its volume \[6, 4, 10\]"
+    for row, reason in ((3, "lies up to 50 mm off its volume"), (4, wider), (5, "lies up to 0.5 mm off its volume")):
+        with pytest.raises(BadRow, match=rf"row {row + 1} .*{reason}"):
+            source[row]
+
+
 def test_masks_of_a_picture_and_of_a_volume_in_one_table(tmp_path):
     as_nifti(tmp_path / "scan.nii", "RAS")
     np.save(tmp_path / "mask.npy", (body()[:, ::-1, ::-1] >= 1000).astype(np.uint8))
@@ -203,6 +233,18 @@ def test_features_as_cells_files_bags_and_several(tmp_path):
         assert [row for i, row in enumerate(left.rows.tolist()) if "features" in left[i]] == rows
     with pytest.raises(ValueError, match=r"row 2 \(line 2\): features column 'v' holds \[1, None\], with a null"):
         manifest(bad, "all", columns={"features": "v"})
+
+
+def test_a_mask_of_a_dicom_image_shrinks_with_it_and_no_other_is_stretched(tmp_path):
+    (tmp_path / "scan.dcm").write_bytes((FILES / "CT_small.dcm").read_bytes())
+    for name, size in (("mask", (128, 128)), ("other", (64, 64))):
+        Image.fromarray(np.kron(np.eye(2), np.ones((size[0] // 2, size[1] // 2))).astype(np.uint8)).save(tmp_path / f"{name}.png")
+    path = table(tmp_path, [{"scan": "scan", "m": "mask"}, {"scan": "scan", "m": "other"}])
+    for how, side in (("exact", 128), ("fast", 32)):
+        source = manifest(path, "all", columns={"image": "scan", "mask": "m"}, decode=how, size_hint=32)
+        np.testing.assert_array_equal(source[0]["mask/m"][..., 0], np.kron(np.eye(2), np.ones((side // 2, side // 2))))
+        with pytest.raises(BadRow, match=r"mask/m is \[64, 64\] and its picture \[128, 128\]; write them alike"):
+            source[1]
 
 
 def test_dicom_images_are_pictures_whatever_their_names(tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 
 from mmrep.data.builders.base import Dataset
 from mmrep.data.builders.layout import split_by_hash
-from mmrep.data.builders.segmented import by_rank
+from mmrep.data.builders.segmented import by_rank, voxel_labels
 from mmrep.data.medical.files import as_dtype, windowed
 from mmrep.data.medical.nifti import read_nifti
 from mmrep.data.readers import axial
@@ -69,9 +69,7 @@ def _record(image: Path, label: Path, task: Task, case: int) -> dict[str, Any]:
             raise BadRow(f"builder: no file at {path}")
     several = len(task.channels) > 1
     read = [read_nifti(image, volume=n if several else None) for n in range(len(task.channels))]
-    mask, _ = read_nifti(label, labels=True, dtype="uint8")
-    if mask.shape != read[0][0].shape:
-        raise ValueError(f"builder: {label.name} has shape {mask.shape}, its volume {read[0][0].shape}")
+    mask = voxel_labels(label, read[0][0].shape, read[0][1])
     if mask.max() > len(task.labels):
         raise ValueError(f"builder: {label.name} has the label {mask.max()}; the last of {task.folder} is {len(task.labels)}")
     channels = [by_rank(values) if task.window is None else as_dtype(windowed(values, *task.window), "uint8") for values, _ in read]

@@ -1,6 +1,6 @@
 """Volumes with voxel labels: BTCV and AMOS (abdominal organs), BraTS 2021 (glioma in four MR sequences)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,9 @@ import numpy as np
 from mmrep.data.builders.base import Dataset
 from mmrep.data.builders.layout import TRAIN_VAL, found, split_by_hash
 from mmrep.data.medical.files import as_dtype, windowed
-from mmrep.data.medical.nifti import read_nifti
+from mmrep.data.medical.nifti import check_same_place, read_nifti
 from mmrep.data.readers import axial
+from mmrep.data.sources import BadRow
 
 BTCV_ORGANS = ("background", "spleen", "right kidney", "left kidney", "gallbladder", "esophagus", "liver", "stomach", "aorta",
                "inferior vena cava", "portal vein and splenic vein", "pancreas", "right adrenal gland", "left adrenal gland")
@@ -28,6 +29,20 @@ def by_rank(values: np.ndarray) -> np.ndarray:
     inside = values[values > 0]
     low, high = np.percentile(inside, (0.5, 99.5)) if inside.size else (0.0, 1.0)
     return as_dtype(windowed(values, float(low), float(high)), "uint8")
+
+
+def voxel_labels(path: Path, shape: tuple[int, ...], about: Mapping[str, Any]) -> np.ndarray:
+    """A NIfTI file of labels u8[X, Y, Z] on a volume of a shape, `about` as `read_nifti` says of it. Raises ValueError for another shape,
+    BadRow where its header puts it elsewhere than the volume."""
+    mask, facts = read_nifti(path, labels=True, dtype="uint8")
+    if mask.shape != shape:
+        raise ValueError(f"builder: {path.name} has shape {mask.shape}, its volume {shape}")
+    if facts["oriented"] and about["oriented"]:
+        try:
+            check_same_place(about["affine"], facts["affine"], shape)
+        except ValueError as error:
+            raise BadRow(f"builder: {path.name} {error}") from None
+    return mask
 
 
 def _features(f: Any, channels: int = 1) -> dict[str, Any]:
@@ -47,9 +62,7 @@ def _brats_features(f: Any) -> dict[str, Any]:
 def _pair(image: Path, label: Path, organs: tuple[str, ...], window: tuple[float, float] | None, **more: Any) -> dict[str, Any]:
     """A volume of one channel and its mask; spacing mm along depth, height, width."""
     values, about = read_nifti(image, window=window, dtype="uint8" if window else "float32")
-    mask, _ = read_nifti(label, labels=True, dtype="uint8")
-    if mask.shape != values.shape:
-        raise ValueError(f"builder: {label} has shape {mask.shape}, its volume {values.shape}")
+    mask = voxel_labels(label, values.shape, about)
     if mask.max() >= len(organs):
         raise ValueError(f"builder: {label} has the label {mask.max()}; the last of the set is {len(organs) - 1}")
     return {"volume": axial(values if window else by_rank(values))[..., None], "mask": axial(mask)[..., None],
@@ -84,7 +97,7 @@ def _brats(folder: Path, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _brats_record(place: Path) -> dict[str, Any]:
     read = [read_nifti(place / f"{place.name}_{name}.nii.gz") for name in BRATS_SEQUENCES]
-    mask, _ = read_nifti(place / f"{place.name}_seg.nii.gz", labels=True, dtype="uint8")
+    mask = voxel_labels(place / f"{place.name}_seg.nii.gz", read[0][0].shape, read[0][1])
     if wrong := sorted(set(np.unique(mask).tolist()) - {0, 1, 2, 4}):
         raise ValueError(f"builder: {place.name}_seg.nii.gz has the labels {wrong}, not only 0, 1, 2 and 4")
     return {"volume": np.stack([axial(by_rank(values)) for values, _ in read], -1),

@@ -18,8 +18,8 @@ def read_dicom(source: str | Path | bytes, window: tuple[float, float] | str | N
 
     `window` (low, high) in the file's unit (HU for CT) clips and scales gray to 0 to 255 in u8, [0, 1] in f32; "file" takes the file's
     first window or VOI LUT; None gives f32 in the file's unit (after rescale), and u8 by the file's window, else from the least to the
-    greatest value. MONOCHROME1 is inverted, so larger is brighter; in the file's unit it is mirrored in its own range. Color is u8, or
-    f32 in [0, 1], and has no window. Compressed pixels (run lengths, JPEG, JPEG-LS, JPEG 2000) are decoded by imagecodecs.
+    greatest value that is no padding. MONOCHROME1 is inverted, so larger is brighter; in the file's unit it is mirrored in its own range.
+    Color is u8, or f32 in [0, 1], and has no window. Compressed pixels (run lengths, JPEG, JPEG-LS, JPEG 2000) are decoded by imagecodecs.
     Metadata: spacing (row, column) mm or None, frames, window ("lut", "range", [low, high] or None), inverted, modality, view, laterality
     (None where the file does not give a standard code).
     Raises FileNotFoundError, other OSError; ValueError on no pixel data, damage, more than `max_bytes` decoded, a window asked of a file
@@ -42,7 +42,8 @@ def read_dicom_series(source: str | Path | Sequence[str | Path | bytes], window:
     Metadata: spacing (slice, row, column) mm, affine (4 x 4 lists: [slice, row, column] to RAS mm), slices, modality, ignored (files of
     the folder that are not DICOM).
     Raises FileNotFoundError, other OSError; ValueError on files of several series, differing sizes, orientations or pixel spacings, slices
-    at the same position, a missing slice, color, MONOCHROME1 without a window. Elements: DICOM PS3.3 C.7.6.2, C.7.6.16.2.
+    at the same position, a missing slice, slices that lie aside of one another (gantry tilt), color, MONOCHROME1
+    without a window. Elements: DICOM PS3.3 C.7.6.2, C.7.6.16.2.
     """
     check_output(window, dtype)
     if window == "file" or (dtype == "uint8" and window is None):
@@ -102,6 +103,13 @@ def _in_order(slices: list[tuple]) -> tuple[list[tuple], float]:
             raise ValueError(f"dicom: {one} and {two} are at the same position; pass one of each (frames= picks among frames)")
         if abs(gap - step) > max(0.02 * step, 0.02):
             raise ValueError(f"dicom: {gap:.3f} mm between {one} and {two}, elsewhere {step:.3f}; a slice is missing")
+    bottom, name = slices[0][:2]
+    for plane, other, *_ in slices:
+        move = plane["position"] - bottom["position"]
+        aside, along = float(np.linalg.norm(np.cross(move, normal))), float(move @ normal)
+        if aside > max(0.01 * along, 0.02):
+            raise ValueError(f"dicom: {other} lies {aside:.3f} mm aside of {name}, which is {along:.3f} below: gantry tilt; turn the series"
+                             " into NIfTI (dcm2niix sets it upright) and read that")
     return slices, step
 
 
@@ -169,7 +177,7 @@ def _gray(file: Any, name: str, stored: np.ndarray, window: Any, dtype: str, inv
     if not np.isfinite(values).all():
         raise Told(f"dicom: {name} has pixels that are NaN or infinite; leave it out")
     if window is None and dtype == "float32":
-        return (values.min() + values.max() - values if inverted else values), None
+        return (sum(_range(file, stored, values)) - values if inverted else values), None
     if isinstance(window, tuple | list):
         unit = windowed(values, *window)
         return as_dtype(1 - unit if inverted else unit, dtype), [float(w) for w in window]
@@ -181,8 +189,20 @@ def _gray(file: Any, name: str, stored: np.ndarray, window: Any, dtype: str, inv
     elif width is not None:
         unit, used = _file_window(file, values, width, frames, frame)
     else:
-        unit, used = windowed(values, float(values.min()), float(values.max())), "range"
+        unit, used = windowed(values, *map(float, _range(file, stored, values))), "range"
     return as_dtype(1 - unit if inverted else unit, dtype), used
+
+
+def _range(file: Any, stored: np.ndarray, values: np.ndarray) -> tuple[np.float32, np.float32]:
+    """The least and the greatest value of the pixels that are no padding (of all, where all are): DICOM PS3.3 C.7.5.1.1.2."""
+    first = file.get("PixelPaddingValue")
+    if first is not None and stored.dtype.kind in "iu":
+        last = file.get("PixelPaddingRangeLimit")
+        # wrapped, for some write a negative number as unsigned
+        low, high = sorted(int(np.array(int(v)).astype(stored.dtype)) for v in (first, first if last is None else last))
+        inside = values[(stored < low) | (stored > high)]
+        values = inside if inside.size else values
+    return values.min(), values.max()
 
 
 def _looked_up(file: Any, values: np.ndarray, item: Any) -> np.ndarray:

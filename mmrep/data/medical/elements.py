@@ -16,7 +16,8 @@ PIXELS = ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricIn
           "SegmentedBluePaletteColorLookupTableData")
 MEANING = ("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence",
            "PixelSpacing", "ImagerPixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SharedFunctionalGroupsSequence",
-           "PerFrameFunctionalGroupsSequence", "ImageType", "Modality", "ViewPosition", "ImageLaterality", "SeriesInstanceUID")
+           "PerFrameFunctionalGroupsSequence", "ImageType", "Modality", "ViewPosition", "ImageLaterality", "SeriesInstanceUID",
+           "PixelPaddingValue", "PixelPaddingRangeLimit")
 # Codes that metadata passes on; anything else in their place could be a name and is left out
 CODES = {"Modality": {"CR", "CT", "DX", "ECG", "ES", "GM", "IO", "IVUS", "MG", "MR", "NM", "OCT", "OP", "OPT", "OT", "PT", "PX", "RF",
                       "RTDOSE", "SC", "SEG", "SM", "US", "XA", "XC"},

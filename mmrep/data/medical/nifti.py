@@ -13,6 +13,8 @@ import numpy as np
 
 from mmrep.data.medical.files import MAX_BYTES, as_dtype, bounded, check_output, package, read_bytes, windowed
 
+MILLIMETERS = {1: 1000.0, 3: 0.001}  # in a meter and a micron, by the codes of xyzt_units in nifti1.h; others are mm, or do not tell
+
 
 def read_nifti(source: str | Path | bytes, spacing: Sequence[float] | None = None, window: tuple[float, float] | None = None,
                dtype: str = "float32", volume: int | None = None, labels: bool = False, max_bytes: int = MAX_BYTES
@@ -23,8 +25,8 @@ def read_nifti(source: str | Path | bytes, spacing: Sequence[float] | None = Non
     of view is kept, so the spacing reached (metadata) differs by less than a voxel over the whole axis. `window` (low, high) in the file's
     unit (HU for CT) clips and scales to [0, 1] in f32, 0 to 255 in u8; without it values stay as they are, and u8 needs values that
     are whole numbers from 0 to 255. A file of several volumes needs `volume`, the number of one, from 0.
-    Metadata: spacing mm, affine (4 x 4 lists: voxel to RAS mm), axes (in the file, "LPS"), volumes, oriented (False where the file
-    tells no orientation: taken for RAS).
+    Metadata: spacing mm, affine (4 x 4 lists: voxel to RAS mm; meters and microns are scaled), axes (in the file, "LPS"), volumes, oriented
+    (False where the file tells no orientation: taken for RAS).
     Raises FileNotFoundError, other OSError; ValueError on a damaged or cut file, NaN or infinite voxels, more than `max_bytes` (of the
     file, unpacked, or resampled). Layout: https://nifti.nimh.nih.gov/pub/dist/src/niftilib/nifti1.h
     """
@@ -49,6 +51,7 @@ def read_nifti(source: str | Path | bytes, spacing: Sequence[float] | None = Non
         bad = int((~np.isfinite(values)).sum())
         raise ValueError(f"nifti: {name} has {bad} voxels that are NaN or infinite; mend or leave out the file")
     values, affine, axes = to_ras(values, image.affine, name)
+    affine = np.diag([*[MILLIMETERS.get(int(image.header["xyzt_units"]) & 7, 1.0)] * 3, 1.0]) @ affine
     if spacing is not None:
         values, affine = respaced(values, affine, spacing, labels, name, max_bytes)
     if window is not None:
@@ -131,3 +134,14 @@ def respaced(values: np.ndarray, affine: np.ndarray, spacing: Sequence[float], l
     move = np.diag([*factor, 1.0])
     move[:3, 3] = (factor - 1) / 2
     return values, affine @ move
+
+
+def check_same_place(affine: np.ndarray, other: np.ndarray, shape: Sequence[int]) -> None:
+    """ValueError where a mask does not lie on its volume, both of `shape` [X, Y, Z]: where the affines (voxel to RAS mm) of the two
+    differ at a corner by more than a twentieth of the volume's smallest voxel side, which headers do by rounding alone."""
+    corners = np.stack([*np.indices((2, 2, 2)).reshape(3, 8) * (np.array(shape)[:, None] - 1), np.ones(8)])
+    affine, other = np.asarray(affine), np.asarray(other)
+    apart = float(np.linalg.norm(((affine - other) @ corners)[:3], axis=0).max())
+    if not apart <= np.linalg.norm(affine[:3, :3], axis=0).min() / 20:
+        raise ValueError(f"lies up to {apart:.4g} mm off its volume, of another origin, spacing or direction in its header; resample it "
+                         "onto the volume, or mend the header that is wrong")

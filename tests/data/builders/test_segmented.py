@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from mmrep.data.builders.segmented import AMOS, BRATS, BTCV
+from mmrep.data.builders.segmented import AMOS, BRATS, BTCV, voxel_labels
+from mmrep.data.medical.nifti import read_nifti
+from mmrep.data.sources import BadRow
 from tests.data.builders.folders import prepared, write_volume
 
 
@@ -64,3 +66,15 @@ def test_an_organ_that_the_set_does_not_have_is_refused(tmp_path):
     write_volume(tmp_path / "raw" / "RawData" / "Training" / "label" / "label0005.nii.gz", mask)
     with pytest.raises(ValueError, match="label0005.nii.gz has the label 14; the last of the set is 13"):
         prepared(BTCV, tmp_path)
+
+
+def test_labels_that_lie_elsewhere_than_their_volume_are_left_out(tmp_path):
+    image, mask = volume(0, 1)
+    write_volume(tmp_path / "image.nii.gz", image, (1, 2, 3))
+    write_volume(tmp_path / "mask.nii.gz", mask, (1, 2, 3.5))
+    _, about = read_nifti(tmp_path / "image.nii.gz")
+    assert voxel_labels(tmp_path / "image.nii.gz", image.shape, about).shape == image.shape
+    with pytest.raises(BadRow, match="mask.nii.gz lies up to 1 mm off its volume, .*; resample it onto"):
+        voxel_labels(tmp_path / "mask.nii.gz", image.shape, about)
+    with pytest.raises(ValueError, match=r"mask.nii.gz has shape \(4, 6, 3\), its volume \(4, 6, 4\)"):
+        voxel_labels(tmp_path / "mask.nii.gz", (4, 6, 4), about)

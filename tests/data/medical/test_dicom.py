@@ -85,6 +85,24 @@ def test_monochrome1_is_inverted():
         assert meta["inverted"] and np.abs(values.astype(float) - (top - plain[dtype].astype(float))).max() <= (1 if top == 255 else 1e-6)
 
 
+@pytest.mark.parametrize("padding", [{"PixelPaddingValue": -2000}, {"PixelPaddingValue": 63536},
+                                     {"PixelPaddingValue": -1990, "PixelPaddingRangeLimit": -2000}])
+def test_padding_does_not_widen_the_range(padding):
+    file = opened()
+    pixels = np.tile(np.arange(100, 120, dtype=np.int16), file.Rows * file.Columns // 20 + 1)[:file.Rows * file.Columns]
+    pixels[:50] = -2000
+    file.PixelData = pixels.tobytes()
+    for key, value in padding.items():
+        file.add_new(key, "US" if value > 0 else "SS", value)
+    expected = np.rint(np.clip((pixels - 100.0) / 19, 0, 1) * 255).reshape(file.Rows, -1)
+    assert np.abs(read_dicom(written(file))[0][..., 0] - expected).max() <= 1
+    file.PhotometricInterpretation = "MONOCHROME1"
+    mirrored = read_dicom(written(file), dtype="float32")[0].ravel()[50:] - float(file.RescaleIntercept)
+    np.testing.assert_array_equal(mirrored, 219 - pixels[50:])
+    file.PixelData = np.full_like(pixels, -2000).tobytes()  # nothing else
+    assert not read_dicom(written(file), dtype="uint8")[0].std()
+
+
 def test_compressed_files_equal_the_uncompressed():
     expected = read_dicom(FILES / "MR_small.dcm")[0]
     for name in ("RLE", "jp2klossless", "jpeg_ls_lossless", "bigendian", "implicit"):
@@ -184,6 +202,16 @@ def test_an_enhanced_file_is_a_volume_in_patient_order(tmp_path):
         read_dicom_series([twice], frames=(3, 4))
     with pytest.raises(ValueError, match="declares 3 frames and does not describe"):
         read_dicom_series([enhanced(heights, NumberOfFrames=3)])
+
+
+def test_a_tilted_series_is_refused():
+    def leaning(mm):
+        return [plane(z, 1, ImagePositionPatient=[-10.0, -20.0 + mm * k, z]) for k, z in enumerate((0.0, 2.5, 5.0, 7.5))]
+
+    assert read_dicom_series(leaning(0.01))[1]["slices"] == 4  # as positions are rounded
+    for mm in (0.1, -1.0):
+        with pytest.raises(ValueError, match="mm aside of bytes.*gantry tilt.*dcm2niix"):
+            read_dicom_series(leaning(mm))
 
 
 def test_a_real_enhanced_file_equals_nibabels_reading():

@@ -51,6 +51,19 @@ def test_respacing_keeps_positions_and_labels():
     assert set(np.unique(read_nifti(encoded(mask, affine), spacing=(3, 3, 3), labels=True)[0])) == {0, 7}
 
 
+@pytest.mark.parametrize("unit, mm", [("mm", 1), ("unknown", 1), ("micron", 1e-3), ("meter", 1e3)])
+def test_units_of_length_become_millimeters(unit, mm):
+    values = np.random.default_rng(0).normal(size=(8, 6, 4)).astype(np.float32)
+    affine = np.array([[-25.0, 0, 0, 3], [0, 25, 0, 5], [0, 0, 50, 7], [0, 0, 0, 1]]) / [[mm], [mm], [mm], [1]]
+    image = nib.Nifti1Image(values, affine)
+    image.header.set_xyzt_units(unit, "sec")
+    read, meta = read_nifti(image.to_bytes())
+    np.testing.assert_allclose(meta["spacing"], [25, 25, 50], rtol=1e-6)
+    np.testing.assert_allclose(meta["affine"], nib.as_closest_canonical(image).affine * [[mm], [mm], [mm], [1]], rtol=1e-6)
+    np.testing.assert_array_equal(read, values[::-1])
+    assert read_nifti(image.to_bytes(), spacing=(50, 50, 50))[0].shape == (4, 3, 4)
+
+
 def test_window():
     values = np.linspace(-1000, 1000, 24).reshape(2, 3, 4).astype(np.int16)
     unit = np.clip((values + 160.0) / 400, 0, 1)
