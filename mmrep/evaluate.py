@@ -43,8 +43,11 @@ def final(run: Run, suite: Suite, state: TrainState, workdir: Path, seconds: dic
         saved = checkpoint.read_params(workdir, metric=config.save.metric, mode=config.save.mode)
         params, ema, step = place(run, saved["params"], saved["ema"]), {}, saved["step"]
     params = tree.averaged(params, ema)
-    reads = count_read(workdir, int(bool(config.evals) and on == "test"))  # before: a reading that fails was one, too
     features = suite.features(params, config.eval.limit)
+    suite.skipped.clear()  # of this reading, not of those during training, which a resumed run has not made
+    if config.evals:
+        features(on)  # a row that cannot be read ends it here, before anything of the split is known
+    reads = count_read(workdir, int(bool(config.evals) and on == "test"))  # before: a reading that fails later was one, too
     results = judged(run, suite, params, features, on, init) | {"test_reads": reads}
     seconds["evaluate"] = round(time.perf_counter() - began, 2)
     results |= {"config_hash": cfg.digest(config), "seconds": seconds, "step": step}
@@ -62,7 +65,6 @@ def final(run: Run, suite: Suite, state: TrainState, workdir: Path, seconds: dic
 def judged(run: Run, suite: Suite, params: dict, features: Callable, on: str, init: Callable | None = None) -> dict:
     """{"metrics", "controls", "paired", "left_out", "skipped", "split"}: the evaluators, the controls beside them, the
     probes' differences, and what is missing from them."""
-    suite.skipped.clear()  # of this reading, not of those during training, which a resumed run has not made
     found = suite.evaluate(params, on, features)
     beside, differences = controls(suite, on, tuple(run.config.eval.controls), run.config.seed, features, init)
     missing = reasons(found)
@@ -104,8 +106,11 @@ def evaluate(workdir: str | Path, data: dict[str, Any] | None = None, split: str
         o.suite.source(split)  # a split that is not there is told whatever the config evaluates
         shared = trained.without_trained(o, split, overlap, say) if data else {}
         o.suite.check((split,))
+        features = o.suite.features(o.params, o.run.config.eval.limit)
+        if o.config.evals:
+            features(split)
         reads = count_read(o.folder, int(may_be_test(split, data)))
-        results = judged(o.run, o.suite, o.params, o.suite.features(o.params, o.run.config.eval.limit), split)
+        results = judged(o.run, o.suite, o.params, features, split)
     results |= {"step": o.step, "test_reads": reads, "data": data or {}, "config_hash": cfg.digest(o.config)}
     results |= {"overlap": shared} if shared else {}
     say(summary(results))

@@ -17,6 +17,7 @@ from mmrep.core import allocator, checkpoint, sharding, tree
 from mmrep.core.files import write_json
 from mmrep.core.types import TrainState
 from mmrep.data import pipeline, streams, survey
+from mmrep.data.sources import BadRow
 from mmrep.evals.suite import Suite, as_json
 from mmrep.evaluate import final
 from mmrep.run import Run, assemble, init_program, train_transform
@@ -202,7 +203,12 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
                     stopping |= settle()  # only a finite state is saved or judged
                     pending, found = None, None
                     if due("eval", done) and not stopping:
-                        found = _judge(suite, state, stop)
+                        try:
+                            found = _judge(suite, state, stop)
+                        except BadRow:
+                            checkpoint.save(manager, state)  # mended, or skipped, the same command goes on from here
+                            checkpoint.wait(manager)
+                            raise
                         stopping |= found is None
                         if found:
                             writer.write(done, found)

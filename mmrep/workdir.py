@@ -41,7 +41,7 @@ def open_workdir(config: Any, workdir: Path) -> None:
         make_folder(workdir)
     file = workdir / "config.json"
     changed = cfg.diff(cfg.from_json(file.read_text()), config) if file.is_file() else {}
-    changed = {k: v for k, v in changed.items() if not k.startswith(MAY_CHANGE)}
+    changed = {k: (old, new) for k, (old, new) in changed.items() if not k.startswith(MAY_CHANGE) and not _skips(k, new)}
     if changed and any(_trained(folder) for folder in (workdir, *workdir.glob("stage*"))):
         (key, (old, new)), *rest = changed.items()
         more = ", ".join(k for k, _ in rest[:5]) + (f" and {len(rest) - 5} more" if len(rest) > 5 else "")
@@ -55,6 +55,11 @@ def open_workdir(config: Any, workdir: Path) -> None:
         part = workdir / "config.part"
         part.write_text(cfg.to_json(config) + "\n")
         part.replace(file)
+
+
+def _skips(key: str, new: Any) -> bool:
+    """Whether a change is to skip bad rows from here on: a run that has gone so far has met none, and what it did stays what it is."""
+    return key.startswith("data.") and key.endswith("on_error") and new == "skip"
 
 
 def _trained(folder: Path) -> bool:

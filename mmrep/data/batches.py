@@ -96,13 +96,24 @@ def _checked(key: str, value: Any, shape: tuple, dtype: np.dtype, name: Callable
         value = _array(key, value)
     except ValueError as error:
         raise ValueError(f"{name(place)}: {error}") from None
-    if value.shape != shape:
-        advice = "add resize" if key == "image" or key.startswith("mask/") else "make the rows alike"
-        raise ValueError(f"{name(place)}: {key} is {value.shape} where the batch has {shape}; {advice}")
     if value.dtype != dtype:
         advice = "add to_uint8" if key == "image" else "make the rows alike"
         raise ValueError(f"{name(place)}: {key} is {value.dtype} where the batch has {dtype}; {advice}")
     return value
+
+
+def misfit(example: Example, spec: Spec) -> str:
+    """How an example differs from what the spec says of a row, in key or shape, with advice; "" where it does not."""
+    for key, value in example.items():
+        if key in META:
+            continue
+        if key not in spec:
+            return f"has {key!r}, which the source's first rows lack; name it in the source's fields"
+        shape = spec[key][0]
+        if shape is not None and np.shape(value) != shape:
+            advice = "add resize" if key == "image" or key.startswith("mask/") else "make the rows alike"
+            return f"{key} is {np.shape(value)} where the batch has {shape}; {advice}"
+    return ""
 
 
 def stack(examples: list[Example | None], spec: Spec, index: np.ndarray, name: Callable[[int], str] | None = None
@@ -116,10 +127,8 @@ def stack(examples: list[Example | None], spec: Spec, index: np.ndarray, name: C
     batch: dict[str, Any] = {}
     rows = [example or {} for example in examples]
     for place, example in enumerate(rows):
-        unknown = [key for key in example if key not in spec and key not in META]
-        if unknown:
-            raise ValueError(f"{name(place)}: has {unknown[0]!r}, which the source's first rows lack; name it in the "
-                             f"source's fields")
+        if why := misfit(example, spec):
+            raise ValueError(f"{name(place)}: {why}")
     for key, (shape, dtype) in spec.items():
         values = [example.get(key) for example in rows]
         if shape is None:

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from mmrep.data.batches import Spec, probe, stack, stack_block
+from mmrep.data.batches import Spec, misfit, probe, stack, stack_block
 from mmrep.data.example import Transform
 from mmrep.data.mixture import Mixture, interleave
 from mmrep.data.reading import read_rows, transformed_rows
 from mmrep.data.rng import AUGMENT, COMPONENT, MIX, ORDER, Later, philox
-from mmrep.data.sources import BadRow, rows_of, where
+from mmrep.data.sources import BadRow, bad_row, rows_of, where
 
 _FOREVER = 2**40  # steps; grain wants a length
 
@@ -92,14 +92,18 @@ class _Steps:
             draws = [Later(functools.partial(philox, self.seed, AUGMENT, row, int(epoch))) for row, epoch in zip(rows, epochs[real])]
             found = transformed_rows(self.source, rows, found, self.transform, draws.__getitem__)
         for place, row, example in zip(places, rows, found):
+            if not isinstance(example, BadRow) and (why := misfit(example, self.spec)):
+                example = bad_row(self.source, row, ValueError(why))
             if isinstance(example, BadRow):
                 if self.on_error == "raise" or self.on_error is None and not example.skip:
                     raise example
                 bad[row] = str(example)
             else:
                 examples[place] = example
-        return stack(examples, self.spec, ids + self.index_offset,
-                     lambda place: where(self.source, ids[place])), bad
+        try:
+            return stack(examples, self.spec, ids + self.index_offset, lambda place: where(self.source, ids[place])), bad
+        except ValueError as error:  # of one row, which it names
+            raise BadRow(str(error)) from None
 
     def _whole(self, ids: np.ndarray) -> dict[str, Any] | None:
         """The batch straight from the source's block, several times faster; None where a row is bad or does not fit,

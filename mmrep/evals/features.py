@@ -9,7 +9,7 @@ import numpy as np
 from mmrep.core import sharding
 from mmrep.core.types import Params, View
 from mmrep.data import pipeline, streams
-from mmrep.data.sources import spread, subset
+from mmrep.data.sources import BadRow, spread, subset
 from mmrep.encoders.inputs import Fields, complete
 
 Features = dict[str, np.ndarray]
@@ -56,7 +56,7 @@ def embed(program: Callable, params: Params, source: Any, transform: Any, spec: 
                 rows |= {f"{m}/input": arrays[m].reshape(len(arrays[m]), -1) for m in keep_inputs if m in arrays}
             parts.append({k: v[rows["valid"]] for k, v in rows.items() if k != "valid"})
     if not parts or not sum(len(p["index"]) for p in parts):
-        raise ValueError("no row of the split could be read: nothing to evaluate")
+        raise BadRow("no row of the split could be read: nothing to evaluate")
     found = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
     return found | {"index": kept[found["index"]].astype(np.int32)}
 

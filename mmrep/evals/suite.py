@@ -16,7 +16,7 @@ from mmrep.data import pipeline, streams
 from mmrep.data.batches import META
 from mmrep.data.example import is_field
 from mmrep.data.reading import read_rows
-from mmrep.data.sources import arrays
+from mmrep.data.sources import BadRow, arrays
 from mmrep.evals import EVALS
 from mmrep.evals.controls import CONTROLS
 from mmrep.evals.features import Features, embed, embedder, encoder, pretend, read, text_encoder, text_program
@@ -131,7 +131,10 @@ class Suite:
 
     def evaluate(self, params: Params, on: str, features: Callable | None = None, only: Callable = lambda spec: True
                  ) -> dict[str, Found]:
-        """Every evaluator of `config.evals` on split `on`: {name: Interval, or why there is none}. params: the run's."""
+        """Every evaluator of `config.evals` on split `on`: {name: Interval, or why there is none}. params: the run's.
+
+        Raises BadRow for a row that cannot be read, where it is not to be skipped.
+        """
         from threadpoolctl import threadpool_limits
 
         features = features or self.features(params, self.run.config.eval.limit)
@@ -142,6 +145,8 @@ class Suite:
             for where, found in self._evaluators(features, self._batches, given, on, only):
                 try:
                     out |= dict(found)
+                except BadRow:  # no evaluator can do without the split's rows
+                    raise
                 except (ValueError, OSError) as error:  # the other evaluators' numbers must not be lost with it
                     out[where.removeprefix("config.")] = str(error)
         return out

@@ -299,8 +299,10 @@ def test_a_transform_that_refuses_a_row_names_it_or_masks_it():
         batches = list(reader)
         assert np.concatenate([b["valid"] for b in batches]).tolist() == [True, True, False, True, True, True]
         assert reader.skipped == 1 and list(reader.bad) == [2] and "row 12: center_crop" in reader.bad[2]
-    with pytest.raises(ValueError, match=r"table t row 12: image is \(3, 3, 1\) where the batch has \(8, 8, 1\)"):
-        list(eval_batches(Odd("skip"), 3))
+    with pytest.raises(BadRow, match=r"table t row 12: image is \(3, 3, 1\) where the batch has \(8, 8, 1\); add resize, or pass on_error"):
+        list(eval_batches(Odd(), 3))
+    reader = eval_batches(Odd("skip"), 3)  # of another shape: as bad as one that cannot be read
+    assert np.concatenate([b["valid"] for b in reader]).tolist() == [True, True, False, True, True, True] and list(reader.bad) == [2]
     with pytest.raises(ValueError, match="no row of 6 with modality 'image' can be used: .* row 10: .* 8x8, the crop 9x9"):
         eval_batches(Odd("skip"), 3, center_crop(size=9))
     rows = subset(Odd("skip"), [2, 3])  # a first row that is bad does not hide the shapes

@@ -44,6 +44,6 @@ def test_the_command_prepares_and_the_source_opens_by_name(tmp_path, capsys):
     sources = {split: tfds("ham10000", split, tmp_path / "data") for split in ("train", "val", "test")}
     assert sum(map(len, sources.values())) == 40 and sources["train"].fields == ("image", "tabular", "category")
     assert sources["train"][0]["tabular"].tolist() == [40.0, 1.0] and sources["train"].label_names["dx"][5] == "nv"
-    for wrong, message in (("ham1000", "did you mean 'ham10000'"), ("ham10000", "give --data-dir, to write to, and --manual-dir, which holds")):
+    for wrong, message in (("ham1000", "did you mean 'ham10000'"), ("ham10000", "give --data-dir, to write to, and --manual-dir")):
         assert main(["data", "build", wrong]) != 0
         assert message in capsys.readouterr().err
