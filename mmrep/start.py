@@ -35,9 +35,7 @@ def open_source(config: Any, workdir: Path) -> Source | None:
     c = config.init
     if not c.path or checkpoint.steps_of(workdir):
         return None
-    number = re.fullmatch(r"stage(\d+)", workdir.name)  # a stage names the one before it beside its own folder, which may be moved
-    before = number and c.path == f"../stage{int(number[1]) - 1}"
-    folder = folder_of(workdir / c.path if before else Path(c.path))
+    folder = source_folder(c.path, workdir)
     try:
         other = cfg.from_json((folder / "config.json").read_text())
         saved = checkpoint.read_params(folder, metric=other.save.metric, mode=other.save.mode)
@@ -50,6 +48,13 @@ def open_source(config: Any, workdir: Path) -> Source | None:
     except re.error as error:
         raise ValueError(f"config.init.only: {c.only!r} is no regular expression ({error})") from None
     return Source(params, other, folder, text)
+
+
+def source_folder(path: str, workdir: Path) -> Path:
+    """The folder of the run that `config.init.path` of the run in `workdir` names."""
+    number = re.fullmatch(r"stage(\d+)", workdir.name)  # a stage names the one before it beside its own folder, which may be moved
+    before = number and path == f"../stage{int(number[1]) - 1}"
+    return folder_of(workdir / path if before else Path(path))
 
 
 def inherit_tokenizer(source: Source | None, config: Any, workdir: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from mmrep.data.audit.overlap import shared_rows
 from mmrep.data.audit.scan import scan
 from mmrep.data.audit.source import raw
 from mmrep.data.sources import subset
+from mmrep.start import source_folder
 
 WAYS = ("exclude", "refuse", "allow")
 
@@ -67,13 +69,32 @@ def _places(source: Any, bare: Any, places: np.ndarray) -> np.ndarray:
 
 
 def _trained_rows(o: Any) -> dict[str, Any]:
-    """stream -> source of the rows that the run was trained on. Nothing of them is kept: small pictures are pictures of patients, too."""
-    out = {}
-    for name, stream in o.config.data.items():
-        stream = cfg.plain(stream)
-        bare = raw(stream) | ({"fraction": stream["fraction"]} if "fraction" in stream else {})
-        out[name] = streams.open_source(bare, "train", f"config.data.{name}")
+    """Stream -> source of the rows that the run was trained on, and the runs that its params came from (`config.init.path`). Nothing of
+    them is kept: small pictures are pictures of patients, too."""
+    out: dict[str, Any] = {}
+    opened: set[str] = set()
+    for folder, config in _ancestors(o.folder, o.config):
+        for name, stream in config.data.items():
+            stream = cfg.plain(stream)
+            bare = raw(stream) | ({"fraction": stream["fraction"]} if "fraction" in stream else {})
+            if (told := repr(bare)) not in opened:
+                opened.add(told)
+                out[name if folder == o.folder else f"{folder}:{name}"] = streams.open_source(bare, "train", f"config.data.{name}")
     return out
+
+
+def _ancestors(folder: Path, config: Any) -> list[tuple[Path, Any]]:
+    """A run, and those whose params it started from, (folder, config) each. Raises ValueError where one of them is no longer there."""
+    found = [(folder, config)]
+    while path := found[-1][1].init.path:
+        folder = source_folder(path, found[-1][0])
+        if any(folder.resolve() == one.resolve() for one, _ in found):
+            break
+        file = folder / "config.json"
+        if not file.is_file():
+            raise ValueError(f"config.init.path of {found[-1][0]}: {path} is no longer there")
+        found.append((folder, cfg.from_json(file.read_text())))
+    return found
 
 
 def digest(params: Any) -> str:

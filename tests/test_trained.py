@@ -56,6 +56,23 @@ def test_rows_that_were_trained_on_are_left_out_and_counted(run, tmp_path):
         evaluate.evaluate(folder / "w", {"channels": 1}, "train", quiet)
 
 
+def test_rows_of_the_run_that_params_came_from_are_left_out_too(run, tmp_path):
+    folder, other = run
+    config = open_run(folder / "w").config
+    with config.unlocked():
+        config.init.path = str(folder / "w")
+        config.data.main.source.path = str(write(tmp_path / "c", first=20))
+    loop.train(config, tmp_path / "w", say=quiet, programs=runs.PROGRAMS)
+    results = evaluate.evaluate(tmp_path / "w", {"path": str(other)}, say=quiet)
+    assert results["overlap"]["excluded"] == 8 and results["metrics"]["retrieval/image_to_text/R@1/instance"]["n"] == 8
+    (folder / "w").rename(folder / "gone")
+    try:
+        told = evaluate.evaluate(tmp_path / "w", {"path": str(other)}, say=quiet)["overlap"]["unchecked"]
+    finally:
+        (folder / "gone").rename(folder / "w")
+    assert "config.init.path" in told and "no longer there" in told
+
+
 def test_a_run_on_prepared_rows_is_the_run_on_the_table(run, tmp_path):
     folder, _ = run
     config = open_run(folder / "w").config

@@ -34,8 +34,11 @@ CONTEXT = ("split", "texts", "names", "trained", "heads", "on", "batches", "enco
 
 
 def meta_spec(source: Any) -> dict:
-    """Forms of a source's labels, groups and cases, from its first readable row."""
-    first = next((e for e in read_rows(source, np.arange(min(len(source), 64))) if isinstance(e, dict)), {})
+    """Forms of a source's labels, groups and cases, from its first readable row. Raises BadRow where none of the first is."""
+    tried = read_rows(source, np.arange(min(len(source), 64)))
+    first = next((e for e in tried if isinstance(e, dict)), None)
+    if first is None:
+        raise BadRow(f"no row of {len(source)} is left that can be read" + (f": {tried[0]}" if tried else ""))
     meta = {k: [v] for k, v in first.items() if not is_field(k) and k not in META}
     return pipeline.probe(arrays(**meta)) if meta else {}
 
