@@ -50,6 +50,7 @@ class Manifest:
         self._cells: dict[str, Any] = {}  # key -> one value a row of the file
         self._open: dict[str, Callable[[str], np.ndarray]] = {}  # of the keys whose cells name files: name -> what is in it
         self._stored_size: Callable[[str], tuple[int, int, int]]  # of a picture, where there are pictures: `images.stored_size`
+        self._stores: dict[str, Any] = {}  # of the same keys: where these files lie
         self.here: dict[str, np.ndarray] = {}  # bool[rows of the file] of the keys that some rows lack though they have a value
         self._case_ids: list = table[case] if case else [None] * table.length
 
@@ -101,6 +102,17 @@ class Manifest:
                 mine = (cells[row] for row in self.rows)
                 total = zlib.crc32(b"\0".join(c.tobytes() if isinstance(c, np.ndarray) else repr(c).encode() for c in mine), total)
         return f"{total:08x}" if self._how == "exact" else f"{total:08x}/{fast.library('fast')}"
+
+    def sizes(self) -> str:
+        """A digest of how large the files are that the rows name, which changes where most of what is in them does."""
+        total, known = 0, {}
+        for key, store in sorted(self._stores.items()):
+            for name in (self._cells[key][row] for row in self.rows):
+                for one in name if isinstance(name, tuple) else () if name is None else (name,):
+                    if (id(store), one) not in known:
+                        known[id(store), one] = store.size(one)
+                    total = zlib.crc32(f"{key} {one} {known[id(store), one]}".encode(), total)
+        return f"{total:08x}"
 
     def where(self, index: int) -> str:
         """What an error message calls a row: file, row (from 1) and line."""
@@ -181,7 +193,7 @@ def manifest(path: str | Path, split: str, images: str | Path | None = None, col
     shared_cases   allow a case to have rows in several of train, val and test, which is an error
     channels, bits, size_hint, max_pixels   as `images.decode`: u8 or u16 [H, W, 1 or 3]; size_hint = pixels the transforms need
     decode     "exact" or "fast", `how` of `images.decode`
-    max_bytes  the most that a member of an archive, a stack, or a compressed file may unpack to (default 2 GiB, whole archives 64 GiB)
+    max_bytes  the most that a member of an archive, a stack, or a compressed file may unpack to (default 2 GiB, whole archives 16 GiB)
 
     Raises FileNotFoundError or ValueError, one line naming the file and the row and what to do.
     """
@@ -273,6 +285,7 @@ def _files(source: Manifest, columns: Mapping, places: Mapping, options: Mapping
         else:
             read = readers.read_placed_volume if kind == "volume" else readers.READERS[kind]
             source._open[key] = partial(read, store, **how, **({"decode": pixels} if kind == "image" else {}))
+        source._stores[key] = store
         if key == "image":
             source._stored_size = partial(readers.image_size, store, max_pixels=max_pixels)
         source._cells[key] = parse.files(source, key, column, store, readers.SUFFIXES[kind])

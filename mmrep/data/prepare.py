@@ -56,8 +56,8 @@ def prepare(stream: dict[str, Any], out: str | Path, processes: int | None = Non
         if before is None and any(p.name != ".lock" for p in folder.iterdir()):
             raise ValueError(f"--out {folder}: holds something else; use an empty folder, or one that the same command began")
         if before not in (None, plan):
-            raise ValueError(f"--out {folder}: holds rows of another source, transform, version or shard size (fingerprint "
-                             f"{before.get('fingerprint')}, this is {plan['fingerprint']}); use another folder")
+            raise ValueError(f"--out {folder}: holds rows of another source, transform, version or shard size, or of files that have "
+                             f"changed (fingerprint {before.get('fingerprint')}, this is {plan['fingerprint']}); use another folder")
         write_json(folder / "plan.json", plan)
         for left in folder.glob("*.part*"):
             left.unlink(missing_ok=True)
@@ -83,11 +83,19 @@ def _is_there(stream: dict[str, Any], split: str) -> bool:
 
 
 def _fingerprint(stream: dict[str, Any], sources: dict[str, Any], shard: int) -> str:
-    """Digest of what decides the bytes: the sources' own fingerprints, their arguments but for places, transforms, versions."""
+    """Digest of what decides the bytes: the sources' own fingerprints, their files' sizes, their arguments but for places, transforms,
+    versions. When files were written says nothing: a copy of them is the same."""
     versions = _versions(stream)
-    content = {split: [len(source), fingerprint(source)] for split, source in sources.items()}
+    content = {split: [len(source), fingerprint(source), _sizes(source)] for split, source in sources.items()}
     what = {"format": FORMAT, "stream": _placeless(stream), "content": content, "versions": versions, "shard": shard}
     return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _sizes(source: Any) -> str:
+    """Text that changes where files do that a source's rows name, as far as their sizes tell."""
+    if hasattr(source, "components"):
+        return "+".join(map(_sizes, source.components))
+    return source.sizes() if hasattr(source, "sizes") else ""
 
 
 def _versions(stream: dict[str, Any]) -> dict[str, str]:

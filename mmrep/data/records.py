@@ -24,7 +24,8 @@ NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
 
 
 def encode(example: Example) -> bytes:
-    """One row as bytes: arrays and numbers as they are, texts (str or a list of str) beside them, "present" flattened to present/KEY.
+    """One row as bytes: arrays and numbers as they are, texts (str or a list of str) beside them, "present" flattened to present/KEY, a
+    list of arrays (several samples) to KEY//0, KEY//1, ...
 
     Raises ValueError for a value of another kind.
     """
@@ -34,10 +35,13 @@ def encode(example: Example) -> bytes:
             arrays |= {f"present/{k}": np.asarray(flag) for k, flag in value.items()}
         elif isinstance(value, str) or isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
             texts[key] = json.dumps(value, ensure_ascii=False)
+        elif isinstance(value, (list, tuple)):
+            arrays |= {f"{key}//{i}": np.asarray(one) for i, one in enumerate(value)}
         else:
             arrays[key] = np.asarray(value)
-            if arrays[key].dtype not in NAMES:
-                raise ValueError(f"records: {key!r} is {arrays[key].dtype}, which a record cannot hold; give numbers, bools or text")
+    for key, array in arrays.items():
+        if array.dtype not in NAMES:
+            raise ValueError(f"records: {key!r} is {array.dtype}, which a record cannot hold; give numbers, bools or text")
     header: dict[str, Any] = {"__metadata__": dict(sorted(texts.items()))} if texts else {}
     body, at = [], 0
     for key in sorted(arrays, key=lambda k: (-arrays[k].dtype.itemsize, k)):  # the widest first: every array is aligned
@@ -55,15 +59,19 @@ def decode(data: bytes) -> Example:
     start = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:start])
     example: Example = {key: json.loads(text) for key, text in header.pop("__metadata__", {}).items()}
+    lists: dict[str, dict[int, np.ndarray]] = {}
     for key, form in header.items():
         dtype = DTYPES[form["dtype"]]
         first, last = form["data_offsets"]
         array = np.frombuffer(data, dtype, (last - first) // np.dtype(dtype).itemsize, start + first).reshape(form["shape"])
         if key.startswith("present/"):
             example.setdefault("present", {})[key[8:]] = array[()]
+        elif "//" in key:
+            name, _, number = key.partition("//")
+            lists.setdefault(name, {})[int(number)] = array
         else:
             example[key] = array[()]
-    return example
+    return example | {key: [of[i] for i in range(len(of))] for key, of in lists.items()}
 
 
 class Records:

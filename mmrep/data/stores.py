@@ -23,6 +23,15 @@ class Folder:
         """Encoded bytes of one file."""
         return (self.path / name).read_bytes()
 
+    def size(self, name: str) -> int:
+        """Bytes of one file, or of all files of a folder (a series, a record of several files of one name); 0 where there is none."""
+        path = self.path / name
+        try:
+            several = path.iterdir() if path.is_dir() else [path] if path.is_file() else path.parent.glob(f"{path.name}.*")
+            return sum(file.stat().st_size for file in several)
+        except OSError:
+            return 0
+
 
 class Zip:
     """Members of a zip archive. One handle behind a lock: members are small and decoding happens outside the lock."""
@@ -38,6 +47,11 @@ class Zip:
         """Encoded bytes of one member. Raises ValueError on damage, or more than `max_bytes`."""
         with self._lock:
             return read_member(self._zip, self._members[posixpath.normpath(name)], str(self.path), self.max_bytes)
+
+    def size(self, name: str) -> int:
+        """The checksum of one member, which tells more than its bytes; 0 where there is none."""
+        found = self._members.get(posixpath.normpath(name))
+        return found.CRC if found else 0
 
 
 class Tar:
@@ -60,6 +74,10 @@ class Tar:
         if len(content) != size:
             raise ValueError(f"archive: {name!r} in {self.path} is cut short; copy the archive again")
         return content
+
+    def size(self, name: str) -> int:
+        """Bytes of one member; 0 where there is none."""
+        return self._members.get(posixpath.normpath(name), (0, 0))[1]
 
 
 class Npz:
@@ -92,6 +110,10 @@ class Npz:
         with self._lock:
             return read_npz_member(self._zip, self._members[name], str(self.path), self.max_bytes)
 
+    def size(self, name: str) -> int:
+        """Bytes of the whole file."""
+        return self.path.stat().st_size
+
 
 class Hdf5:
     """Pictures u8|u16[H, W(, C)] in the stacks [n, H, W(, C)] of an HDF5 file: KEY/ROW, or rows of its only stack by number."""
@@ -116,6 +138,10 @@ class Hdf5:
         """Pixels of one picture. Raises ValueError on damage, or more than `max_bytes`."""
         key, row = self._find(name)
         return self._read(self.path, key, [row], self.max_bytes)[0][0]
+
+    def size(self, name: str) -> int:
+        """Bytes of the whole file."""
+        return self.path.stat().st_size
 
 
 def open_images(path: Path, max_bytes: int | None = None) -> Folder | Zip | Tar | Npz | Hdf5:

@@ -1,5 +1,6 @@
 """TFDS datasets as sources, without TensorFlow: random access to array_record files."""
 
+import json
 import os
 import re
 import zlib
@@ -21,9 +22,10 @@ class Tfds:
     """Source over one split of a TFDS data source; `label_names` {label: class names}."""
 
     def __init__(self, records: Any, columns: Mapping[str, Any], where: str, label_names: dict[str, list[str]],
-                 decode: Callable | None = None, uncertain: str | None = None, numbers: Callable[[], np.ndarray] | None = None):
+                 decode: Callable | None = None, uncertain: str | None = None, numbers: Callable[[], np.ndarray] | None = None,
+                 written: str = ""):
         self.label_names, self._decode, self.notes, self._uncertain = label_names, decode, [], uncertain
-        self._records, self._columns, self._where, self._numbers = records, dict(columns), where, numbers
+        self._records, self._columns, self._where, self._numbers, self._written = records, dict(columns), where, numbers, written
         self.fields = fields_among(columns)
         self._cases: np.ndarray | None = None
 
@@ -117,8 +119,9 @@ class Tfds:
         return f"label/{label_name(name, self._uncertain)}", resolve(value, self._uncertain)
 
     def fingerprint(self) -> str:
-        """What decodes the pictures, where that is a choice; else nothing is known without reading the records."""
-        return fast.library("fast") if self._decode is not None and self._decode.keywords["how"] == "fast" else ""
+        """The set's version, the records and bytes of its shards, the rows, and what decodes the pictures, where that is a choice."""
+        quick = self._decode is not None and self._decode.keywords["how"] == "fast"
+        return self._written + (f"/{fast.library('fast')}" if quick else "")
 
 
 def _undecoded() -> Any:
@@ -155,6 +158,14 @@ def _column(builder: Any, split: str, column: str) -> np.ndarray:
         except OSError:  # a shared folder that is not ours
             pass
     return found
+
+
+def _written(builder: Any, split: str) -> str:
+    """A digest of what was prepared: version, records and bytes of the shards, and which of them a split reads."""
+    info = builder.info.splits[split.split("[")[0]]
+    rows = [(i.filename, i.skip, i.take) for i in builder.info.splits[split].file_instructions]
+    told = [str(builder.info.version), list(map(int, info.shard_lengths)), int(info.num_bytes), [(Path(f).name, a, b) for f, a, b in rows]]
+    return f"{zlib.crc32(json.dumps(told).encode()):08x}"
 
 
 def _overlap(builder: Any, a: str, b: str) -> bool:
@@ -231,7 +242,7 @@ def tfds(dataset: str, split: str, data_dir: str | Path | None = None, columns: 
                    max_pixels=max_pixels) if pixels else None
     skip = {columns["image"]: _undecoded() if several else tensorflow_datasets.decode.SkipDecoding()} if pixels else None
     source = Tfds(builder.as_data_source(split=wanted, decoders=skip), columns, f"tfds {dataset} {wanted}", classes, read, uncertain,
-                  lambda: _column(builder, wanted, columns["case"]))
+                  lambda: _column(builder, wanted, columns["case"]), _written(builder, wanted))
     if split == "train":  # once is enough
         source.notes += fast.notes(decode)
         source.notes += [f"tfds {dataset}: {key}: uncertain findings (-1) count as unknown; 'uncertain': 'zeros' or 'ones' in the source "

@@ -1,6 +1,7 @@
 """Prepared rows are the source's; whatever is killed whenever, the files end the same, byte for byte."""
 
 import hashlib
+import json
 import os
 import random
 import signal
@@ -8,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmrep.data import prepare as module
 from mmrep.data.prepare import prepare
@@ -41,6 +43,8 @@ def test_a_record_holds_every_kind_of_value():
     assert all(back[k].dtype == v.dtype for k, v in example.items() if isinstance(v, np.ndarray))
     assert back["present"]["image"].tolist() == [True, False] and back["present"]["text"]
     assert encode(back) == encode(example)
+    study = {"image": [rng.integers(0, 255, (4, 3 + i, 1), np.uint8) for i in range(12)]}  # of different sizes
+    assert [one.tolist() for one in decode(encode(study))["image"]] == [one.tolist() for one in study["image"]]
     with pytest.raises(ValueError, match="'x' is object"):
         encode({"x": np.array([None])})
 
@@ -84,12 +88,30 @@ def test_another_source_or_process_is_refused(tmp_path):
     said = []
     prepare(spec(moved), tmp_path / "p", 1, 16, said.append)  # where the data lie does not matter
     assert "4 of 4 shards are there" in said[0] and files(tmp_path / "p").keys() == before.keys()
+    picture = moved.parent / "0003.jpg"
+    picture.write_bytes(picture.read_bytes() + b"\0")
+    with pytest.raises(ValueError, match="or of files that have changed"):
+        prepare(spec(moved), tmp_path / "p", 1, 16, quiet)
     with module._locked(tmp_path / "p"), pytest.raises(ValueError, match="another process prepares it"):
         prepare(spec(path), tmp_path / "p", 1, 16, quiet)
     with pytest.raises(ValueError, match="holds something else"):
         prepare(spec(path), tmp_path / "t", 1, 16, quiet)
     with pytest.raises(ValueError, match="no split 'dev'; it has test, train, val"):
         records(tmp_path / "p", "dev")
+
+
+def test_pictures_of_several_sizes_in_a_row_come_back(tmp_path):
+    path = write(tmp_path / "t")
+    for i in range(0, 40, 3):
+        Image.new("L", (9 + i, 7), i).save(tmp_path / "t" / f"{i:04d}l.png")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [line | {"file": [line["file"]] + ([f"{i:04d}l.png"] if i % 3 == 0 else [])} for i, line in enumerate(lines)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    folder = prepare(spec(path), tmp_path / "p", 1, 16, quiet)
+    source, back = open_source(spec(path), "train"), records(folder, "train")
+    assert {len(source[i]["image"]) for i in range(24)} == {1, 2}
+    for i in range(24):
+        np.testing.assert_equal(back[i], dict(source[i]))
 
 
 def test_killed_at_any_moment_the_files_end_the_same(tmp_path):
