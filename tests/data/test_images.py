@@ -1,8 +1,8 @@
 """Decoding pictures: exact is Pillow's, fast is close to it and shares its errors; what is damaged or too large is refused."""
 
 import io
-import shutil
 import random
+import shutil
 import struct
 import zlib
 
