@@ -145,7 +145,7 @@ def export(workdir: str | Path, out: str | Path, data: dict[str, Any] | None = N
         rows = o.suite.features(o.params)(split)
     ids = identify(source, rows["index"])
     rows |= {k: np.array(["" if v is None else v for v in values])
-             for k, values in ids.items() if any(v is not None for v in values)}
+             for k, values in ids.items() if k != "images" and any(v is not None for v in values)}
     rows["split"] = np.full(len(rows["index"]), split)
     for label, names in getattr(source, "label_names", {}).items():
         numbers = rows.get(f"label/{label}")

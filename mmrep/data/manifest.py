@@ -124,8 +124,9 @@ class Manifest:
         kept = self.rows[rows].tolist()
         cases = [None if cell is None else str(cell) for cell in (self._case_ids[row] for row in kept)]
         names = next((self._cells[key] for key in self._open if not key.startswith("mask/")), None)
-        first = (None if names is None else names[row] for row in kept)  # of several, which is enough to tell them from others
-        return {"row": kept, "case": cases, "image": [name[0] if isinstance(name, tuple) else name for name in first]}
+        every = [None if names is None or names[row] is None else names[row] for row in kept]
+        every = [name if name is None or isinstance(name, tuple) else (name,) for name in every]
+        return {"row": kept, "case": cases, "image": [name and name[0] for name in every], "images": every}
 
     def _read(self, row: int, key: str, name: str | tuple[str, ...], affines: dict[str, np.ndarray]) -> np.ndarray | list[np.ndarray]:
         """What a cell names; where a volume or a mask of one lies is set in `affines`."""

@@ -54,15 +54,15 @@ def where(source: Any, row: int) -> str:
 def identify(source: Any, rows: Sequence[int] | np.ndarray) -> dict[str, list]:
     """Where rows (i[n], as `index` in a batch) come from: lists of n, None where the source does not say.
 
-    {"row": number in the file or table, from 0; "case": the id written there, str; "image": name of the picture, as written there}; of a
-    mixture also "source", the component's name.
+    {"row": number in the file or table, from 0; "case": the id written there, str; "image": name of the picture, as written there,
+    "images": of all of its pictures, a tuple}; of a mixture also "source", the component's name.
     """
     if hasattr(source, "identify"):
         return source.identify(np.asarray(rows, np.int64))
     rows = [int(row) for row in rows]
     cases = getattr(source, "cases", None)
     return {"row": rows, "case": [None if cases is None else str(cases[row]) for row in rows],
-            "image": [None] * len(rows)}
+            "image": [None] * len(rows), "images": [None] * len(rows)}
 
 
 def rows_of(source: Any, rows: np.ndarray) -> np.ndarray:

@@ -59,7 +59,7 @@ def class_counts(source: Any, most: int = 8) -> list[str]:
 
 def repeated(sources: dict[str, Any]) -> list[str]:
     """Lines for pictures, by name, that rows of several splits share; sources: split -> source."""
-    names = {split: {n for n in identify(s, np.arange(len(s)))["image"] if n is not None} for split, s in sources.items()}
+    names = {split: {n for of in identify(s, np.arange(len(s)))["images"] for n in of or ()} for split, s in sources.items()}
     lines = []
     for a, b in combinations(names, 2):
         if both := sorted(names[a] & names[b]):

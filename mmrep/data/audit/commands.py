@@ -89,7 +89,7 @@ def _overlap(args: Namespace, overrides: Sequence[str], say: Say) -> int:
         config = getattr(args, source).partition(":")[0].endswith(".py")
         opened, _ = open_splits(_stream(args, overrides if config else (), say, source, end))
         scans.append(scan.scan(opened, say=say))
-    found = overlap.overlap(*scans, args.near)
+    found = overlap.overlap(*scans, args.near, cases=args.cases)
     print(json.dumps(found) if args.json else overlap.as_text(found, args.a, args.b))
     return 0
 

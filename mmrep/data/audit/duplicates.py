@@ -13,10 +13,15 @@ BITS, ALIKE = 4, 0.995
 _AT_ONCE = 1 << 20  # candidate pairs held at a time
 
 
-def groups(values: np.ndarray, here: np.ndarray) -> tuple[int, int]:
-    """(values that several rows share, rows that share one) among the rows `here`; values: u64 or i64 [n], here: bool[n]."""
-    _, counts = np.unique(values[here], return_counts=True)
-    return int((counts > 1).sum()), int(counts[counts > 1].sum())
+def groups(rows: np.ndarray, values: np.ndarray) -> tuple[int, int]:
+    """(values that several rows share, rows that share one); values: u64[m] or i64[m] of the rows i64[m], several a row or none."""
+    order = np.lexsort((rows, values))
+    rows, values = rows[order], values[order]
+    new = np.ones(len(rows), bool)
+    new[1:] = (rows[1:] != rows[:-1]) | (values[1:] != values[:-1])  # what a row holds twice is one
+    rows, values = rows[new], values[new]
+    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return int((counts > 1).sum()), len(np.unique(rows[counts[which] > 1]))
 
 
 def candidates(a: np.ndarray, b: np.ndarray, bits: int = BITS) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -30,13 +30,12 @@ def normalized(text: Any) -> str:
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
-    """u8[SIDE, SIDE] gray of a picture [H, W, C] (of several samples [S, H, W, C] the first), smoothed as it shrinks.
+    """u8[SIDE, SIDE] gray of a picture [H, W, C], smoothed as it shrinks.
 
     8-bit pictures keep their levels, others are spread over 0..255 by their own range: what is compared ignores both.
     """
     from PIL import Image
 
-    image = image if image.ndim == 3 else image[0]
     gray = image[..., 0] if image.shape[-1] == 1 else image.mean(-1)
     if image.dtype != np.uint8:
         gray = np.nan_to_num(gray.astype(np.float32))
@@ -68,8 +67,8 @@ def is_flat(thumb: np.ndarray) -> bool:
     return float(thumb.std()) < FLAT
 
 
-def name_parts(name: str) -> tuple[int, list[int]]:
-    """(digest of a file's name without folder and suffix, digests of the parts of it that could be an id by themselves).
+def name_parts(name: str) -> tuple[int, list[int], bool]:
+    """(digest of a file's name without folder and suffix; digests of it and of its parts that could be an id; whether there are such).
 
     A part lies between _, -, space and dot and has five characters or more, three digits among them: "MPX1024_synpic40275.jpg" and
     "synpic40275.jpg" share an id.
@@ -77,4 +76,12 @@ def name_parts(name: str) -> tuple[int, list[int]]:
     stem = re.split(r"[/\\]", name)[-1]
     stem = re.sub(r"\.(png|jpe?g|tiff?|dcm|nii|npy|gz|bmp|webp)$", "", stem, flags=re.IGNORECASE)
     parts = {part for part in re.split(r"[_\-\s.]+", stem) if len(part) >= 5 and sum(c.isdigit() for c in part) >= 3}
-    return digest(stem), sorted(digest(part) for part in parts | {stem})
+    return digest(stem), sorted(digest(part) for part in parts | {stem}), bool(parts)
+
+
+def counted(ids: set[str]) -> bool:
+    """Whether ids are numbered in order, as many hospitals do (1, 2, ...; P001, P002, ...): all alike but for their digits, and no number
+    larger than 20 times how many there are. Equal ones then need not be the same patient."""
+    alike = {re.sub(r"\d+", "#", one) for one in ids}
+    numbers = [int("".join(re.findall(r"\d+", one)) or 0) for one in ids]
+    return len(alike) <= 1 and max(numbers, default=0) <= 20 * len(ids)

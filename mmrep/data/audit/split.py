@@ -90,6 +90,17 @@ def joined(*same: np.ndarray) -> np.ndarray:
     return label[:n].astype(np.int64)
 
 
+def _linked(n: int, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """i64[n]: a number that rows share which share a value, directly or by way of others; -1 for those without any."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    number = np.unique(values, return_inverse=True)[1]
+    size = n + int(number.max(initial=-1)) + 1
+    _, label = connected_components(coo_array((np.ones(len(rows), bool), (rows, n + number)), shape=(size, size)), directed=False)
+    return np.where(np.isin(np.arange(n), rows), label[:n], -1).astype(np.int64)
+
+
 def split_rows(opened: Mapping[str, Any], fractions: Sequence[float], by: Sequence[str] = (), seed: int = 0, together: str = "no",
                names: Sequence[str] = NAMES) -> tuple[np.ndarray, list[str], list[str]]:
     """(row of the file i64[n], its split's name [n], what was done, in lines) of all rows of the sources (split -> source) anew.
@@ -117,9 +128,8 @@ def split_rows(opened: Mapping[str, Any], fractions: Sequence[float], by: Sequen
         rows, labels = scanned.row, scanned.labels
         same += [scanned.ids["case"]] if "case" in scanned.ids else []
         for key in ("image_near", "image") if together == "near" else ("image",) if together == "exact" else ():
-            values, here = shared_values(scanned).get(key, (np.zeros(0), None))
-            if here is not None:
-                same.append(np.where(here, np.unique(values, return_inverse=True)[1], -1))
+            if marks := shared_values(scanned).get(key):
+                same.append(_linked(len(rows), *marks))
     if not same:
         said.append("no patients or cases are named: rows are split one by one, and two of one patient may part")
         same = [np.full(len(rows), -1, np.int64)]

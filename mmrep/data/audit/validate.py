@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mmrep.data.audit import duplicates
-from mmrep.data.audit.scan import Scan
+from mmrep.data.audit.scan import Marks, Scan
 
 EXAMPLES = 5
 # what may not be shared between splits without telling more than a test should know; other kinds are worth a look
@@ -30,7 +30,8 @@ def validate(scanned: Scan, opened: Mapping[str, Any], lost: Mapping[str, str] |
 
     A row is a number in its file or table, from 0 (of a mixture "COMPONENT:number"); no id, text or name of a picture is in the report,
     but the names of files that cannot be read.
-    kinds: case, group, image_name (one file on several rows); image, volume, signal, text ... (equal content); image_near
+    kinds: case, group, image_name (one file on several rows), image_stem (files of one name, which could be an id, in several folders); of
+    any of a row's samples image, volume, signal, text ... (equal content); image_near
     (`duplicates.clusters`); text_near (equal but for case, punctuation and white space).
     """
     kinds = shared_values(scanned, bits)
@@ -46,9 +47,8 @@ def validate(scanned: Scan, opened: Mapping[str, Any], lost: Mapping[str, str] |
         "fields": {field: {"forms": dict(forms.most_common()), **dict(zip(("min", "max", "mean"), scanned.ranges.get(field, ()))),
                            "not_finite": [scanned.named(i) for i in scanned.odd[field]]} for field, forms in scanned.forms.items()},
         "missing": {field: {s: int((~mark[here[k]]).sum()) for k, s in enumerate(scanned.splits)} for field, mark in scanned.has.items()},
-        "duplicates": {kind: dict(zip(("values", "rows"), duplicates.groups(values, mark))) for kind, (values, mark) in kinds.items()
-                       if kind != "case"},
-        "leakage": {kind: found for kind, (values, mark) in kinds.items() if (found := leakage(scanned, values, mark))},
+        "duplicates": {kind: dict(zip(("values", "rows"), duplicates.groups(*marks))) for kind, marks in kinds.items() if kind != "case"},
+        "leakage": {kind: found for kind, marks in kinds.items() if (found := leakage(scanned, marks))},
         "labels": {label: _label(scanned, values, here, names.get(label)) for label, values in scanned.labels.items()
                    if label != "boxes"},
         "seconds": round(scanned.seconds, 3), "rows_per_second": round(len(scanned) / max(scanned.seconds, 1e-9), 1),
@@ -57,33 +57,30 @@ def validate(scanned: Scan, opened: Mapping[str, Any], lost: Mapping[str, str] |
     return report | {"verdicts": verdicts(report)}
 
 
-def shared_values(scanned: Scan, bits: int = duplicates.BITS) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """kind -> (a number that rows with the same share [n], which rows have one bool[n])."""
-    kinds = {key: (ids, ids >= 0) for key, ids in scanned.ids.items()}
-    renamed = {"name": "image_name", "text~": "text_near"}
-    for key in sorted(scanned.digest):
-        values = scanned.digest[key]
-        if key not in ("tabular", "category") and not key.startswith("mask/"):  # two patients may have one row of numbers
-            kinds[renamed.get(key, key)] = (values, values != 0)
-    if len(scanned.hash):
-        seen = scanned.digest["image"] != 0
-        label = np.full(len(scanned), -1, np.int64)
-        label[seen] = duplicates.clusters(scanned.digest["image"][seen], scanned.hash[seen], scanned.thumb[seen], scanned.comparable[seen],
-                                          bits)
-        kinds["image_near"] = (label, seen)
+def shared_values(scanned: Scan, bits: int = duplicates.BITS) -> dict[str, Marks]:
+    """kind -> what rows share that hold the same: a value of each row, of several (a study's pictures), or of none."""
+    kinds = {key: Marks(np.flatnonzero(ids >= 0), ids[ids >= 0]) for key, ids in scanned.ids.items()}
+    renamed = {"file": "image_name", "id": "image_stem", "text~": "text_near"}
+    for key, marks in sorted(scanned.digest.items()):
+        if key not in ("case", "name", "tabular", "category") and not key.startswith("mask/"):  # two patients may have one row of numbers
+            kinds[renamed.get(key, key)] = marks
+    if len(scanned.pictures.rows):
+        _, *known = scanned.pictures
+        kinds["image_near"] = Marks(scanned.pictures.rows, duplicates.clusters(*known, bits))
     return kinds
 
 
-def leakage(scanned: Scan, values: np.ndarray, mark: np.ndarray) -> dict[str, dict]:
+def leakage(scanned: Scan, marks: Marks) -> dict[str, dict]:
     """{"train/test": {"values", "rows", "examples"}} of the pairs of splits that share any of the values; "none" is no split."""
-    found = {}
-    parts = {s: np.flatnonzero(mark & (scanned.split == k)) for k, s in enumerate(scanned.splits) if s != "none"}
+    found, of = {}, scanned.split[marks.rows]
+    parts = {s: Marks(marks.rows[of == k], marks.values[of == k]) for k, s in enumerate(scanned.splits) if s != "none"}
     for a, b in combinations(parts, 2):
-        both = np.intersect1d(values[parts[a]], values[parts[b]])
+        both = np.intersect1d(parts[a].values, parts[b].values)
         if len(both):
-            rows = [parts[s][np.isin(values[parts[s]], both)] for s in (a, b)]
-            first = [dict(zip(values[r][::-1].tolist(), r[::-1].tolist())) for r in rows]
-            found[f"{a}/{b}"] = {"values": len(both), "rows": [len(r) for r in rows],
+            held = [np.isin(parts[s].values, both) for s in (a, b)]
+            rows, values = [parts[s].rows[mark] for s, mark in zip((a, b), held)], [parts[s].values[mark] for s, mark in zip((a, b), held)]
+            first = [dict(zip(v[::-1].tolist(), r[::-1].tolist())) for v, r in zip(values, rows)]
+            found[f"{a}/{b}"] = {"values": len(both), "rows": [len(np.unique(r)) for r in rows],
                                  "examples": [[scanned.named(f[v]) for f in first] for v in both[:EXAMPLES].tolist()]}
     return found
 
@@ -158,12 +155,13 @@ def verdicts(report: dict[str, Any]) -> list[dict[str, str]]:
 
 def _said(kind: str, found: dict[str, Any]) -> bool:
     """Whether a kind only repeats, in numbers, the stricter one that it includes."""
-    strict = {"image_near": "image", "text_near": "text"}.get(kind)
+    strict = {"image_near": "image", "text_near": "text", "image_stem": "image_name"}.get(kind)
     counts = [None if found.get(k) is None else (found[k]["values"], found[k]["rows"]) for k in (kind, strict)]
     return strict is not None and counts[0] == counts[1]
 
 
-WHAT = {"case": "cases", "group": "groups", "image_name": "picture files", "image": "pictures of equal pixels",
+WHAT = {"case": "cases", "group": "groups", "image_name": "picture files", "image_stem": "names of picture files, in several folders,",
+        "image": "pictures of equal pixels",
         "image_near": "near-identical pictures", "text": "equal texts", "text_near": "texts equal but for case and punctuation",
         "volume": "equal volumes", "signal": "equal signals", "features": "equal feature vectors"}
 

@@ -50,9 +50,9 @@ def test_a_picture_stored_anew_is_near_and_others_are_not():
 def test_what_texts_names_and_arrays_are_known_by():
     assert normalized("  No acute\nDISEASE. ") == normalized("no acute disease") != normalized("acute disease")
     assert normalized("T2\u2011weighted \ufb01ssure") == "t2 weighted fissure"
-    (stem, parts), (short, own) = name_parts("images/MPX1024_synpic40275.jpg"), name_parts("synpic40275.png")
+    (stem, parts, is_id), (short, own, _) = name_parts("images/MPX1024_synpic40275.jpg"), name_parts("synpic40275.png")
     assert short in parts and stem not in own and name_parts("a/0001.jpg")[0] == name_parts("0001.PNG")[0]
-    assert name_parts("view1_frontal.png")[1] == [name_parts("view1_frontal.png")[0]]  # no part of it is an id
+    assert name_parts("view1_frontal.png")[1:] == ([name_parts("view1_frontal.png")[0]], False) and is_id  # no part of it is an id
     zeros = np.zeros((2, 3), np.uint8)
     assert len({digest(zeros), digest(zeros.T), digest(zeros.astype(np.int8)), digest("\0" * 6), digest(zeros[:1])}) == 5
     assert digest(np.asfortranarray(zeros)) == digest(zeros) and digest(["a", "b"]) != digest("ab")
