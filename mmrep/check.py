@@ -76,7 +76,7 @@ def _skips(stream: Any) -> bool:
 
 
 def _rows(run: Run, asked: Any, line: Callable, most: int = 2000) -> None:
-    """Rows of every split that cannot be read, what their sources say of them, and the scale of the pixels.
+    """Rows of every split that cannot be read or are of another shape, what their sources say of them, and the scale of the pixels.
 
     asked: the config as it was given: where it does not skip bad rows, they fail the check.
     """
@@ -89,7 +89,9 @@ def _rows(run: Run, asked: Any, line: Callable, most: int = 2000) -> None:
             except (ValueError, OSError) as error:
                 line("FAIL", f"rows of {split} ({name})", str(error))
                 continue
-            tried, bad = survey.unreadable(source, most)
+            transform = train_transform(run.config, name, run.tokenizer, split == "train")
+            spec = run.specs[name] if split == "train" else pipeline.probe(run.sources[name], transform, run.config.seed, "skip")
+            tried, bad = survey.unreadable(source, most, transform, spec)
             problems = [*(str(why) for _, why in getattr(source, "problems", {}).values()), *map(str, bad)]
             rows = len(source) + getattr(source, "skipped", 0)
             line(("LOOK" if _skips(asked.data[name]) else "FAIL") if problems else "ok", f"rows of {split} ({name})",

@@ -1,5 +1,6 @@
 """A run opened again: a notebook's way to a trained model, and what evaluation and embedding start from."""
 
+import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +39,7 @@ def open_run(workdir: str | Path, data: dict[str, Any] | None = None, step: int 
     if not file.is_file():
         raise FileNotFoundError(f"{folder}: no config.json; is it a run's workdir?")
     known, trained = facts.read(folder), cfg.from_json(file.read_text())
-    config = cfg.from_json(file.read_text())
+    config = rooted(cfg.from_json(file.read_text()), folder)
     saved = checkpoint.read_params(folder, step, config.save.metric, config.save.mode)
     with config.unlocked():
         config.mesh.update({"data": -1, "fsdp": 1, "tensor": 1})
@@ -50,7 +51,7 @@ def open_run(workdir: str | Path, data: dict[str, Any] | None = None, step: int 
             config.tokenizer = {"name": str(folder / "tokenizer.json"), "length": config.tokenizer.length}
     other = None
     if data:
-        changed, main = cfg.from_json(file.read_text()), "main" if "main" in config.data else sorted(config.data)[0]
+        changed, main = rooted(cfg.from_json(file.read_text()), folder), "main" if "main" in config.data else sorted(config.data)[0]
         for key, value in data.items():
             parts = changed.data[main].get("sources")
             if parts is not None and key.partition(".")[0] not in parts:
@@ -61,6 +62,25 @@ def open_run(workdir: str | Path, data: dict[str, Any] | None = None, step: int 
     run = assemble(config, folder, facts=known)
     checkpoint.check_same(_shapes(saved["params"]), _shapes(run.shapes.params), str(folder))
     return Opened(run, place(run, saved["params"], saved["ema"]), Suite(run, other, known), folder, trained, int(saved["step"]))
+
+
+def rooted(config: Any, folder: Path) -> Any:
+    """The config of the run in `folder`, with those places of its data that are not here, but are where the run was started, named from
+    there."""
+    log = folder / "run.json"
+    began = Path(json.loads(log.read_text()).get("folder", ".")) if log.is_file() else Path()
+
+    def place(value: Any) -> Any:
+        if isinstance(value, (tuple, list)):
+            return type(value)(map(place, value))
+        known = not isinstance(value, str) or Path(value).exists() or not (began / value).exists()
+        return value if known else str(began / value)
+
+    with config.unlocked():
+        for stream in config.data.values():
+            for source in [stream.source] if "source" in stream else stream.sources.values():
+                source.update({key: place(source[key]) for key in ("path", "images", "data_dir") if source.get(key)})
+    return config
 
 
 def folder_of(workdir: str | Path) -> Path:

@@ -15,6 +15,7 @@ from mmrep.data.audit.overlap import shared_rows
 from mmrep.data.audit.scan import scan
 from mmrep.data.audit.source import raw
 from mmrep.data.sources import subset
+from mmrep.opened import rooted
 from mmrep.start import source_folder
 
 WAYS = ("exclude", "refuse", "allow")
@@ -74,7 +75,7 @@ def _trained_rows(o: Any) -> dict[str, Any]:
     out: dict[str, Any] = {}
     opened: set[str] = set()
     for folder, config in _ancestors(o.folder, o.config):
-        for name, stream in config.data.items():
+        for name, stream in rooted(config.copy_and_resolve_references(), folder).data.items():
             stream = cfg.plain(stream)
             bare = raw(stream) | ({"fraction": stream["fraction"]} if "fraction" in stream else {})
             if (told := repr(bare)) not in opened:

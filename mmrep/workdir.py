@@ -96,7 +96,7 @@ def locked(workdir: Path) -> Iterator[None]:
 
 
 def record(config: Any, workdir: Path) -> None:
-    """Write run.json: commit, versions and devices of the first start, and `starts`, of every one.
+    """Write run.json: commit, versions, devices and working folder of the first start, and `starts`, of every one.
 
     What a later start changed of the config (see MAY_CHANGE) stands with that start.
     """
@@ -104,7 +104,7 @@ def record(config: Any, workdir: Path) -> None:
         return
     file, log = workdir / "config.json", workdir / "run.json"
     now = describe(config) | {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                              "step": max(checkpoint.steps_of(workdir), default=0)}
+                              "step": max(checkpoint.steps_of(workdir), default=0), "folder": os.getcwd()}
     if changed := cfg.diff(cfg.from_json(file.read_text()), config):
         now["changed"] = changed
     try:

@@ -180,7 +180,7 @@ def test_what_check_tells_of_classes_pictures_and_texts():
         fields = ("image", "text")
 
         def identify(self, rows):
-            return {"image": [self[i] for i in rows]}
+            return {"images": [self[i] and (self[i], f"{self[0]}+{i}") for i in rows]}
 
         def texts(self, rows):
             return [self[0]] * len(rows)

@@ -85,6 +85,21 @@ def test_a_run_on_prepared_rows_is_the_run_on_the_table(run, tmp_path):
     assert results["metrics"] == json.loads((folder / "w" / "results.json").read_text())["metrics"]
 
 
+def test_a_run_finds_its_data_from_another_folder(run, tmp_path, monkeypatch):
+    folder, other = run
+    config = open_run(folder / "w").config
+    with config.unlocked():
+        config.data.main.source.path = "a/metadata.jsonl"
+    monkeypatch.chdir(folder)
+    loop.train(config, tmp_path / "w", say=quiet, programs=runs.PROGRAMS)
+    before = evaluate.evaluate(tmp_path / "w", say=quiet)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    after = evaluate.evaluate(tmp_path / "w", say=quiet)
+    assert after["metrics"] == before["metrics"] and after["config_hash"] == before["config_hash"]
+    assert evaluate.evaluate(tmp_path / "w", {"path": str(other)}, say=quiet)["overlap"]["excluded"] == 8
+
+
 def test_training_data_that_are_gone_are_told(run, tmp_path):
     folder, other = run
     (folder / "a").rename(folder / "away")

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from mmrep import config as cfg
+from mmrep.data.batches import Spec, misfit
 from mmrep.data.example import Transform
 from mmrep.data.reading import read_rows, transformed
 from mmrep.data.rng import AUGMENT, philox
-from mmrep.data.sources import BadRow, identify, spread
+from mmrep.data.sources import BadRow, bad_row, identify, spread
 from mmrep.data.streams import texts
 
 PICTURES = ("image", "volume")
@@ -59,7 +60,7 @@ def class_counts(source: Any, most: int = 8) -> list[str]:
 
 def repeated(sources: dict[str, Any]) -> list[str]:
     """Lines for pictures, by name, that rows of several splits share; sources: split -> source."""
-    names = {split: {n for of in identify(s, np.arange(len(s)))["images"] for n in of or ()} for split, s in sources.items()}
+    names = {split: {n for of in identify(s, np.arange(len(s))).get("images", ()) for n in of or ()} for split, s in sources.items()}
     lines = []
     for a, b in combinations(names, 2):
         if both := sorted(names[a] & names[b]):
@@ -82,11 +83,17 @@ def reason(problem: str) -> str:
     return problem.partition(";")[0].partition(", or pass on_error")[0]
 
 
-def unreadable(source: Any, most: int) -> tuple[int, list[BadRow]]:
-    """How many rows were tried, spread evenly, and those that cannot be read."""
+def unreadable(source: Any, most: int, transform: Transform | None = None, spec: Spec | None = None) -> tuple[int, list[BadRow]]:
+    """How many rows were tried, spread evenly, and those that cannot be read, or after the transform are not of the spec's shapes."""
     rows, bad = spread(len(source), most), []
     for at in range(0, len(rows), BLOCK):
-        bad += [one for one in read_rows(source, rows[at:at + BLOCK]) if isinstance(one, BadRow)]
+        block = rows[at:at + BLOCK]
+        for row, one in zip(block.tolist(), read_rows(source, block)):
+            if transform is not None and not isinstance(one, BadRow):
+                one = transformed(source, row, dict(one), transform, philox(0, AUGMENT, row))
+            if spec is not None and not isinstance(one, BadRow) and (why := misfit(one, spec)):
+                one = bad_row(source, row, ValueError(why))
+            bad += [one] if isinstance(one, BadRow) else []
     return len(rows), bad
 
 

@@ -114,7 +114,8 @@ def test_rows_are_traced_to_their_file(tmp_path):
     assert found == chain.identify(np.arange(3)) and chain.where(1).startswith(f"manifest {tmp_path}/t.jsonl row 2 (line 2)")
     both = mixture({"a": small(), "b": chain})
     assert identify(both, [11, 2, 12]) == {"source": ["b", "a", "b"], "row": [1, 2, 11],
-                                           "case": ["P-000", None, "P-005"], "image": [file, None, file], "images": [(file,), None, (file,)]}
+                                           "case": ["P-000", None, "P-005"],
+                                           "image": [file, None, file], "images": [(file,), None, (file,)]}
     assert both.where(11).startswith("b: manifest")
     # A batch carries the row of the file, whatever the path that reads it; padding has none.
     for source, transform in ((chain, None), (chain, lowercase()), (both, None)):

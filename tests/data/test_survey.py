@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from mmrep.data import survey
+from mmrep.data.batches import probe
 from mmrep.data.manifest import manifest
 from mmrep.data.sources import arrays
 from mmrep.data.transforms import compose
@@ -49,6 +50,15 @@ def test_pixels_far_from_standard_are_told_with_what_to_set(folder):
     assert line.endswith("last in config.data.main.prepare") and survey.odd_scale("main", whole) == []
     flat = {"image": (0.5, 0.0, 0.0, 0.0)}
     assert "they are constant: look at `mmrep data show`" in survey.odd_scale("main", flat)[0]
+
+
+def test_rows_of_another_shape_are_found(folder):
+    Image.fromarray(np.zeros((8, 9), np.uint16)).save(folder / "3.png")
+    source = manifest(folder / "t.csv", "train", columns={"image": "image"}, bits=16, on_error="skip")
+    spec = probe(source)
+    tried, bad = survey.unreadable(source, 100, compose(()), spec)
+    assert tried == 10 and len(bad) == 2 and "image is (8, 9, 1) where the batch has (8, 8, 1); add resize" in str(bad[0])
+    assert len(survey.unreadable(source, 100, compose([{"name": "resize", "size": 8}]), spec)[1]) == 1
 
 
 def test_absent_samples_are_no_pixels():
