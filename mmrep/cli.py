@@ -112,6 +112,7 @@ def _data_parser(top: argparse.ArgumentParser) -> None:
     p.add_argument("--shard", type=int, default=1024, help="rows of a file (default: 1024)")
     p = add("show", "contact sheet: of a config what the model gets, of another source its rows as they lie on disk")
     p.add_argument("--out", default="batch.png", help="PNG file (default: batch.png)")
+    p.add_argument("--times", type=int, metavar="N", help="of a config: a few rows as they are prepared, each beside N augmentations of it")
     p = add("overlap", "the same pictures, texts or names in two sources")
     source(p, "b")
     p.add_argument("--json", action="store_true", help="print one JSON object")

@@ -119,10 +119,10 @@ def test_bad_data_is_one_line_naming_file_and_row(command, monkeypatch, tmp_path
         m.setattr(loop, "init_program", lambda run: pytest.fail("compiled before the error"))
         for i, (cells, overrides, message) in enumerate((
                 ({}, ["columns.text=repport"], "t.csv: no column 'repport'; did you mean 'report'?"),
-                ({"3:file": "x.png"}, [], "t.csv row 4 (line 5): image 'x.png' is not in"),
+                ({"3:file": "x.png"}, [], "t.csv row 3 (line 5): image 'x.png' is not in"),
                 ({}, ["split=training"], "'training'"),
-                ({"2:report": '" "'}, [], "t.csv row 3 (line 4): text column 'report' is empty"),
-                ({"5:age": "nan"}, [], "t.csv row 6 (line 7): tabular column 'age' is null, NaN or infinite"))):
+                ({"2:report": '" "'}, [], "t.csv row 2 (line 4): text column 'report' is empty"),
+                ({"5:age": "nan"}, [], "t.csv row 5 (line 7): tabular column 'age' is null, NaN or infinite"))):
             file = table(tmp_path / str(i), **cells)
             refused(command("train", file, "--workdir", tmp_path / "w",
                             *(f"--config.data.main.source.{o}" for o in overrides)), message)
@@ -130,7 +130,7 @@ def test_bad_data_is_one_line_naming_file_and_row(command, monkeypatch, tmp_path
     picture = tmp_path / "corrupt" / "6.png"
     picture.write_bytes(picture.read_bytes()[:60])
     code, lines = command("train", file, "--workdir", tmp_path / "w")
-    assert code == 2 and "t.csv row 7 (line 8): image '6.png'" in lines[-1] and "Traceback" not in "".join(lines)
+    assert code == 2 and "t.csv row 6 (line 8): image '6.png'" in lines[-1] and "Traceback" not in "".join(lines)
     skip = "--config.data.main.source.on_error=skip"
     code, lines = command("train", file, "--workdir", tmp_path / "w", skip)
     text = "\n".join(lines)

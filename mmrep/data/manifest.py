@@ -115,7 +115,7 @@ class Manifest:
         return f"{total:08x}"
 
     def where(self, index: int) -> str:
-        """What an error message calls a row: file, row (from 1) and line."""
+        """What an error message calls a row: file, row (from 0) and line (from 1)."""
         return f"manifest {self.table.where(int(self.rows[index]))}"
 
     def identify(self, rows: np.ndarray) -> dict[str, list]:

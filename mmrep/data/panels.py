@@ -12,8 +12,8 @@ COLORS = ("#ff4040", "#ffd040", "#40d0ff", "#60ff60", "#ff60ff", "#ffa060", "#a0
 
 
 def panels(row: dict) -> list[str]:
-    """What of a row is drawn, in the order of MODALITIES; at least one, so that a row of text alone has its place."""
-    return [key for key in MODALITIES if key in row] or ["text"]
+    """What of a row is drawn, in the order of MODALITIES, then an image's crops; at least one: a row of text alone has its place."""
+    return [key for key in MODALITIES if key in row] + [key for key in row if key.startswith("image/")] or ["text"]
 
 
 def draw(ax: Any, row: dict, present: dict) -> None:
@@ -28,7 +28,7 @@ def draw(ax: Any, row: dict, present: dict) -> None:
         here = np.atleast_1d(np.asarray(present.get(key, row.get(key) is not None)))
         if key != "text" and (row[key] is None or not here.any()):
             inner.text(0.5, 0.5, f"no {key}", ha="center", va="center", transform=inner.transAxes, color="gray")
-        elif key in ("image", "volume"):
+        elif key == "volume" or key.partition("/")[0] == "image":
             _picture(inner, key, row, here)
         elif key == "signal":
             signal = np.asarray(_first(row[key], 2), np.float32)
@@ -43,7 +43,7 @@ def draw(ax: Any, row: dict, present: dict) -> None:
 
 def _picture(ax: Any, key: str, row: dict, here: np.ndarray) -> None:
     """All samples of an image, or the slice of a volume with most of its masks, else the middle one."""
-    value, depth = row[key], 3 if key == "image" else 4
+    value, depth = row[key], 4 if key == "volume" else 3
     several = isinstance(value, list) or value.ndim > depth
     marked = {} if several else {name: np.asarray(row[name])[..., 0] for name in masks_of(row, key)}
     if key == "volume":
@@ -54,7 +54,7 @@ def _picture(ax: Any, key: str, row: dict, here: np.ndarray) -> None:
     elif several:
         value = _strip([np.asarray(one) for one in value], here)
     # the whole range of the dtype, not each picture's own: what is too dark for the model must look dark
-    low, high = (0, np.iinfo(value.dtype).max) if value.dtype.kind == "u" else (-2, 2) if key == "image" else (value.min(), value.max())
+    low, high = (0, np.iinfo(value.dtype).max) if value.dtype.kind == "u" else (-2, 2) if key != "volume" else (value.min(), value.max())
     gray = value.shape[-1] != 3
     ax.imshow(value[..., 0] if gray else np.clip((value.astype(np.float32) - low) / (high - low), 0, 1), cmap="gray", vmin=low, vmax=high,
               interpolation="nearest")
@@ -104,9 +104,12 @@ def _features(ax: Any, values: np.ndarray) -> None:
 
 
 def _table(ax: Any, row: dict) -> None:
-    numbers = " ".join(f"{value:.4g}" for value in np.ravel(row["tabular"])[:48])
-    kinds = " ".join(str(int(value)) for value in np.ravel(row["category"])[:48]) if row.get("category") is not None else ""
-    text = textwrap.fill(numbers, 24, max_lines=10, placeholder=" ...") + (f"\n\ncategories\n{kinds}" if kinds else "")
+    samples = np.atleast_2d(row["tabular"])
+    numbers = [" ".join(f"{value:.4g}" for value in one[:48]) for one in samples]
+    categories = () if row.get("category") is None else np.atleast_2d(row["category"])
+    kinds = [" ".join(str(int(value)) for value in one[:24]) for one in categories]
+    text = "\n\n".join(textwrap.fill(one, 24, max_lines=max(10 // len(numbers), 1), placeholder=" ...") for one in numbers)
+    text += "\n".join(["\n\ncategories", *kinds]) if kinds else ""
     ax.text(0.04, 0.96, text, ha="left", va="top", fontsize=7.5, transform=ax.transAxes)
 
 

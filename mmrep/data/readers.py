@@ -20,7 +20,7 @@ from mmrep.data.stores import Folder
 
 # what a cell may leave out of a file's name
 SUFFIXES = {"image": ("", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm"), "volume": ("", ".nii.gz", ".nii", ".npy", ".dcm"),
-            "signal": (".hea", "", ".npy", ".dcm", ".edf"), "features": ("", ".npy", ".npz", ".h5")}
+            "signal": (".hea", "", ".npy", ".dcm", ".edf", ".bdf"), "features": ("", ".npy", ".npz", ".h5")}
 
 
 def read_image(store: Any, name: str, decode: Callable, *, window: Sequence[float] | str | None = None, frame: int | None = None
@@ -153,7 +153,7 @@ def read_signal(store: Any, name: str, *, rate: float | None = None, leads: Sequ
         if native_rate is None:
             raise ValueError(f"{name!r} is an array, which has no sampling rate; set read={{'signal': {{'native_rate': Hz}}}}")
         return ecg.read_array_ecg(numbers(found, name, max_bytes=max_bytes), native_rate, rate, names, leads, unit, max_bytes=max_bytes)[0]
-    if kind == ".edf":
+    if kind in (".edf", ".bdf"):
         from mmrep.data.medical import edf
 
         return edf.read_edf(found, rate, leads, max_bytes=max_bytes)[0]

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from mmrep.data import panels, pipeline, streams, survey
-from mmrep.data.reading import read_rows
+from mmrep.data.reading import read_rows, transformed
+from mmrep.data.rng import AUGMENT, philox
 from mmrep.data.sources import BadRow, spread
+from mmrep.data.transforms import tokenize
 
 
 def show(config: Any, out: Path, rows: int = 16, say: Callable[[str], None] = print) -> Path:
@@ -35,6 +37,40 @@ def show(config: Any, out: Path, rows: int = 16, say: Callable[[str], None] = pr
     return _sheet(cells, names, out, tokenizer)
 
 
+def show_augmented(config: Any, out: Path, times: int, rows: int = 6) -> Path:
+    """Draw rows of every stream, spread evenly over training, a line each: as it is prepared, then `times` augmentations of it, those of
+    the run's first epochs. Raises ValueError where a row cannot be read or transformed."""
+    if out.suffix != ".png":
+        raise ValueError(f"--out {out}: write to a .png file")
+    if times < 1:
+        raise ValueError(f"--times {times}: how many augmentations of each row? At least 1")
+    streams.check_streams(config.data)
+    sources = {n: streams.open_source(s, "train", f"config.data.{n}") for n, s in config.data.items()}
+    tokenizer = streams.open_tokenizer(config, sources)
+    cells, length = [], config.tokenizer.length
+    for name, stream in config.data.items():
+        source, seed = sources[name], streams.stream_seed(config.seed, name)
+        augment = streams.stream_transform(stream, tokenizer, length, True, f"config.data.{name}")
+        for row in spread(len(source), rows).tolist():
+            drawn = [transformed(source, row, dict(source[row]), change, philox(seed, AUGMENT, row, epoch))
+                     for epoch, change in ((0, tokenize(tokenizer, length)), *((epoch, augment) for epoch in range(times)))]
+            for number, example in enumerate(drawn):
+                if isinstance(example, BadRow):
+                    raise example
+                title = f"{name} epoch {number - 1}, row" if number else f"{name} prepared, row"
+                cells.append((title, _row(source, row, example), _here(source, example)))
+    names = {title: getattr(sources[title.split()[0]], "label_names", {}) for title, *_ in cells}
+    return _sheet(cells, names, out, tokenizer, times + 1)
+
+
+def _here(source: Any, example: dict) -> dict:
+    return dict.fromkeys(source.fields, False) | {k: example.get("present", {}).get(k, True) for k in example}
+
+
+def _row(source: Any, row: int, example: dict) -> dict:
+    return dict.fromkeys(source.fields) | {k: v for k, v in example.items() if k != "present"} | {"index": row}
+
+
 def show_rows(opened: dict[str, Any], out: Path, rows: int = 16) -> Path:
     """Draw rows of every split, spread evenly, as they lie on disk; opened: split -> source. Raises ValueError where none can be read."""
     if out.suffix != ".png":
@@ -44,22 +80,21 @@ def show_rows(opened: dict[str, Any], out: Path, rows: int = 16) -> Path:
         chosen = spread(len(source), max(rows // len(opened), 1))
         for row, example in zip(chosen.tolist(), read_rows(source, chosen)):
             if not isinstance(example, BadRow):
-                here = dict.fromkeys(source.fields, False) | {k: example.get("present", {}).get(k, True) for k in example}
-                cells.append((split, dict.fromkeys(source.fields) | example | {"index": row}, here))
+                cells.append((split, _row(source, row, example), _here(source, example)))
     if not cells:
         raise ValueError("show: no row that was tried can be read")
     return _sheet(cells, {split: getattr(source, "label_names", {}) for split, source in opened.items()}, out)
 
 
-def _sheet(cells: list[tuple[str, dict, dict]], names: dict[str, dict], out: Path, tokenizer: Any = None) -> Path:
-    """One picture of (stream or split, row, present) a cell; names: the classes of each."""
+def _sheet(cells: list[tuple[str, dict, dict]], names: dict[str, dict], out: Path, tokenizer: Any = None, columns: int = 0) -> Path:
+    """One picture of (stream or split, row, present) a cell; names: the classes of each; columns: cells a line, else as many as fit."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     most = max(len(panels.panels(row)) for _, row, _ in cells)
-    columns = min(4 if most == 1 else 3 if most == 2 else 2, len(cells))
+    columns = columns or min(4 if most == 1 else 3 if most == 2 else 2, len(cells))
     wide, high = 3.6 if most == 1 else 2.2 * most, 3.5 if most == 1 else 2.7  # inches a cell
     lines = -(-len(cells) // columns)
     fig, axes = plt.subplots(lines, columns, figsize=(wide * columns, high * lines), squeeze=False, layout="constrained")
@@ -82,6 +117,6 @@ def _cell(ax: Any, name: str, row: dict, present: dict, tokenizer: Any, names: d
     if "text" in row:
         text = "(no text)"
         if np.any(present["text"]):
-            text = row["text"] if tokenizer is None else tokenizer.decode(row["text"] if np.ndim(row["text"]) == 1 else row["text"][0])
-            text = text if isinstance(text, str) else "\n".join(text)
+            text = row["text"] if tokenizer is None else [tokenizer.decode(one) for one in np.atleast_2d(row["text"])]
+            text = text if isinstance(text, str) else " | ".join(text)
         ax.text(0, -0.03, textwrap.fill(text, width, max_lines=6, placeholder=" ..."), fontsize=7, va="top", transform=ax.transAxes)

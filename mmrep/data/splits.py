@@ -91,7 +91,7 @@ def check_cases(table: Table, columns: Mapping, splits: Mapping, filters: Mappin
             if before[1] != split:
                 shared.setdefault(case, (before, (row, split)))
     if shared:
-        example = ", ".join(f"row {row + 1} in {SPLITS[split]}" for row, split in next(iter(shared.values())))
+        example = ", ".join(f"row {row} in {SPLITS[split]}" for row, split in next(iter(shared.values())))
         raise ValueError(f"manifest {table.path}: {len(shared)} of {len(first)} cases ({columns['case']!r}) have rows in several "
                          f"splits, e.g. {example}: give all rows of a case one split, or pass shared_cases=True to test on "
                          "cases that were trained on")

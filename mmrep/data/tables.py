@@ -80,11 +80,11 @@ class Table:
             return None
 
     def where(self, row: int) -> str:
-        """File, 1-based data row and, in a text file, the line on which it starts."""
+        """File, data row from 0 and, in a text file, the line on which it starts, from 1."""
         if self._lines is None:  # read once, and only where an error message asks
             self._lines = _lines(self.path)
         line = self._lines[row] if row < len(self._lines) else None
-        return f"{self.path} row {row + 1}" + (f" (line {line})" if line else "")
+        return f"{self.path} row {row}" + (f" (line {line})" if line else "")
 
 
 def _check_text(path: Path) -> None:
@@ -106,12 +106,12 @@ def _read_jsonl(path: Path) -> tuple[dict[str, list], int]:
             try:
                 record = json.loads(line.decode("utf-8"))
             except UnicodeDecodeError as error:
-                raise ValueError(f"manifest {path} row {count + 1} (line {number}): not UTF-8 at byte {error.start}; save "
+                raise ValueError(f"manifest {path} row {count} (line {number}): not UTF-8 at byte {error.start}; save "
                                  f"the file as UTF-8") from None
             except json.JSONDecodeError as error:
-                raise ValueError(f"manifest {path} row {count + 1} (line {number}): not JSON: {error.msg}") from None
+                raise ValueError(f"manifest {path} row {count} (line {number}): not JSON: {error.msg}") from None
             if not isinstance(record, dict):
-                raise ValueError(f"manifest {path} row {count + 1} (line {number}): not an object; write one a line")
+                raise ValueError(f"manifest {path} row {count} (line {number}): not an object; write one a line")
             for key, value in record.items():
                 column = columns.setdefault(key, [])
                 if len(column) < count:  # the key is new: the rows before lack it
@@ -148,11 +148,13 @@ def _read_csv(path: Path) -> Any:
         numbered = re.search(r"Row #(\d+): (.*)", message)  # counted with the header
         if numbered:
             row = int(numbered[1]) - 2
+            counts = re.match(r"Expected \d+ columns, got \d+", numbered[2])  # what follows is the row, with its report and its patient
             why = "not UTF-8; save the file as UTF-8" if "invalid UTF8" in message else \
-                f"{numbered[2]}; quote a cell that holds the separator"
+                f"{counts[0]}; quote a cell that holds the separator" if counts else "damaged; mend or remove it"
             at = _lines(path)[row:row + 1]
-            raise ValueError(f"manifest {path} row {row + 1}{f' (line {at[0]})' if at else ''}: {why}") from None
-        raise ValueError(f"manifest {path}: {message}") from None
+            raise ValueError(f"manifest {path} row {row}{f' (line {at[0]})' if at else ''}: {why}") from None
+        advice = "; write a header and at least one row" if message == "Empty CSV file" else ""
+        raise ValueError(f"manifest {path}: {message}{advice}") from None
     except UnicodeDecodeError:
         raise ValueError(f"manifest {path}: the names of its columns are not UTF-8; save the file as UTF-8") from None
 
@@ -165,7 +167,7 @@ def _check_quotes(path: Path, table: Any) -> None:
             file.seek(max(path.stat().st_size - 4096, 0))
             if not file.read().rstrip().endswith(b'"'):
                 at = _lines(path)[table.num_rows - 1:table.num_rows]
-                raise ValueError(f"manifest {path} row {table.num_rows}{f' (line {at[0]})' if at else ''}: a quote is not closed, and "
+                raise ValueError(f"manifest {path} row {table.num_rows - 1}{f' (line {at[0]})' if at else ''}: a quote is not closed, and "
                                  "takes in all that follows; close it, or double it where it is text")
 
 

@@ -57,7 +57,7 @@ def test_unknown_findings_are_minus_one_in_the_batch(tmp_path, form, suffix):
 def test_a_finding_is_0_1_or_unknown(tmp_path, form, cell):
     path = write(tmp_path / "t.jsonl", [*as_rows(form, [(0, 1), (0, cell), (1, 1)])])
     columns = {"text": "text", "label": {"f": column(form)}}
-    with pytest.raises(ValueError, match=r"t.jsonl row 2 \(line 2\): label 'f': .* is .*; write 1, 0, or null or -1"):
+    with pytest.raises(ValueError, match=r"t.jsonl row 1 \(line 2\): label 'f': .* is .*; write 1, 0, or null or -1"):
         manifest(path, "all", columns=columns)
     source = manifest(path, "all", columns=columns, on_error="skip")
     assert source.rows.tolist() == [0, 2] and source.skipped == 1
@@ -74,7 +74,7 @@ def test_soft_targets(tmp_path, form):
         assert named[0]["soft"].tolist() == [0.75, 0.25]
     for cell in (None, float("nan"), float("inf"), "x", 1e39):
         bad = write(tmp_path / "bad.jsonl", [*as_rows(form, [(1, 0), (0, 1), (cell, 1)])])
-        with pytest.raises(ValueError, match=r"bad.jsonl row 3 \(line 3\): soft: .* is .*; give a number"):
+        with pytest.raises(ValueError, match=r"bad.jsonl row 2 \(line 3\): soft: .* is .*; give a number"):
             manifest(bad, "all", columns={"text": "text", "soft": column(form)})
 
 
@@ -82,9 +82,9 @@ def test_vectors_of_unequal_length_and_cells_that_are_no_vectors(tmp_path):
     rows = [{"text": "x", "v": v, "split": s} for v, s in [([1, 0], "train"), ([1], "train"), ({"a": 1}, "test")]]
     path = write(tmp_path / "t.jsonl", rows)
     columns = {"text": "text", "label": {"f": "v"}}
-    with pytest.raises(ValueError, match=r"row 2 \(line 2\): label 'f': column 'v' holds \[1\], .* lists of 2"):
+    with pytest.raises(ValueError, match=r"row 1 \(line 2\): label 'f': column 'v' holds \[1\], .* lists of 2"):
         manifest(path, "train", columns=columns)
-    with pytest.raises(ValueError, match=r"row 3 .*holds {'a': 1}"):
+    with pytest.raises(ValueError, match=r"row 2 .*holds {'a': 1}"):
         manifest(path, "test", columns=columns)
     assert len(manifest(path, "train", columns=columns, on_error="skip")) == 1
     with pytest.raises(ValueError, match="soft: the cells of 'text' are not lists of numbers; name several columns"):
@@ -97,7 +97,7 @@ def test_classes_are_those_that_are_listed_in_their_order(tmp_path):
     source = manifest(path, "train", columns=columns)
     assert source.labels["grade"].tolist() == [2, 0, -1, 1] and source.label_names["grade"] == ["low", "middle", "high"]
     columns["label"]["grade"]["classes"] = ("low", "high")
-    with pytest.raises(ValueError, match=r"t.csv row 4 \(line 5\): label 'grade': 'middle' is none of low, high; add it to classes"):
+    with pytest.raises(ValueError, match=r"t.csv row 3 \(line 5\): label 'grade': 'middle' is none of low, high; add it to classes"):
         manifest(path, "train", columns=columns)
     source = manifest(path, "train", columns=columns, on_error="skip")
     assert source.labels["grade"].tolist() == [1, 0, -1] and source.skipped == 1

@@ -181,7 +181,7 @@ def test_bombs_are_refused_by_what_they_declare(how, tmp_path):
     (tmp_path / "bomb.jpg").write_bytes(huge_jpeg(65_000, 65_000))
     (tmp_path / "t.csv").write_text("image,split\ngood.jpg,train\nbomb.jpg,train\n")
     source = manifest(tmp_path / "t.csv", "train", columns={"image": "image"}, decode=how)
-    with pytest.raises(ValueError, match=r"t.csv row 2 \(line 3\): image 'bomb.jpg': declares"):
+    with pytest.raises(ValueError, match=r"t.csv row 1 \(line 3\): image 'bomb.jpg': declares"):
         source[1]
     reader = eval_batches(source, 2, on_error="skip")
     assert next(reader)["valid"].tolist() == [True, False] and "bomb.jpg" in reader.bad[1]

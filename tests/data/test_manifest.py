@@ -132,7 +132,7 @@ def test_each_mistake_is_one_line_with_file_and_row(tmp_path, kind):
     line = {"csv": 14, "jsonl": 9, "parquet": None}[kind]  # the csv's reports hold line ends (but row 5 is null)
     if kind == "csv":
         line = 1 + sum(1 if r["report"] is None else 2 for r in records()[:8]) + 1
-    where = rf"spoiled.{kind} row 9" + (rf" \(line {line}\)" if line else "")
+    where = rf"spoiled.{kind} row 8" + (rf" \(line {line}\)" if line else "")
     cases = [({"file": "gone.png"}, FileNotFoundError, "image 'gone.png' is not in .*; set images="),
              ({"report": " "}, ValueError, "text column 'report' is empty; make it null"),
              ({"age": None}, ValueError, "tabular column 'age' is null, NaN or infinite; pass missing='mean'")]
@@ -145,7 +145,7 @@ def test_each_mistake_is_one_line_with_file_and_row(tmp_path, kind):
         assert source.skipped == 1 and list(source.problems) == [8] and source.rows.tolist() == [0, 1, 4, 5, 9]
     rows = records()
     rows[8]["file"], rows[1]["report"] = "gone.png", ""  # the first row is named, whatever is checked first
-    with pytest.raises(ValueError, match=r"row 2( \(line \d\))?: text column"):
+    with pytest.raises(ValueError, match=r"row 1( \(line \d\))?: text column"):
         load(write(tmp_path, kind, rows, "spoiled"))
     path = spoil(tmp_path, kind, 2)
     with pytest.raises(ValueError, match="no split 'valid'; it has dev, test, train"):
@@ -165,11 +165,11 @@ def test_each_mistake_is_one_line_with_file_and_row(tmp_path, kind):
 def test_broken_tables_name_their_line(tmp_path):
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"a": 1}\n\n{"a": \n')
-    with pytest.raises(ValueError, match=r"bad.jsonl row 2 \(line 3\): not JSON"):
+    with pytest.raises(ValueError, match=r"bad.jsonl row 1 \(line 3\): not JSON"):
         Table(bad)
     ragged = tmp_path / "ragged.csv"
     ragged.write_text("a,b\n1,2\n3\n")
-    with pytest.raises(ValueError, match=r"ragged.csv row 2 \(line 3\): Expected 2 columns, got 1"):
+    with pytest.raises(ValueError, match=r"ragged.csv row 1 \(line 3\): Expected 2 columns, got 1"):
         Table(ragged)
 
 
@@ -193,7 +193,7 @@ def test_a_picture_found_corrupt_later_is_a_masked_row(tmp_path):
     whole = encoded(picture(4))
     for content in (whole[:len(whole) // 2], b"", b"no picture"):
         (tmp_path / "4.png").write_bytes(content)
-        with pytest.raises(BadRow, match=r"metadata.csv row 5 \(line 10\): image '4.png': .*on_error='skip'"):
+        with pytest.raises(BadRow, match=r"metadata.csv row 4 \(line 10\): image '4.png': .*on_error='skip'"):
             load(path)[2]
         source = load(path, on_error="skip")
         assert source.skipped == 0 and len(source) == 6
@@ -241,12 +241,12 @@ def test_a_truncated_archive_is_one_line(tmp_path, kind):
 def test_bytes_that_are_not_utf8_have_a_row(tmp_path):
     rows = [json.dumps({"report": text, "split": "train"}).encode() for text in ("a", "b")]
     (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + rows[0] + b'\n\n{"report": "caf\xe9"}\n')
-    with pytest.raises(ValueError, match=r"a.jsonl row 2 \(line 3\): not UTF-8 at byte 15; save the file as UTF-8"):
+    with pytest.raises(ValueError, match=r"a.jsonl row 1 \(line 3\): not UTF-8 at byte 15; save the file as UTF-8"):
         Table(tmp_path / "a.jsonl")
     (tmp_path / "b.jsonl").write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(rows))
     assert Table(tmp_path / "b.jsonl")["report"] == ["a", "b"]
     (tmp_path / "c.csv").write_bytes(b'a,b\n1,"x\ny"\n2,caf\xe9\n')
-    with pytest.raises(ValueError, match=r"c.csv row 2 \(line 4\): not UTF-8; save the file as UTF-8"):
+    with pytest.raises(ValueError, match=r"c.csv row 1 \(line 4\): not UTF-8; save the file as UTF-8"):
         Table(tmp_path / "c.csv")
     (tmp_path / "d.csv").write_bytes(b"a,caf\xe9\n1,2\n")
     with pytest.raises(ValueError, match="d.csv: the names of its columns are not UTF-8"):
@@ -265,7 +265,7 @@ def test_encrypted_members_and_pages_are_one_line(tmp_path):
     for name, images, message in (("0.png", "p.zip", "encrypted"), ("0.tif", ".", "has 3 pages")):
         (tmp_path / "t.csv").write_text(f"file,part\n{name},train\n")
         source = manifest(tmp_path / "t.csv", "train", tmp_path / images, {"image": "file", "split": "part"})
-        with pytest.raises(ValueError, match=f"row 1 .*{name}.*{message}"):
+        with pytest.raises(ValueError, match=f"row 0 .*{name}.*{message}"):
             source[0]
 
 
@@ -304,8 +304,8 @@ def test_a_case_in_two_splits_is_an_error_and_rows_of_no_split_are_told(tmp_path
     rows[1]["patient"] = rows[3]["patient"] = rows[4]["patient"]
     rows[3]["patient"] += " "  # white space makes no other patient
     shared = write(tmp_path, "csv", rows, "shared")
-    with pytest.raises(ValueError, match=r"shared.csv: 1 of 10 cases \('patient'\) have rows in several splits, e.g. row 2 in val, "
-                                         "row 4 in train: give all rows"):
+    with pytest.raises(ValueError, match=r"shared.csv: 1 of 10 cases \('patient'\) have rows in several splits, e.g. row 1 in val, "
+                                         "row 3 in train: give all rows"):
         manifest(shared, "test", **options)
     assert len(manifest(shared, "train", **options, shared_cases=True)) == 6
     assert len(manifest(shared, "train", **options, filter={"patient": {"not": ("p4", "p4 ")}})) == 4  # those rows are not read
@@ -386,7 +386,7 @@ def test_masks_lie_on_the_pixels_of_their_picture_or_are_refused(tmp_path):
             path = write(tmp_path, "jsonl", [{"image": "x.jpg", "m": name} for name in ("mask.png", "upright.png", "other.png")])
             for size_hint in (None, 4):
                 source = manifest(path, "all", columns={"image": "image", "mask": "m"}, size_hint=size_hint)
-                with pytest.raises(BadRow, match=r"row 3 \(line 3\): mask/m is \[7, 7\] and its picture|EXIF orientation"):
+                with pytest.raises(BadRow, match=r"row 2 \(line 3\): mask/m is \[7, 7\] and its picture|EXIF orientation"):
                     source[2]
                 for row in (0, 1):
                     if orientation in (2, 3, 4):  # whether the mask is turned, nothing tells

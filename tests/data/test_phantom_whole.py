@@ -177,6 +177,17 @@ def test_the_table_of_invariants_is_kept():
     assert [what for what, *_, kept in lines(2000) if not kept] == []
 
 
+def test_duplicates_have_the_outcome_and_the_shortcut_of_what_they_show():
+    from mmrep.data.phantom.philox import normal
+
+    for split, sign in (("train", 1), ("test", -1)):
+        block = phantom(split, n=2000, scale="tiny", modalities=("text",), duplicates=0.5, spurious=1.0).latents()
+        risk = normal(block["severity"].astype(np.float64)) + 0.8 * block["findings"][:, 2] + 0.02 * (block["age"] - 60)
+        risk = risk + 0.7 * ((block["texture"] < 3) & (block["smoking"] == 2))
+        np.testing.assert_allclose(block["risk"], risk, atol=1e-5)
+        assert (block["image/vendor"] == 2 * (block["findings"][:, 0] if sign > 0 else 1 - block["findings"][:, 0])).all()
+
+
 def test_style_follows_content_where_causal_and_changes_between_modalities():
     plain, causal, still = latents(0, np.arange(N)), latents(0, np.arange(N), causal=0.8), latents(0, np.arange(N), change=0.0)
     assert abs(np.corrcoef(plain["style"][:, 0], plain["severity"])[0, 1]) < 4 / np.sqrt(N)

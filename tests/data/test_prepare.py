@@ -64,9 +64,9 @@ def test_rows_are_those_of_the_source(tmp_path):
         np.testing.assert_array_equal(back.cases, source.cases[kept])
         np.testing.assert_array_equal(back.has["text"], source.has["text"][kept])
         assert back.fields == source.fields and "PATIENT" not in b"".join(f.read_bytes() for f in folder.iterdir()).decode("latin-1")
-    with pytest.raises(FileNotFoundError, match="t/metadata.jsonl row 8 .*gone.jpg"):
+    with pytest.raises(FileNotFoundError, match="t/metadata.jsonl row 7 .*gone.jpg"):
         prepare(spec(path), tmp_path / "q", 1, 5, quiet)
-    with pytest.raises(ValueError, match="row 10 .*not a picture"):
+    with pytest.raises(ValueError, match="row 9 .*not a picture"):
         prepare(spec(path, filter={"file": {"not": "gone.jpg"}}), tmp_path / "r", 2, 5, quiet)
     with pytest.raises(FileNotFoundError, match="not finished; run the same `mmrep data prepare` again"):
         records(tmp_path / "r", "train")

@@ -111,7 +111,7 @@ def test_rows_are_traced_to_their_file(tmp_path):
     found = identify(chain, [0, 1, 2])
     assert found == {"row": want, "case": [f"P-{row // 2:03}" for row in want], "image": [None, file, file],
                      "images": [None, (file,), (file,)]}
-    assert found == chain.identify(np.arange(3)) and chain.where(1).startswith(f"manifest {tmp_path}/t.jsonl row 2 (line 2)")
+    assert found == chain.identify(np.arange(3)) and chain.where(1).startswith(f"manifest {tmp_path}/t.jsonl row 1 (line 2)")
     both = mixture({"a": small(), "b": chain})
     assert identify(both, [11, 2, 12]) == {"source": ["b", "a", "b"], "row": [1, 2, 11],
                                            "case": ["P-000", None, "P-005"],

@@ -116,5 +116,5 @@ def test_skipped_rows_of_a_table_are_counted_through_every_wrapper(tmp_path):
     assert one.skipped == 2 and two.skipped == 4 and sorted(two.problems) == [(n, r) for n in "ab" for r in (1, 3)]
     assert len(streams.open_source({"source": SOURCE, **skip}, "train")) == 40  # a source that takes no on_error
     for wrong in ({"source": table, "batch": 2}, {"source": table | {"on_error": "raise"}, **skip}):
-        with pytest.raises(ValueError, match=r"t.csv row 2 \(line 3\): tabular column 'age' is null"):
+        with pytest.raises(ValueError, match=r"t.csv row 1 \(line 3\): tabular column 'age' is null"):
             streams.open_source(wrong, "train")

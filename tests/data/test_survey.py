@@ -27,7 +27,7 @@ def folder(tmp_path):
 
 def test_every_unreadable_row_is_found(folder):
     tried, bad = survey.unreadable(manifest(folder / "t.csv", "train", columns={"image": "image"}, bits=16), 100)
-    assert tried == 10 and len(bad) == 1 and "t.csv row 8 (line 9): image '7.png'" in str(bad[0])
+    assert tried == 10 and len(bad) == 1 and "t.csv row 7 (line 9): image '7.png'" in str(bad[0])
     tried, bad = survey.unreadable(manifest(folder / "t.csv", "train", columns={"image": "image"}), 4)
     assert tried == 4 and "16 bits a pixel; set bits=16" in str(bad[0]) and "to_uint8" in str(bad[0])
 

@@ -1,5 +1,7 @@
 """No mirror along the patient's sides where the text tells them: words, swaps, the phantom's reports, volumes."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -127,11 +129,23 @@ def test_views_see_the_text_and_may_not_change_it():
         flip(p=1.0)({"image": RAMP, "image/local": RAMP[None]}, RNG())
 
 
-def test_real_reports_are_the_same_after_two_swaps(shared):
+@pytest.fixture(scope="module")
+def reports(shared):
     import json
 
     lines = (shared / "data" / "iu_cxr_reports" / "reports.jsonl").read_text().splitlines()
-    reports = [" ".join(filter(None, (row["findings"], row["impression"]))) for row in map(json.loads, lines)]
+    return [" ".join(filter(None, (row["findings"], row["impression"]))) for row in map(json.loads, lines)]
+
+
+def test_no_real_report_that_names_a_side_is_mirrored_by_default(reports):
+    sided = re.compile(r"left|right|bilateral|lingul|dextro|levo|azyg|[rl][ul]l\b|\brml\b", re.IGNORECASE)  # in a word, too: another way
+    mirrored = {text for text in reports if flip(p=1.0)({"image": RAMP, "text": text}, RNG())["image"] is not RAMP}
+    assert len(reports) > 3000 and len(mirrored) > 1500 and sum(map(bool, map(sided.search, reports))) > 1500
+    assert not [text for text in mirrored if sided.search(text.lower().replace("upright", ""))]
+    assert all(flip()({"image": RAMP, "text": text}, RNG())["image"] is RAMP for text in reports[:300])  # nor any other, unless asked
+
+
+def test_real_reports_are_the_same_after_two_swaps(reports):
     swapped = 0
     for text in reports:
         try:

@@ -104,7 +104,7 @@ def test_sections_of_a_report_and_texts_as_samples():
     assert picked == {found["findings"], found["impression"]}
     assert run("choose_section", {"text": REPORT}, random=False)["text"] == found["impression"]
     assert run("choose_section", {"text": "free text"})["text"] == "free text"
-    with pytest.raises(ValueError, match="choose_section: 'impresion' is no section that is known; did you mean 'impression'"):
+    with pytest.raises(ValueError, match="choose_section: names: 'impresion' is no section that is known; did you mean 'impression'"):
         run("choose_section", {}, names=("impresion",))
     two = run("text_views", {"text": "A.\nB."}, 1, of="lines")["text"]
     assert sorted(two) == ["A.", "B."] and run("text_views", {"text": "A.\nB."}, of="lines", random=False)["text"] == ["A.", "B."]

@@ -76,8 +76,11 @@ def _show(args: Namespace, overrides: Sequence[str], say: Say) -> int:
 
         config = cfg.load(args.source, overrides)
         cfg.check_keys(config)
-        say(f"wrote {show.show(config, Path(args.out), say=say)}")
+        out = Path(args.out)
+        say(f"wrote {show.show(config, out, say=say) if args.times is None else show.show_augmented(config, out, args.times)}")
         return 0
+    if args.times is not None:
+        raise ValueError("--times: augmentation stands in a config; give one as SOURCE")
     opened, _ = open_splits(_stream(args, overrides, say))
     say(f"wrote {show.show_rows(opened, Path(args.out))}")
     return 0

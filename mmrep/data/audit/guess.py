@@ -23,7 +23,8 @@ USUAL = {
     "split": ("split", "fold", "subset", "partition", "set"),
 }
 # what a file's suffix says that it is; of others the column's name does
-KINDS = {".nii": "volume", ".nii.gz": "volume", ".hea": "signal", ".edf": "signal", ".png": "image", ".jpg": "image", ".jpeg": "image"}
+KINDS = {".nii": "volume", ".nii.gz": "volume", ".hea": "signal", ".edf": "signal", ".bdf": "signal", ".png": "image", ".jpg": "image",
+         ".jpeg": "image"}
 ARRAYS = (".npy", ".npz", ".h5")  # may hold anything
 SECTIONS = ("findings", "impression")
 MASK = re.compile(r"(^|_)(mask|masks|seg|segmentation)($|_)")

@@ -202,5 +202,5 @@ def _joined(splits: tuple[str, ...], blocks: list[dict], skipped: dict, problems
 def _labels(key: str, facts: list[dict]) -> np.ndarray:
     """One label of every row, -1 or NaN where it is absent."""
     like = next(one[key] for one in facts if key in one)
-    missing = np.full(like.shape, np.nan if like.dtype.kind == "f" else -1, like.dtype if like.dtype.kind != "u" else np.int64)
+    missing = np.full(like.shape, np.nan if like.dtype.kind == "f" else -1, like.dtype if like.dtype.kind not in "ub" else np.int64)
     return np.stack([one.get(key, missing) for one in facts])

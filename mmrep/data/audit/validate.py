@@ -121,7 +121,7 @@ def verdicts(report: dict[str, Any]) -> list[dict[str, str]]:
     for field, found in report["fields"].items():
         if found["not_finite"]:
             line("FAIL", field, f"{len(found['not_finite']):,} rows hold NaN or infinity, e.g. row {found['not_finite'][0]}")
-        if len(kinds := {form.partition("[")[0] for form in found["forms"]}) > 1 and "text" not in kinds:
+        if len(kinds := {form.partition("[")[0].rpartition(" ")[2] for form in found["forms"]}) > 1 and "text" not in kinds:
             line("LOOK", field, f"rows are of several dtypes: {', '.join(sorted(kinds))}")
         if found.get("min") is not None and found["min"] == found["max"] and field not in ("text", "category") and report["rows"] > 1:
             line("LOOK", field, f"holds {found['min']:g} alone")

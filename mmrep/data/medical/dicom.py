@@ -97,7 +97,10 @@ def _in_order(slices: list[tuple]) -> tuple[list[tuple], float]:
     normal = np.cross(*first["axes"])
     slices = sorted(slices, key=lambda item: float(item[0]["position"] @ normal))
     steps = np.diff([plane["position"] @ normal for plane, *_ in slices])
-    step = float(np.median(steps)) if len(steps) else 0.0
+    step = float(np.median(steps)) if len(steps) else first["thickness"]
+    if not step and len(slices) == 1:
+        raise ValueError(f"dicom: {name} is one slice, whose thickness is not told: a volume is the folder of its series; read it as an "
+                         "image, or pass the other slices, too")
     for (_, one, *_), (_, two, *_), gap in zip(slices, slices[1:], steps):
         if gap < 1e-3:
             raise ValueError(f"dicom: {one} and {two} are at the same position; pass one of each (frames= picks among frames)")
@@ -221,6 +224,9 @@ def _file_window(file: Any, values: np.ndarray, width: Any, frames: int, frame: 
     center = element(file, "WindowCenter", frames, frame)
     function = str(element(file, "VOILUTFunction", frames, frame) or "LINEAR")
     center, width = (float(v if isinstance(v, int | float) else v[0]) for v in (center, width))
+    if not (np.isfinite([center, width]).all() and width > 0):
+        raise Told("dicom: the file's window is none (a center or width that is not finite, or a width not above 0); pass "
+                   "window=(low, high)")
     if function == "SIGMOID":
         unit = 1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -60, 60)))
         return unit.astype(np.float32), [center - width / 2, center + width / 2]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mmrep.data.archives import open_zip, read_npy, read_npz_member
+from mmrep.data.medical.elements import inflated
 from mmrep.data.medical.files import MAX_BYTES, Told, bounded, guarded, package, read_bytes
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -100,7 +101,7 @@ def read_dicom_ecg(source: str | Path | bytes, rate: float | None = None, leads:
 def _waveform(data: bytes, name: str, group: int, max_bytes: int) -> tuple[np.ndarray, list[str], float]:
     """Values f64[T, channels] in mV, names and Hz of a multiplex group."""
     pydicom = package("pydicom")
-    file = pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=["WaveformSequence"])
+    file = pydicom.dcmread(io.BytesIO(inflated(data, name, max_bytes)), force=True, specific_tags=["WaveformSequence"])
     groups = list(file.get("WaveformSequence") or [])
     if not 0 <= group < len(groups):
         raise Told(f"dicom: {name} holds {len(groups)} waveform groups, no number {group}")

@@ -17,7 +17,7 @@ PIXELS = ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricIn
 MEANING = ("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence",
            "PixelSpacing", "ImagerPixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SharedFunctionalGroupsSequence",
            "PerFrameFunctionalGroupsSequence", "ImageType", "Modality", "ViewPosition", "ImageLaterality", "SeriesInstanceUID",
-           "PixelPaddingValue", "PixelPaddingRangeLimit")
+           "PixelPaddingValue", "PixelPaddingRangeLimit", "SpacingBetweenSlices", "SliceThickness")
 # Codes that metadata passes on; anything else in their place could be a name and is left out
 CODES = {"Modality": {"CR", "CT", "DX", "ECG", "ES", "GM", "IO", "IVUS", "MG", "MR", "NM", "OCT", "OP", "OPT", "OT", "PT", "PX", "RF",
                       "RTDOSE", "SC", "SEG", "SM", "US", "XA", "XC"},
@@ -37,10 +37,10 @@ def open_file(data: bytes, name: str, max_bytes: int) -> Any:
     """The listed elements of a file that begins as DICOM does. Raises Told, and what pydicom raises on damage."""
     if data[128:132] != b"DICM":
         raise Told(f"dicom: {name} is no DICOM file (no DICM after 128 bytes)")
-    return package("pydicom").dcmread(io.BytesIO(_inflated(data, name, max_bytes)), specific_tags=[*PIXELS, *MEANING])
+    return package("pydicom").dcmread(io.BytesIO(inflated(data, name, max_bytes)), specific_tags=[*PIXELS, *MEANING])
 
 
-def _inflated(data: bytes, name: str, max_bytes: int) -> bytes:
+def inflated(data: bytes, name: str, max_bytes: int) -> bytes:
     """A deflated file as a plain one, no longer than the limit; others as they are: DICOM PS3.5 A.5 (pydicom inflates without limit)."""
     start = 144 + int.from_bytes(data[140:144], "little")  # after the group of file meta elements, whose length comes first
     meta = data[:start]
@@ -89,7 +89,8 @@ def code(file: Any, keyword: str) -> str | None:
 
 
 def planes(file: Any, name: str) -> list[dict[str, Any]]:
-    """Where each frame lies: position f64[3], axes f64[2, 3] (row and column direction), spacing f64[2] mm, shape, series, modality.
+    """Where each frame lies: position f64[3], axes f64[2, 3] (row and column direction), spacing f64[2] mm, thickness mm (the distance to
+    the next slice as the file tells it, else its thickness, else 0), shape, series, modality.
 
     Raises Told on color, or a frame whose place is not told or is no image plane. Elements: DICOM PS3.3 C.7.6.2, C.7.6.16.2.1 to 2.4.
     """
@@ -112,6 +113,8 @@ def planes(file: Any, name: str) -> list[dict[str, Any]]:
                 or not np.isfinite(np.concatenate([axes, position, spacing])).all() \
                 or np.abs(axes.reshape(2, 3) @ axes.reshape(2, 3).T - np.eye(2)).max() > 1e-2 or spacing.min() <= 0:
             raise Told(f"dicom: {name} has a position, orientation or spacing that is no image plane")
-        out.append({"position": position, "axes": axes.reshape(2, 3), "spacing": spacing, "shape": (int(file.Rows), int(file.Columns)),
-                    "series": str(file.get("SeriesInstanceUID")), "modality": code(file, "Modality")})
+        apart = next((float(v) for v in (file.get("SpacingBetweenSlices"), file.get("SliceThickness")) if v and 0 < float(v) < 1e4), 0.0)
+        out.append({"position": position, "axes": axes.reshape(2, 3), "spacing": spacing, "thickness": apart,
+                    "shape": (int(file.Rows), int(file.Columns)), "series": str(file.get("SeriesInstanceUID")),
+                    "modality": code(file, "Modality")})
     return out

@@ -12,6 +12,7 @@ from mmrep.data.medical.codestream import check_codestream
 from mmrep.data.medical.files import MAX_BYTES, Told, bounded, guarded, package, read_bytes
 
 # none, LZW, JPEG, deflate (two numbers), packbits, JPEG 2000 (two numbers), Zstandard: TIFF 6.0 sections 7 to 22, Adobe notes 1 and 2
+XRESOLUTION, YRESOLUTION = 282, 283
 CODINGS = (1, 5, 7, 8, 32946, 32773, 33005, 34712, 50000)
 LOCK = threading.Lock()  # tifffile keeps decoders in a dict of the file
 
@@ -22,7 +23,8 @@ def read_tiff(source: str | Path | bytes, page: int | None = None, max_bytes: in
     Values as stored, but alpha is left out, WhiteIsZero is inverted, and other numbers than u8 and u16 become f32.
     Metadata: pages, spacing (row, column) mm or None.
     Raises FileNotFoundError, other OSError; ValueError on damage, more than `max_bytes` decoded, pages of several sizes or kinds, a
-    palette, planes of a color each, a coding that is not read, NaN. Format: TIFF 6.0, https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf
+    palette, planes of a color each, a coding that is not read, NaN. Format: TIFF 6.0,
+    https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf
     """
     data, name = read_bytes(source, max_bytes)
     return guarded(lambda: _stack(open_tiff(io.BytesIO(data)), name, page, max_bytes), name, "tiff")
@@ -42,8 +44,8 @@ def _stack(file: Any, name: str, page: int | None, max_bytes: int) -> tuple[np.n
         check_page(each, name, max_bytes)
         values.append(read_region(file, each, name, 0, 0, each.imagelength, each.imagewidth))
     stack = np.stack(values)
-    mm = microns(first)
-    return (stack[0] if len(stack) == 1 else stack), {"pages": pages, "spacing": None if mm is None else [mm / 1000] * 2}
+    size = [microns(first, tag) for tag in (YRESOLUTION, XRESOLUTION)]
+    return (stack[0] if len(stack) == 1 else stack), {"pages": pages, "spacing": None if None in size else [um / 1000 for um in size]}
 
 
 def open_tiff(file: Any) -> Any:
@@ -116,10 +118,11 @@ def _white(dtype: np.dtype) -> int:
     return int(np.iinfo(dtype).max) if dtype.kind == "u" else 0
 
 
-def microns(page: Any) -> float | None:
-    """Micrometers a pixel as the resolution tags tell; None where they do not, or tell what no scanner has (as 72 dots an inch)."""
-    resolution, unit = page.tags.valueof(282), int(page.tags.valueof(296, 2))
+def microns(page: Any, tag: int = XRESOLUTION) -> float | None:
+    """Micrometers a pixel along x (or y) as the resolution tags tell; None where they do not, or tell what no microscope has: of dots an
+    inch, those of printers (72, 300, 600), too."""
+    resolution, unit = page.tags.valueof(tag), int(page.tags.valueof(296, 2))
     if not resolution or not min(resolution) or unit not in (2, 3):
         return None
     value = {2: 25400.0, 3: 10000.0}[unit] * resolution[1] / resolution[0]
-    return value if 0.02 < value < 300 else None
+    return value if 0.02 < value < {2: 25.0, 3: 300.0}[unit] else None

@@ -12,6 +12,7 @@ import numpy as np
 
 from mmrep import config as cfg
 from mmrep.data.example import Example, Transform
+from mmrep.data.sources import BadRow
 from mmrep.data.transforms.bags import sample_tiles
 from mmrep.data.transforms.filters import blur, clahe, erase, noise
 from mmrep.data.transforms.geometry import center_crop, crop, random_crop, resize
@@ -72,16 +73,31 @@ def compose(parts: Sequence[Transform | dict], where: str = "transforms", traini
     """One transform of several, in order: each a transform, or {name, **kwargs} as a config writes it.
 
     training: opens the source of training rows, for those transforms that draw from it (`scarf`). Raises ValueError naming `where` (the
-    config path) and the nearest valid name or keyword.
+    config path) and the nearest valid name or keyword; so does what is composed, for an example that a part of it refuses.
     """
-    if isinstance(parts, (str, Mapping)) or callable(parts):
+    if isinstance(parts, (str, Mapping)) or not isinstance(parts, Sequence):
         raise ValueError(f"{where}: needs a tuple of transforms or {{name, ...}} dicts; got {parts!r}")
     given = {} if training is None else {"training": training}
-    built = [part if callable(part) else cfg.build(TRANSFORMS, part, f"{where}[{i}]", **given) for i, part in enumerate(parts)]
+    built = [part if callable(part) else _named(cfg.build(TRANSFORMS, part, f"{where}[{i}]", **given), f"{where}[{i}]", part["name"])
+             for i, part in enumerate(parts)]
 
     def apply(example: Example, rng: np.random.Generator) -> Example:
         for transform in built:
             example = transform(example, rng)
         return example
+
+    return apply
+
+
+def _named(transform: Transform, where: str, name: str) -> Transform:
+    """The transform, whose errors begin with the config path and its name."""
+    def apply(example: Example, rng: np.random.Generator) -> Example:
+        try:
+            return transform(example, rng)
+        except BadRow:
+            raise
+        except ValueError as error:
+            text = str(error)
+            raise ValueError(f"{where}: {'' if text.startswith(f'{name}: ') else f'{name}: '}{text}") from error
 
     return apply

@@ -7,7 +7,7 @@ import numpy as np
 
 from mmrep.data.example import Transform
 from mmrep.data.transforms.checks import limits, number, whole
-from mmrep.data.transforms.pixels import as_dtype, full, on
+from mmrep.data.transforms.pixels import as_dtype, full, means, on
 
 
 def blur(sigma: Sequence[float] = (0.1, 2.0), p: float = 0.5, key: str = "image") -> Transform:
@@ -69,7 +69,7 @@ def erase(area: Sequence[float] = (0.02, 0.33), ratio: Sequence[float] = (0.3, 3
         if fill == "noise":
             hole[:] = as_dtype(rng.random(hole.shape, np.float32) * full(x), x)
         else:
-            hole[:] = as_dtype(x.reshape(-1, x.shape[-1]).mean(0) if fill == "mean" else np.float64(fill), x)
+            hole[:] = as_dtype(means(x) if fill == "mean" else np.float64(fill), x)
         return out
 
     return on("erase", _picture("erase", key), change, p, several=False, check=full)

@@ -12,15 +12,16 @@ from mmrep.data.transforms.masks import PICTURES, masks_of, move
 # English with the abbreviations of reports (lobes, quadrants of the abdomen, ventricles, oblique views, eyes), Spanish, French, German,
 # Portuguese, Italian
 SIDES = {"left": "right", "lefts": "rights", "leftward": "rightward", "leftwards": "rightwards", "l": "r", "lt": "rt", "lul": "rul",
-         "lll": "rll", "luq": "ruq", "llq": "rlq", "lv": "rv", "lao": "rao", "lpo": "rpo", "levoscoliosis": "dextroscoliosis",
-         "levocurvature": "dextrocurvature", "levoconvex": "dextroconvex", "levorotation": "dextrorotation",
+         "lll": "rll", "luq": "ruq", "llq": "rlq", "lv": "rv", "lao": "rao", "lpo": "rpo", "levo": "dextro",
+         "levoscoliosis": "dextroscoliosis", "levocurvature": "dextrocurvature", "levoconvex": "dextroconvex",
+         "levorotation": "dextrorotation",
          "izquierda": "derecha", "izquierdo": "derecho", "izquierdas": "derechas", "izquierdos": "derechos", "izda": "dcha", "izdo": "dcho",
          "gauche": "droite", "gauches": "droites", "links": "rechts", "linke": "rechte", "linken": "rechten", "linker": "rechter",
          "linkes": "rechtes", "linkem": "rechtem", "linksseitig": "rechtsseitig", "linksseitige": "rechtsseitige",
          "esquerda": "direita", "esquerdo": "direito", "esquerdas": "direitas", "esquerdos": "direitos",
          "sinistra": "destra", "sinistro": "destro", "sinistre": "destre", "sinistri": "destri"}
 # they tell sides, too, and have no counterpart
-ONE_SIDED = ("rml", "lingula", "lingular", "dextrocardia", "levocardia", "situs inversus", "izq", "droit", "droits")
+ONE_SIDED = ("rml", "lingula", "lingular", "dextrocardia", "levocardia", "situs inversus", "azygos", "azygous", "izq", "droit", "droits")
 # the same after a mirror
 BOTH = ("bilateral", "bilaterally", "bilaterales", "bibasilar", "bibasal", "biapical", "unilateral", "unilaterally", "contralateral",
         "ipsilateral", "both sides", "beidseits", "bilaterais", "bilaterali")

@@ -14,7 +14,7 @@ from mmrep.data.transforms.masks import PICTURES, masks_of
 def drop(keys: Sequence[str]) -> Transform:
     """The example without these keys."""
     if isinstance(keys, str) or not keys:
-        raise ValueError(f"drop: give a tuple of keys, got {keys!r}")
+        raise ValueError(f"drop: keys: give a tuple of keys, got {keys!r}")
     keys = checked("drop: keys", keys)
     return lambda example, rng: {key: value for key, value in example.items() if key not in keys}
 

@@ -92,7 +92,7 @@ def color_jitter(brightness: float = 0.4, contrast: float = 0.4, saturation: flo
     def change(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         bright, much, colorful = (rng.uniform(1 - most, 1 + most) for most in (brightness, contrast, saturation))
         image = by_values(image, lambda x: x * bright)
-        mean = float(_gray(image).mean()) / full(image)
+        mean = float(_gray(means(image)).mean()) / full(image)
         image = by_values(image, lambda x: (x - mean) * much + mean)
         if not saturation or image.shape[-1] != 3:
             return image
@@ -100,6 +100,11 @@ def color_jitter(brightness: float = 0.4, contrast: float = 0.4, saturation: flo
         return as_dtype(np.clip((image - gray) * np.float32(colorful) + gray, 0, full(image)), image)
 
     return on("color_jitter", key, change, p, several=False, check=shown)
+
+
+def means(image: np.ndarray) -> np.ndarray:
+    """f64[C]: the mean of each channel of [..., C]."""
+    return np.array([image[..., c].mean(dtype=np.float64) for c in range(image.shape[-1])])  # several times faster than along axes
 
 
 def _gray(image: np.ndarray) -> np.ndarray:

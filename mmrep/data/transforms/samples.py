@@ -38,8 +38,8 @@ def views(count: int, transforms: Sequence[Transform | dict], key: str | Sequenc
         names("views: to", to)
     if to is not None and len(keys) > 1:
         raise ValueError(f"views: to={to!r} for {len(keys)} keys; it renames one")
-    _share_text("views", transforms)
     inner = compose(transforms, training=training)
+    _share_text("views", transforms)
 
     def one(example: Example, rng: np.random.Generator, number: int) -> Example:
         if first and number == 0:
@@ -102,8 +102,8 @@ def each(transforms: Sequence[Transform | dict], key: str = "image", training: C
     from mmrep.data.transforms import compose
 
     _several("each", key)
+    inner = compose(transforms, training=training)
     _share_text("each", transforms)
-    inner = compose(transforms, "each: transforms", training)
 
     def apply(example: Example, rng: np.random.Generator) -> Example:
         if key not in example:

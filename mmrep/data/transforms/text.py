@@ -40,7 +40,7 @@ def remove_words(words: Sequence[str]) -> Transform:
     A text of which no letter or digit is left is absent from then on: rows that say nothing are no pairs.
     """
     if isinstance(words, str) or not words:
-        raise ValueError(f"remove_words: give a list of words, got {words!r}")
+        raise ValueError(f"remove_words: words: give a list of words, got {words!r}")
     words = checked("remove_words: words", words)
     longest_first = sorted(words, key=len, reverse=True)
     pattern = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, longest_first)) + r")(?!\w)", re.IGNORECASE)
@@ -105,7 +105,7 @@ def choose_section(names: Sequence[str] = ("impression", "findings"), random: bo
     wanted = tuple(name.lower() for name in checked("choose_section: names", names))
     for name in wanted:
         if name not in SECTIONS:
-            raise ValueError(f"choose_section: {name!r} is no section that is known; {nearest(name, SECTIONS)}")
+            raise ValueError(f"choose_section: names: {name!r} is no section that is known; {nearest(name, SECTIONS)}")
     switch("choose_section: random", random)
 
     def apply(example: Example, rng: np.random.Generator) -> Example:
@@ -153,6 +153,8 @@ def tokenize(tokenizer: Any = "byte", length: int = 64) -> Transform:
     from mmrep.data import tokenizers
 
     tokenizer = tokenizers.load(tokenizer) if isinstance(tokenizer, str) else tokenizer
+    if not hasattr(tokenizer, "encode"):
+        raise ValueError(f"tokenize: tokenizer: {tokenizer!r} is no tokenizer, 'byte' or FILE.json")
     whole("tokenize: length", length)
 
     def apply(example: Example, rng: np.random.Generator) -> Example:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mmrep.data.medical.dicom import read_dicom, read_dicom_series
+from mmrep.data.medical.ecg import read_dicom_ecg
 from tests.data.medical.fuzz import mutations, only_documented
 
 pydicom = pytest.importorskip("pydicom", reason="needs the extra `medical`: pip install mmrep[medical]")
@@ -61,6 +62,27 @@ def test_the_files_window_equals_pydicoms(function):
     values, meta = read_dicom(written(file), "file", "float32")
     np.testing.assert_allclose(values[..., 0], (signed + 32768) / 65535, atol=2e-5)
     assert meta["window"][0] < meta["window"][1]
+
+
+@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
+@pytest.mark.parametrize("center, width", [(700, 0), (700, -5), (700, "inf"), ("nan", 900)])
+def test_a_window_that_is_none_is_told_and_makes_no_nan(function, center, width):
+    file = opened("MR_small.dcm")
+    file.VOILUTFunction, file.WindowCenter, file.WindowWidth = function, center, width
+    for window, dtype in (("file", "float32"), (None, "uint8")):
+        with pytest.raises(ValueError, match=r"the file's window is none .* pass window=\(low, high\)|differ in Window"):
+            read_dicom(written(file), window, dtype)
+    assert np.isfinite(read_dicom(written(file), (0, 1000), "float32")[0]).all()
+
+
+def test_one_slice_is_a_volume_where_its_thickness_is_told():
+    file = opened()
+    file.SliceThickness = 5.0
+    values, meta = read_dicom_series([written(file)])
+    assert values.shape == (1, 128, 128) and meta["spacing"][0] == 5 and abs(np.linalg.det(np.array(meta["affine"])[:3, :3])) > 1
+    del file.SliceThickness, file.SpacingBetweenSlices
+    with pytest.raises(ValueError, match="is one slice, whose thickness is not told: a volume is the folder of its series"):
+        read_dicom_series([written(file)])
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -152,6 +174,8 @@ def test_a_deflated_file_is_read_and_its_bomb_is_not():
     start = 144 + int.from_bytes(data[140:144], "little")
     with pytest.raises(ValueError, match="unpacks to more than max_bytes=10000000"):
         read_dicom(data[:start] + zlib.compress(bytes(1 << 26), wbits=-15), max_bytes=10**7)
+    with pytest.raises(ValueError, match="unpacks to more than max_bytes=10000000"):
+        read_dicom_ecg(data[:start] + zlib.compress(bytes(1 << 26), wbits=-15), max_bytes=10**7)
     with pytest.raises(ValueError, match="cut short"):
         read_dicom(data[:-200])
 

@@ -13,11 +13,15 @@ tifffile = pytest.importorskip("tifffile", reason="needs the extra `medical`: pi
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_pictures_and_stacks(tmp_path, dtype):
     values = np.random.default_rng(0).integers(0, 255, (5, 40, 30)).astype(dtype)
-    tifffile.imwrite(tmp_path / "stack.tif", values, photometric="minisblack", resolution=(100, 100), resolutionunit="INCH")
+    tifffile.imwrite(tmp_path / "stack.tif", values, photometric="minisblack", resolution=(100, 50), resolutionunit="CENTIMETER")
     read, meta = read_tiff(tmp_path / "stack.tif")
-    assert read.dtype == dtype and meta["pages"] == 5 and meta["spacing"] == [pytest.approx(0.254)] * 2
+    assert read.dtype == dtype and meta["pages"] == 5 and meta["spacing"] == pytest.approx([0.2, 0.1])  # row, column
     np.testing.assert_array_equal(read[..., 0], values)
     np.testing.assert_array_equal(read_tiff((tmp_path / "stack.tif").read_bytes(), page=3)[0][..., 0], values[3])
+    for dots, unit, size in ((300, "INCH", None), (72, "INCH", None), (25400 * 4, "INCH", [0.00025] * 2)):  # of a printer, of a scanner
+        buffer = io.BytesIO()
+        tifffile.imwrite(buffer, values[0], photometric="minisblack", resolution=(dots, dots), resolutionunit=unit)
+        assert read_tiff(buffer.getvalue())[1]["spacing"] == (size and pytest.approx(size))
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, np.stack([values[0]] * 4, -1), photometric="rgb", extrasamples=["unassalpha"])
     assert read_tiff(buffer.getvalue())[0].shape == (40, 30, 3)
