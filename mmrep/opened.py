@@ -64,17 +64,21 @@ def open_run(workdir: str | Path, data: dict[str, Any] | None = None, step: int 
     return Opened(run, place(run, saved["params"], saved["ema"]), Suite(run, other, known), folder, trained, int(saved["step"]))
 
 
-def rooted(config: Any, folder: Path) -> Any:
-    """The config of the run in `folder`, with those places of its data that are not here, but are where the run was started, named from
-    there."""
+def started_in(folder: Path) -> Path:
+    """The working folder in which the run in `folder` was started first, which relative paths in its config begin at."""
     log = folder / "run.json"
-    began = Path(json.loads(log.read_text()).get("folder", ".")) if log.is_file() else Path()
+    return Path(json.loads(log.read_text()).get("folder", ".")) if log.is_file() else Path()
+
+
+def rooted(config: Any, folder: Path) -> Any:
+    """The config of the run in `folder`, with the places of its data named from where the run was started, if they are still there."""
+    began = started_in(folder)
 
     def place(value: Any) -> Any:
         if isinstance(value, (tuple, list)):
             return type(value)(map(place, value))
-        known = not isinstance(value, str) or Path(value).exists() or not (began / value).exists()
-        return value if known else str(began / value)
+        elsewhere = isinstance(value, str) and began.resolve() != Path.cwd() and (began / value).exists()
+        return str(began / value) if elsewhere else value
 
     with config.unlocked():
         for stream in config.data.values():

@@ -14,7 +14,7 @@ from mmrep import config as cfg
 from mmrep.core import checkpoint, tree
 from mmrep.core.types import TrainState
 from mmrep.data import tokenizers
-from mmrep.opened import folder_of
+from mmrep.opened import folder_of, started_in
 from mmrep.run import Run
 
 
@@ -54,7 +54,8 @@ def source_folder(path: str, workdir: Path) -> Path:
     """The folder of the run that `config.init.path` of the run in `workdir` names."""
     number = re.fullmatch(r"stage(\d+)", workdir.name)  # a stage names the one before it beside its own folder, which may be moved
     before = number and path == f"../stage{int(number[1]) - 1}"
-    return folder_of(workdir / path if before else Path(path))
+    began = started_in(workdir) / path
+    return folder_of(workdir / path if before else began if began.exists() else Path(path))
 
 
 def inherit_tokenizer(source: Source | None, config: Any, workdir: Path) -> None:

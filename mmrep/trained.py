@@ -25,22 +25,21 @@ def without_trained(o: Any, split: str, way: str, say: Callable[[str], None]) ->
     """Leave out of the suite's `split` of other data the rows that the run (`opened.Opened`) was trained on.
 
     The same is what `audit.overlap` calls so: equal or near-identical pictures, equal volumes, signals or vectors, names of pictures where
-    these are ids of one registry; of texts alone, equal texts. Returns {"way", "rows": of the split, "trained": rows that were trained on,
-    "kinds": {kind: rows}, "excluded"}, or with "unchecked", why nothing could be compared: "allow" does not look, and with "exclude" a run
-    may be evaluated where its training data are not. Raises ValueError for an unknown way, where `way` is "refuse" and there are such
-    rows, or it cannot be told, and where all rows are such.
+    these are ids of one registry, cases where their ids are not counted up; of texts alone, equal texts. Returns {"way", "rows": of the
+    split, "trained": rows that were trained on, "kinds": {kind: rows}, "excluded"}, and with "unchecked", why nothing, or not all, could be
+    compared: "allow" does not look, and with "exclude" a run may be evaluated where its training data are not. Raises ValueError for an
+    unknown way, where `way` is "refuse" and there are such rows, or it cannot be told, and where all rows are such.
     """
     if way not in WAYS:
         raise ValueError(f"--overlap {way}: is not one of {', '.join(WAYS)}")
     source, stream = o.suite.source(split), o.suite.streams[o.suite.stream].data
     if way == "allow":
         return {"way": way, "rows": len(source), "unchecked": "--overlap allow"}
-    try:
-        own = _trained_rows(o)
-    except (ValueError, OSError) as error:
-        why = f"the run's training data cannot be opened ({' '.join(str(error).split())})"
-        if way == "refuse":
-            raise ValueError(f"--overlap refuse: {why}; put them back, or pass exclude or allow") from None
+    own, lost = _trained_rows(o)
+    why = f"{'the' if not own else 'not all of the'} run's training data cannot be opened ({'; '.join(lost)})"
+    if lost and way == "refuse":
+        raise ValueError(f"--overlap refuse: {why}; put them back, or pass exclude or allow")
+    if not own:
         return {"way": way, "rows": len(source), "unchecked": why}
     say(f"reading {sum(map(len, own.values())):,} training rows, to leave out those that are in --data, too")
     bare = streams.open_source(raw(cfg.plain(stream)), split, f"config.data.{o.suite.stream}")
@@ -59,7 +58,7 @@ def without_trained(o: Any, split: str, way: str, say: Callable[[str], None]) ->
         raise ValueError(f"--data: all {n:,} rows of {split} were trained on ({counts}); --overlap allow evaluates on them nevertheless")
     if n:
         o.suite.opened[o.suite.stream, split] = subset(source, ~mark)
-    return {"way": way, "rows": len(source), "trained": n, "kinds": kinds, "excluded": n}
+    return {"way": way, "rows": len(source), "trained": n, "kinds": kinds, "excluded": n} | ({"unchecked": why} if lost else {})
 
 
 def _places(source: Any, bare: Any, places: np.ndarray) -> np.ndarray:
@@ -69,23 +68,29 @@ def _places(source: Any, bare: Any, places: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.isin(source.rows, bare.rows[places]))
 
 
-def _trained_rows(o: Any) -> dict[str, Any]:
-    """Stream -> source of the rows that the run was trained on, and the runs that its params came from (`config.init.path`). Nothing of
-    them is kept: small pictures are pictures of patients, too."""
+def _trained_rows(o: Any) -> tuple[dict[str, Any], list[str]]:
+    """(stream -> source of the rows that the run was trained on, and the runs that its params came from (`config.init.path`); why some
+    cannot be opened). Nothing of them is kept: small pictures are pictures of patients, too."""
     out: dict[str, Any] = {}
     opened: set[str] = set()
-    for folder, config in _ancestors(o.folder, o.config):
+    runs, lost = _ancestors(o.folder, o.config)
+    for folder, config in runs:
         for name, stream in rooted(config.copy_and_resolve_references(), folder).data.items():
             stream = cfg.plain(stream)
             bare = raw(stream) | ({"fraction": stream["fraction"]} if "fraction" in stream else {})
             if (told := repr(bare)) not in opened:
                 opened.add(told)
-                out[name if folder == o.folder else f"{folder}:{name}"] = streams.open_source(bare, "train", f"config.data.{name}")
-    return out
+                try:
+                    source = streams.open_source(bare, "train", f"config.data.{name}")
+                except (ValueError, OSError) as error:
+                    lost.append(" ".join(str(error).split()))
+                    continue
+                out[name if folder == o.folder else f"{folder}:{name}"] = source
+    return out, lost
 
 
-def _ancestors(folder: Path, config: Any) -> list[tuple[Path, Any]]:
-    """A run, and those whose params it started from, (folder, config) each. Raises ValueError where one of them is no longer there."""
+def _ancestors(folder: Path, config: Any) -> tuple[list[tuple[Path, Any]], list[str]]:
+    """(a run, and those whose params it started from, (folder, config) each; why one of them cannot be found)."""
     found = [(folder, config)]
     while path := found[-1][1].init.path:
         folder = source_folder(path, found[-1][0])
@@ -93,9 +98,9 @@ def _ancestors(folder: Path, config: Any) -> list[tuple[Path, Any]]:
             break
         file = folder / "config.json"
         if not file.is_file():
-            raise ValueError(f"config.init.path of {found[-1][0]}: {path} is no longer there")
+            return found, [f"config.init.path of {found[-1][0]}: {path} is no longer there"]
         found.append((folder, cfg.from_json(file.read_text())))
-    return found
+    return found, []
 
 
 def digest(params: Any) -> str:

@@ -64,13 +64,17 @@ def test_rows_of_the_run_that_params_came_from_are_left_out_too(run, tmp_path):
         config.data.main.source.path = str(write(tmp_path / "c", first=20))
     loop.train(config, tmp_path / "w", say=quiet, programs=runs.PROGRAMS)
     results = evaluate.evaluate(tmp_path / "w", {"path": str(other)}, say=quiet)
+    assert "unchecked" not in results["overlap"]
     assert results["overlap"]["excluded"] == 8 and results["metrics"]["retrieval/image_to_text/R@1/instance"]["n"] == 8
     (folder / "w").rename(folder / "gone")
     try:
         told = evaluate.evaluate(tmp_path / "w", {"path": str(other)}, say=quiet)["overlap"]["unchecked"]
     finally:
         (folder / "gone").rename(folder / "w")
-    assert "config.init.path" in told and "no longer there" in told
+    assert "not all of the run's training data" in told and "config.init.path" in told and "no longer there" in told
+    with pytest.raises(ValueError, match="--overlap refuse: not all of the run's"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trained, "source_folder", lambda path, folder: tmp_path / "nowhere")
+        evaluate.evaluate(tmp_path / "w", {"path": str(other)}, say=quiet, overlap="refuse")
 
 
 def test_a_run_on_prepared_rows_is_the_run_on_the_table(run, tmp_path):
@@ -93,7 +97,7 @@ def test_a_run_finds_its_data_from_another_folder(run, tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
     loop.train(config, tmp_path / "w", say=quiet, programs=runs.PROGRAMS)
     before = evaluate.evaluate(tmp_path / "w", say=quiet)
-    (tmp_path / "elsewhere").mkdir()
+    write(tmp_path / "elsewhere" / "a", first=50)  # another table of the same name lies there
     monkeypatch.chdir(tmp_path / "elsewhere")
     after = evaluate.evaluate(tmp_path / "w", say=quiet)
     assert after["metrics"] == before["metrics"] and after["config_hash"] == before["config_hash"]

@@ -205,7 +205,7 @@ def manifest(path: str | Path, split: str, images: str | Path | None = None, col
             raise ValueError(f"manifest {path}: {name} {limit!r} is no number above 0")
     options = {kind: readers.check_options(f"manifest {path}", kind, of) for kind, of in dict(read or {}).items()}
     table = Table(find_table(path))
-    rows = filter_rows(table, split_rows(table, split, columns, splits), filter)
+    rows = filter_rows(table, split_rows(table, split, columns, splits), filter, columns)
     if not shared_cases:
         check_cases(table, columns, splits, filter)
     source = Manifest(table, rows, on_error, decode, columns.get("case"))

@@ -10,6 +10,7 @@ import numpy as np
 from mmrep.data.tables import Table, collapsed, matches, vocabulary
 
 SPLITS = ("train", "val", "test")
+MOST_TOLD = 12  # values of a column in an error: more could be names
 
 
 def split_rows(table: Table, split: str, columns: Mapping, splits: Mapping) -> np.ndarray:
@@ -37,21 +38,28 @@ def split_rows(table: Table, split: str, columns: Mapping, splits: Mapping) -> n
     return rows
 
 
-def filter_rows(table: Table, rows: np.ndarray, filters: Mapping) -> np.ndarray:
-    """The rows that every filter keeps. Raises ValueError where one keeps none."""
+def filter_rows(table: Table, rows: np.ndarray, filters: Mapping, columns: Mapping | None = None) -> np.ndarray:
+    """The rows that every filter keeps. Raises ValueError where one keeps none; values of a column that `columns` names as text or case,
+    or of one of many values (ids, free text), are not told."""
+    secret = {name for key in ("text", "case", "group") for name in _listed((columns or {}).get(key, ()))}
     for column, wanted in filters.items():
         kept = rows[_fits(table[column], wanted)[rows]]
         if not len(kept):
-            has = ", ".join(vocabulary([table[column][row] for row in rows])[:8])
+            values = vocabulary([table[column][row] for row in rows])
+            has = f"{len(values)} other values" if column in secret or len(values) > MOST_TOLD else ", ".join(values)
             raise ValueError(f"manifest {table.path}: no row of {len(rows)} has {column!r} = {wanted!r}; it has {has}")
         rows = kept
     return rows
 
 
+def _listed(columns: str | Sequence[str]) -> list[str]:
+    return [columns] if isinstance(columns, str) else list(columns)
+
+
 def train_rows(table: Table, columns: Mapping, splits: Mapping, filters: Mapping) -> np.ndarray:
     """Rows that statistics may be taken from: the training split, or all where the file has no splits."""
     whole = columns.get("split", "split") not in table.names
-    return filter_rows(table, split_rows(table, "all" if whole else "train", columns, splits), filters)
+    return filter_rows(table, split_rows(table, "all" if whole else "train", columns, splits), filters, columns)
 
 
 def _fits(cells: Sequence, wanted: Any) -> np.ndarray:
@@ -71,7 +79,7 @@ def _fits(cells: Sequence, wanted: Any) -> np.ndarray:
 def _split_of(table: Table, columns: Mapping, splits: Mapping, filters: Mapping) -> tuple[np.ndarray, np.ndarray]:
     """The rows that the filters keep, i64[n], and the number in SPLITS of the split each of them is of, -1 for none."""
     column = table[columns.get("split", "split")]
-    rows = filter_rows(table, np.arange(table.length), filters)
+    rows = filter_rows(table, np.arange(table.length), filters, columns)
     which = np.full(len(rows), -1)
     for number, name in enumerate(SPLITS):
         which[_fits(column, splits.get(name, name))[rows]] = number

@@ -116,6 +116,11 @@ def test_filters(tmp_path):
     assert rows({"report": None}) == [5]
     jsonl = write(tmp_path, "jsonl", [{**r, "ok": i > 3} for i, r in enumerate(records())], "other")
     assert load(jsonl, "all", filter={"ok": True}).rows.tolist() == list(range(4, 12))
+    (tmp_path / "ids.csv").write_text("id,report,sex,split\n" + "".join(f"P-{i},Doe has it {i % 3}.,F,train\n" for i in range(30)))
+    for column, told in (("id", "it has 30 other values"), ("report", "it has 3 other values")):
+        with pytest.raises(ValueError, match=told) as error:
+            manifest(tmp_path / "ids.csv", "train", columns={"text": "report", "case": "id"}, filter={column: "nobody"})
+        assert "Doe" not in str(error.value) and "P-" not in str(error.value)
     with pytest.raises(ValueError, match="no row of 12 has 'sex' = 'X'; it has F, M"):
         rows({"sex": "X"})
 

@@ -14,7 +14,8 @@ def describe(opened: Mapping[str, Any], lost: Mapping[str, str] | None = None, r
     """What `rows` rows of each split (spread evenly) and the source itself say, as plain values.
 
     {"splits": {split: {"rows", "skipped", "cases", "missing": {field: rows}}}, "fields": {field: {"forms", "min", "max", "mean"}} of the
-    rows read, "labels": {label: {split: {class: rows} or [min, max]}} where known without reading, "unopened", "notes", "read"}.
+    rows read, "labels": {label: {split: {class: rows}, {finding: [rows with it, without it, open]} or [min, max]}} where known without
+    reading, "unopened", "notes", "read"}.
     """
     few = scan({split: subset(source, spread(len(source), rows)) for split, source in opened.items() if len(source)})
     splits: dict[str, Any] = {}
@@ -37,7 +38,9 @@ def describe(opened: Mapping[str, Any], lost: Mapping[str, str] | None = None, r
 
 def _values(values: np.ndarray, names: Any) -> Any:
     if values.ndim > 1:
-        return {str(names[j] if len(names) == values.shape[1] else j): int((values[:, j] > 0).sum()) for j in range(values.shape[1])}
+        told = [str(names[j] if len(names) == values.shape[1] else j) for j in range(values.shape[1])]
+        return {name: [int((values[:, j] > 0).sum()), int((values[:, j] == 0).sum()), int((~(values[:, j] >= 0)).sum())]
+                for j, name in enumerate(told)}
     if values.dtype.kind == "f":
         known = values[np.isfinite(values)]
         return [float(known.min()), float(known.max())] if len(known) else []
@@ -61,8 +64,11 @@ def as_text(found: Mapping[str, Any], source: str) -> str:
     for label, splits in found["labels"].items():
         for split, values in splits.items():
             told = f"{values[0]:.4g} to {values[1]:.4g}" if isinstance(values, list) and values else ", ".join(
-                f"{k} {n:,}" for k, n in list(dict(values or {}).items())[:10]) + (" ..." if len(values) > 10 else "")
-            lines.append(f"  label {label} of {split}: {told}")
+                f"{k} {' / '.join(f'{one:,}' for one in (n if isinstance(n, list) else [n]))}"
+                for k, n in list(dict(values or {}).items())[:10]) + (" ..." if len(values) > 10 else "")
+            findings = isinstance(values, dict) and any(isinstance(n, list) for n in values.values())
+            lines.append(f"  label {label} of {split}{' (with / without / uncertain or not told)' if findings else ''}: {told}")
     lines += [f"  cannot be read: {why}" for why in found["unreadable"]]
-    lines += [f"  no {split}: {why}" for split, why in found["unopened"].items()] + [f"  {note}" for note in found["notes"]]
+    lines += [f"  no {split}: {why}" for split, why in found["unopened"].items()] + [
+        f"  {note}" for note in found["notes"] if " rows have no " not in note]  # which is said above
     return "\n".join([*lines, f"  {found['read']} rows were read; `mmrep data validate` reads all"])

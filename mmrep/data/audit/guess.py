@@ -56,8 +56,13 @@ def guess(path: Path, images: str | None = None, files: Mapping[str, str] | None
                     out |= {"images": archive} if key == "image" else {"files": out.get("files", {}) | {key: archive}}
             columns[key] = name
             break
+    if "image" not in columns:  # under any name: cells that name pictures that are there
+        taken = set(columns.values())
+        pictures = [name for name in table.names if name not in taken and not MASK.search(name.lower())
+                    and _names_a_picture(path.parent, table[name])]
+        columns |= {"image": pictures[0] if len(pictures) == 1 else pictures} if pictures else {}
     if masks := [name for name in table.names if {"image", "volume"} & set(columns) and MASK.search(name.lower())
-                 and name not in columns.values() and _names_a_file(path.parent, table[name])]:
+                 and name not in _flat(columns) and _names_a_file(path.parent, table[name])]:
         columns["mask"] = {name: name for name in masks}
     if "text" not in columns and any(name in names for name in SECTIONS):
         columns["text"] = [names[name] for name in SECTIONS if name in names]
@@ -66,7 +71,7 @@ def guess(path: Path, images: str | None = None, files: Mapping[str, str] | None
         found = {ours: next((cell for cell in sorted(cells) if cell.lower() in theirs), None) for ours, theirs in SPLITS.items()}
         if renames := {ours: cell for ours, cell in found.items() if cell not in (None, ours)}:
             out["splits"] = renames
-    used = {c for value in columns.values() for c in ([value] if isinstance(value, str) else value)}
+    used = _flat(columns)
     labels = [name for name in table.names if name and name not in used and _is_class(table[name])]
     if labels:
         columns["label"] = {name: name for name in labels[:MOST_LABELS]}
@@ -77,7 +82,20 @@ def guess(path: Path, images: str | None = None, files: Mapping[str, str] | None
                              f"It has {', '.join(table.names)}")
         columns["features" if len(numbers) > MOST_TABULAR else "tabular"] = numbers
     said = ", ".join(f"{key}={value if isinstance(value, str) else _some(list(value))}" for key, value in columns.items())
-    return out, said + "".join(f", {key}={out[key]}" for key in ("images", "files", "splits") if key in out)
+    left = [name for name in table.names if name and name not in _flat(columns)]
+    return out, said + "".join(f", {key}={out[key]}" for key in ("images", "files", "splits") if key in out) + (
+        f"; not used: {', '.join(left) if len(left) <= MOST_LABELS else _some(left)}" if left else "")
+
+
+def _flat(columns: dict[str, Any]) -> set[str]:
+    """Names of all columns that are taken."""
+    return {name for value in columns.values() for name in ([value] if isinstance(value, str) else value)}
+
+
+def _names_a_picture(folder: Path, cells: list) -> bool:
+    """Whether the first cell that is not empty names a picture of the folder."""
+    first = next((str(cell) for cell in cells if cell is not None), "")
+    return KINDS.get(suffix_of(first)) == "image" and (folder / first).is_file()
 
 
 def _names_a_file(folder: Path, cells: list) -> bool:

@@ -41,13 +41,21 @@ def cells_of(report: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[
             continue
         total = {c: sum(found["counts"][s].get(c, 0) for s in splits) for s in splits for c in found["counts"][s]}
         shown = sorted(total, key=lambda c: (-total[c], c))
-        rows = [[c, *(f"{found['counts'][s].get(c, 0):,}" for s in splits)] for c in shown[:MOST]]
+        rows = [[c, *(_count(found, s, c) for s in splits)] for c in shown[:MOST]]
         if len(shown) > MOST:
             rest = shown[MOST:]
             rows.append([f"{len(rest)} more", *(f"{sum(found['counts'][s].get(c, 0) for c in rest):,}" for s in splits)])
         rows.append(["(unknown)", *(f"{found['unknown'][s]:,}" for s in splits)])
-        tables.append((f"label {label}", ["class" if found["kind"] == "classes" else "finding", *splits], rows))
+        classes = found["kind"] == "classes"
+        title = f"label {label}" + ("" if classes else ": rows with each finding / without it / where it is uncertain or not told")
+        tables.append((title, ["class" if classes else "finding", *splits], rows))
     return tables
+
+
+def _count(found: Mapping[str, Any], split: str, name: str) -> str:
+    """Rows of a class; of a finding those that have it, have it not, and leave it open."""
+    parts = [found[key][split].get(name, 0) for key in ("counts", "absent", "open") if key in found]
+    return " / ".join(f"{n:,}" for n in parts)
 
 
 def _forms(forms: Mapping[str, int]) -> str:

@@ -25,7 +25,9 @@ def validate(scanned: Scan, opened: Mapping[str, Any], lost: Mapping[str, str] |
     missing            {field: {split: rows without it}}
     duplicates         {kind: {"values": shared by several rows, "rows": that share one}}
     leakage            {kind: {"train/test": {"values": in both, "rows": [of train, of test], "examples": [[row, row], ...]}}}, where any
-    labels             {label: {"kind", "counts": {split: {class: rows}} or "range": {split: [min, mean, max]}, "unknown": {split: rows}}}
+    labels             {label: {"kind", "counts": {split: {class: rows}} or "range": {split: [min, mean, max]}, "unknown": {split: rows}}};
+                       of findings "counts" are the rows that have one, "absent" those that have it not, "open" those where it is uncertain
+                       or not told, each {split: {finding: rows}}, and "unknown" the rows of which nothing is known
     cases, seconds, rows_per_second, verdicts [{"mark": "ok" | "LOOK" | "FAIL", "what", "text"}]
 
     A row is a number in its file or table, from 0 (of a mixture "COMPONENT:number"); no id, text or name of a picture is in the report,
@@ -38,6 +40,8 @@ def validate(scanned: Scan, opened: Mapping[str, Any], lost: Mapping[str, str] |
     names = {label: classes for source in opened.values() for label, classes in getattr(source, "label_names", {}).items()}
     here = [scanned.split == k for k in range(len(scanned.splits))]
     cases = scanned.ids.get("case")
+    if cases is None and any(getattr(source, "cases", None) is not None for source in opened.values()):
+        cases = np.full(len(scanned), -1, np.int64)  # named, though no row could be read
     report = {
         "rows": len(scanned), "skipped": sum(scanned.skipped.values()),
         "problems": [{"split": s, "row": None if row is None else int(row), "why": why} for s, row, why in scanned.problems],
@@ -94,6 +98,8 @@ def _label(scanned: Scan, values: np.ndarray, here: list[np.ndarray], names: lis
         known = np.isfinite(values) & (values >= 0)
         return {"kind": "findings",
                 "counts": {s: {str(n): int((values[m, j] > 0).sum()) for j, n in enumerate(named)} for s, m in splits.items()},
+                "absent": {s: {str(n): int((values[m, j] == 0).sum()) for j, n in enumerate(named)} for s, m in splits.items()},
+                "open": {s: {str(n): int((~known[m, j]).sum()) for j, n in enumerate(named)} for s, m in splits.items()},
                 "unknown": {s: int((~known[m]).all(1).sum()) for s, m in splits.items()}}
     if values.dtype.kind == "f":
         known = np.isfinite(values)
@@ -118,6 +124,9 @@ def verdicts(report: dict[str, Any]) -> list[dict[str, str]]:
          report["problems"] else f"{n:,} rows are bad" if n else f"all {report['rows']:,} rows can be read")
     for split, why in report["unopened"].items():
         line("LOOK", f"split {split}", why)
+    for note in report["notes"]:
+        if " are in none of train, val and test" in note:
+            line("LOOK", "split", note.partition(": ")[2] or note)
     for field, found in report["fields"].items():
         if found["not_finite"]:
             line("FAIL", field, f"{len(found['not_finite']):,} rows hold NaN or infinity, e.g. row {found['not_finite'][0]}")
@@ -136,7 +145,7 @@ def verdicts(report: dict[str, Any]) -> list[dict[str, str]]:
             rows, example = found["rows"], found["examples"][0]
             line("FAIL" if kind in GRAVE else "LOOK", f"leakage {pair}", f"{found['values']:,} {WHAT.get(kind, f'equal {kind}')} in both "
                  f"({rows[0]:,} rows of {a}, {rows[1]:,} of {b}), e.g. rows {example[0]} and {example[1]}")
-    if len(report["splits"]) > 1 and not report["leakage"]:
+    if len(report["splits"]) > 1 and not report["leakage"] and report["rows"]:
         line("ok", "leakage", "the splits share nothing that was compared")
     if report["cases"] is None:
         line("LOOK", "case", "no column of patients or cases is named: whether splits share any cannot be said")

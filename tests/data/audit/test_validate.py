@@ -47,6 +47,33 @@ def test_every_trap_is_found_counted_and_no_name_told(tmp_path):
     assert describe.describe(*open_splits(spec(path)))["splits"]["train"]["cases"] == 13
 
 
+def test_what_could_not_be_read_is_not_called_clean_and_findings_are_told_apart(tmp_path):
+    path = write(tmp_path / "a", rows={i: {"split": "Test"} for i in range(32, 40)})
+    found = audited(spec(path))
+    assert any(v["mark"] == "LOOK" and "did you mean 'test'" in v["text"] for v in found["verdicts"])
+    for picture in (tmp_path / "a").glob("*.jpg"):
+        picture.write_bytes(b"no picture")
+    found = audited(spec(path))
+    assert found["rows"] == 0 and not {"case", "leakage"} & {v["what"] for v in found["verdicts"]}, found["verdicts"]
+    lines = ["a,b,report,split"] + [f"{(1, 0, -1, '')[i % 4]},{i % 2},words {i},train" for i in range(20)]
+    (tmp_path / "f.csv").write_text("\n".join(lines))
+    stream = {"source": {"name": "manifest", "path": str(tmp_path / "f.csv"), "columns": {"text": "report", "label": {"f": ["a", "b"]}}}}
+    found = audited(stream)
+    assert [found["labels"]["f"][key]["train"] for key in ("counts", "absent", "open")] == [
+        {"a": 5, "b": 10}, {"a": 5, "b": 10}, {"a": 10, "b": 0}]
+    assert "5 / 5 / 10" in report.summary(found, "f") and "a 5 / 5 / 10" in describe.as_text(describe.describe(*open_splits(stream)), "f")
+
+
+def test_pictures_of_any_column_are_guessed_and_what_is_not_used_is_told(tmp_path):
+    path = write(tmp_path)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [{"frontal": row["file"], "lateral": row["file"], "report": row["report"], "age": 40 + i} for i, row in enumerate(rows)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said = []
+    assert stream_of(str(path), say=said.append)["source"]["columns"]["image"] == ["frontal", "lateral"]
+    assert "image=frontal+lateral; not used: age" in said[0]
+
+
 def test_a_clean_set_is_ok_and_a_source_without_splits_is_read_whole(tmp_path):
     found = audited(spec(write(tmp_path)))
     assert not found["leakage"] and {v["mark"] for v in found["verdicts"]} == {"ok"}, found["verdicts"]
