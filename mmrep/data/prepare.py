@@ -36,7 +36,8 @@ def prepare(stream: dict[str, Any], out: str | Path, processes: int | None = Non
     """Write every split that the stream {"source" or "sources", "prepare", "on_error"} has to the folder `out`; go on if stopped.
 
     processes: default one a core; shard: rows of a shard. Rows that prove bad are left out and counted where `on_error` is "skip", else
-    they end the command. Raises ValueError where the folder holds rows of another source, transform or version, or another process
+    they end the command. Files that changed since are noticed by their sizes (of a zip by checksums); one of the same size is not: delete
+    the folder where you have mended such. Raises ValueError where the folder holds rows of another source, transform or version, or another process
     prepares it.
     """
     if shard < 1:

@@ -202,8 +202,13 @@ def suffix(name: str) -> str:
 
 
 def locate(store: Any, name: str) -> Path | bytes | np.ndarray:
-    """Where a reader finds a file: its path in a folder, its bytes in an archive, an array of an npz."""
-    return store.path / name if isinstance(store, Folder) else store.read(name)
+    """Where a reader finds a file: its path in a folder, its bytes in an archive, an array of an npz. Raises ValueError for what an
+    archive does not hold, such as a folder."""
+    if isinstance(store, Folder):
+        return store.path / name
+    if name not in store:
+        raise ValueError(f"{name!r} is no file of {store.path.name}; a series of slices in an archive is not read: unpack it")
+    return store.read(name)
 
 
 def numbers(found: Path | bytes | np.ndarray, name: str, key: str = "", max_bytes: int = MAX_BYTES) -> np.ndarray:

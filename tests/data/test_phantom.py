@@ -132,6 +132,17 @@ def test_parse_inverts_the_grammar_and_nothing_unmentioned_is_told(subjects, n_m
     assert all(len(v) == 1 for v in keys.values()) and len(set.union(*keys.values())) == len(keys)
     with pytest.raises(ValueError, match="names no class"):
         parse("no effusion.")
+    for wrong, why in (("the quick brown woven fox", "holds 'quick'"), ("striated laminar lesion.", "names two values of class"),
+                       ("no nodule. nodule. striated lesion.", "says that there is nodule and that there is not"),
+                       ("lungs clear. nodule present. striated lesion.", "says that there is nodule"),
+                       ("cough. fever. striated lesion.", "two values of history")):
+        with pytest.raises(ValueError, match=why):
+            parse(wrong)
+    for text in texts[:100]:  # any word of another language, wherever it stands
+        words = text.split()
+        for at in range(len(words)):
+            with pytest.raises(ValueError, match="holds 'banana'"):
+                parse(" ".join([*words[:at], "banana", *words[at:]]))
 
 
 def test_an_unmentioned_factor_leaves_no_trace_in_the_text():

@@ -264,7 +264,8 @@ def test_shortcuts_shifts_noise_and_combinations_held_out():
 
 def test_bad_knobs_are_named():
     for knob, value in (("scale", "huge"), ("modalities", ("image", "sound")), ("synergy", "and"), ("causal", 1.0), ("change", 2),
-                        ("spurious", -2), ("mode", "draw"), ("label_noise", 1.5)):
+                        ("spurious", -2), ("mode", "draw"), ("label_noise", 1.5), ("contrast", float("nan")), ("seed", -1), ("seed", 2**64),
+                        ("size", 32.5), ("n", 2.5), ("n", {"train": 10, "foo": 3}), ("n", {"val": True})):
         with pytest.raises(ValueError, match=f"phantom.*{knob}"):
             phantom(**{knob: value})
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 MAX_BYTES = 2 << 30  # of a file, and of what it unpacks to
-QUOTING = ("pydicom", "tifffile", "edfio")  # their warnings and logs quote values of the file, which may name a patient
+QUOTING = ("pydicom", "tifffile", "edfio", "nibabel")  # their warnings and logs quote values of the file, which may name a patient
 
 
 class Told(ValueError):
@@ -22,7 +22,8 @@ def package(name: str) -> ModuleType:
     """Import a package of the extra `medical`; ImportError says how to install it."""
     root = name.split(".")[0]
     if root in QUOTING:
-        logging.getLogger(root).setLevel(logging.CRITICAL + 1)
+        for logger in (root, f"{root}.global"):  # nibabel's has a level of its own
+            logging.getLogger(logger).setLevel(logging.CRITICAL + 1)
         warnings.filterwarnings("ignore", module=rf"{root}(\.|$)")  # for good: catch_warnings is not for threads
     try:
         return importlib.import_module(name)

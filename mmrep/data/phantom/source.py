@@ -223,8 +223,8 @@ def phantom(split: str = "train", seed: int = 0, n: int | Mapping[str, int] | No
     class label; missing, unpaired: see `missing.check_missing`, at least one modality is kept.
     contrast, clutter, nuisance: multiples of the calibrated levels; prevalence (default `PREVALENCE`), correlation, causal, change,
     synergy, match, balanced, dependent: see `latents`. spurious: share of subjects whose vendor tells the first finding, the other way
-    round in the test split; shifted: test images come from a scanner of its own. holdout: combinations (finding, laterality, severity_bin)
-    that train and val lack, and test consists of (or lacks, too: unseen=False).
+    round in the test split; shifted: test images come from a scanner of its own, vendor 3. holdout: combinations (finding, laterality,
+    severity_bin) that train and val lack, and test consists of (or lacks, too: unseen=False).
     mode: "render", or "latent" for vectors x_m = f_m(content, style, private) of `identify.identifiable`, whose options `latent` holds.
     Raises ValueError, naming the knob, for anything out of range.
     """
@@ -233,6 +233,14 @@ def phantom(split: str = "train", seed: int = 0, n: int | Mapping[str, int] | No
         raise ValueError(f"phantom split must be one of {tuple(SPLITS)}, got {split!r}")
     if scale is not None and scale not in SCALES:
         raise ValueError(f"phantom scale must be one of {tuple(SCALES)}, got {scale!r}")
+    if isinstance(n, Mapping) and set(n) - set(SPLITS):
+        raise ValueError(f"phantom n: no split {sorted(set(n) - set(SPLITS))[0]!r}; name some of {', '.join(SPLITS)}")
+    for name, value in (("seed", seed), ("size", size), ("n_mentioned", n_mentioned), *(
+            (f"n of {k}", v) for k, v in (n.items() if isinstance(n, Mapping) else [("a split", n)]))):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer))):
+            raise ValueError(f"phantom {name} must be a whole number, got {value!r}")
+    if not 0 <= seed < 1 << 64:
+        raise ValueError(f"phantom seed must be 0..2^64 - 1, got {seed}")
     usual = (SCALES[scale]["n"] if scale else SIZES)[split]
     n = n.get(split, usual) if isinstance(n, Mapping) else usual if n is None else n
     if not 0 < n <= 1 << 28:
@@ -247,8 +255,8 @@ def phantom(split: str = "train", seed: int = 0, n: int | Mapping[str, int] | No
     for name, rate in {"pair_noise": pair_noise, "duplicates": duplicates, "label_noise": label_noise}.items():
         if not 0 <= rate <= 1:
             raise ValueError(f"phantom {name} must be a rate in 0..1, got {rate}")
-    if min(contrast, clutter, nuisance) < 0:
-        raise ValueError(f"phantom contrast, clutter and nuisance must be >= 0, got {contrast}, {clutter} and {nuisance}")
+    if not all(0 <= level < np.inf for level in (contrast, clutter, nuisance)):
+        raise ValueError(f"phantom contrast, clutter and nuisance must be finite and >= 0, got {contrast}, {clutter} and {nuisance}")
     sizes = SCALES[scale or "tiny"] | ({} if size is None else {"image": size})
     if not 16 <= sizes["image"] <= 1024:
         raise ValueError(f"phantom size must be 16..1024 pixels, got {size}")

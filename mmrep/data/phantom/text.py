@@ -34,6 +34,8 @@ _WORDS = {word: (name, value) for name, table in (
     ("class", _CLASS), ("severity", _SEVERITY), ("laterality", [(w,) for w in LATERALITIES]), ("zone", _ZONE),
     ("finding", _FINDING), ("history", [(w,) for w in _HISTORY]), ("organ", [(w,) for w in ORGANS]),
     ("marker", [(w,) for w in MARKERS])) for value, words in enumerate(table) for word in words}
+_OTHER_WORDS = frozenset("a in the zone on lesion mass degree present seen and or no without history indication".split()) | {
+    word for text in _NORMAL.values() for word in text.rstrip(".").split()}
 _NORMAL_WORDS = {text.split()[0]: section for section, text in _NORMAL.items()}
 
 
@@ -100,8 +102,17 @@ def parse(text: str) -> dict[str, int | None | list[int | None]]:
     """The grammar's exact inverse: {"class", "severity", "laterality", "zone": int or None where not mentioned, "findings": six
     of 1, 0 or None (section not mentioned), "denied": six of 0/1 (explicitly negated), "history", "organ", "marker": int or None}.
 
-    Raises ValueError for a text the grammar cannot have written.
+    Raises ValueError for a text with a word that is not the grammar's, without a class, or with two values of one thing; the order of
+    words is not looked at.
     """
+    def refuse(why: str) -> ValueError:
+        return ValueError(f"phantom report {why}, so this grammar did not write it: {text[:60]!r}")
+
+    def found(k: int, value: int) -> None:
+        if findings[k] not in (None, value):
+            raise refuse(f"says that there is {FINDINGS[k]} and that there is not")
+        findings[k] = value
+
     out: dict = {"class": None, "severity": None, "laterality": None, "zone": None, "history": None, "organ": None,
                  "marker": None}
     findings, denied = [None] * len(FINDINGS), [0] * len(FINDINGS)
@@ -111,15 +122,20 @@ def parse(text: str) -> dict[str, int | None | list[int | None]]:
         for word in words:
             if word in _NORMAL_WORDS:
                 for k in SECTIONS[_NORMAL_WORDS[word]]:
-                    findings[k] = 0
+                    found(k, 0)
                 continue
             name, value = _WORDS.get(word, (None, None))
             if name == "finding":
-                findings[value], denied[value] = int(not negated), int(negated)
+                found(value, int(not negated))
+                denied[value] = int(negated)
+            elif name is None and word not in _OTHER_WORDS:
+                raise refuse(f"holds {word!r}")
+            elif name is not None and out[name] not in (None, value):
+                raise refuse(f"names two values of {name}")
             elif name is not None:
                 out[name] = value
     if out["class"] is None:
-        raise ValueError(f"phantom report names no class, so this grammar did not write it: {text[:60]!r}")
+        raise refuse("names no class")
     for rows in SECTIONS.values():  # within a mentioned section silence means absence
         if any(findings[k] is not None for k in rows):
             for k in rows:
