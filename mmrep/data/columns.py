@@ -35,7 +35,7 @@ def files(source: Any, field: str, column: str | Sequence[str], store: Any, suff
         whole = next((name + suffix for suffix in suffixes if name + suffix in store), None) if name else None
         if whole is None:
             advice = advice or _advice(store, field, name)  # of the first that is missing: to look into archives takes long
-            _bad(source, row, f"{field} {name!r} is not in {store.path}; {advice}", FileNotFoundError)
+            _bad(source, row, f"{field} {name!r} is not in {_place(store)}; {advice}", FileNotFoundError)
         return whole or name
 
     lists = [_named_files(source.table[one]) for one in listed(column)]
@@ -53,6 +53,14 @@ def _named_files(cells: Sequence[Any]) -> tuple[bool, list[tuple[str, ...]]]:
     return any(isinstance(cell, list) for cell in cells), [
         () if cell is None else tuple(str(one) for one in cell if one is not None) if isinstance(cell, list) else (str(cell),)
         for cell in cells]
+
+
+def _place(store: Any) -> str:
+    """What an error calls a folder or archive; of an npz also which arrays it holds."""
+    path = "the working folder" if str(store.path) == "." else str(store.path)
+    arrays = getattr(store, "arrays", None)
+    return path + (f", which holds {', '.join(f'{key} {list(shape)}' for key, shape in list(arrays().items())[:6])} (FILE/NAME is one of "
+                   "them, whose rows the cells number)" if arrays else "")
 
 
 def _advice(store: Any, field: str, name: str) -> str:

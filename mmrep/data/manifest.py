@@ -141,8 +141,10 @@ class Manifest:
         except ImportError as error:  # of no row: to skip them all would hide it
             raise ValueError(str(error)) from None
         except decode_errors() as error:
-            raise BadRow(f"manifest {self.table.where(row)}: {key.removeprefix('mask/')} {name!r}: {describe(error)}; mend it, or pass "
-                         "on_error='skip'", self.on_error == "skip") from None
+            why = describe(error)
+            advice = ", or pass" if "; " in why else "; mend it, or pass"  # most errors say what to do
+            raise BadRow(f"manifest {self.table.where(row)}: {key.removeprefix('mask/')} {name!r}: {why}{advice} on_error='skip'",
+                         self.on_error == "skip") from None
 
     def _fitted(self, row: int, key: str, of: str, example: Example, affines: Mapping[str, np.ndarray]) -> np.ndarray:
         """A mask on the grid of what it is of; of a picture, which may have been turned or decoded at a smaller scale, by `fit_mask`."""

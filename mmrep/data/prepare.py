@@ -37,8 +37,8 @@ def prepare(stream: dict[str, Any], out: str | Path, processes: int | None = Non
 
     processes: default one a core; shard: rows of a shard. Rows that prove bad are left out and counted where `on_error` is "skip", else
     they end the command. Files that changed since are noticed by their sizes (of a zip by checksums); one of the same size is not: delete
-    the folder where you have mended such. Raises ValueError where the folder holds rows of another source, transform or version, or another process
-    prepares it.
+    the folder where you have mended such. Raises ValueError where the folder holds rows of another source, transform or version, or
+    another process prepares it.
     """
     if shard < 1:
         raise ValueError(f"--shard {shard}: give at least one row")

@@ -98,6 +98,19 @@ class Npz:
         if self._stack is not None and stack is None and self._stack.ndim < 3:  # a file of a single named picture
             self._stack = None
 
+    def arrays(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the arrays, by name; of those that cannot be read ()."""
+        found = {}
+        for name, info in self._members.items():
+            try:
+                with self._lock, self._zip.open(info) as member:
+                    version = np.lib.format.read_magic(member)
+                    reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                    found[name] = reader(member)[0]
+            except Exception:  # whatever is damaged: this is for an error message
+                found[name] = ()
+        return found
+
     def __contains__(self, name: str) -> bool:
         if self._stack is not None and str(name).isdigit():
             return int(name) < len(self._stack)

@@ -289,6 +289,17 @@ def test_bad_files_are_bad_rows_that_name_file_and_reason_and_no_patient(tmp_pat
         manifest(table(tmp_path, [{"scan": "gone.nii"}]), "all", columns={"volume": "scan"})
 
 
+def test_a_wrong_place_of_arrays_names_those_there_are(tmp_path):
+    np.savez(tmp_path / "signals.npz", uV=np.zeros((4, 12, 50), np.float32), fs=np.float32(500))
+    path = table(tmp_path, [{"scan": "0"}])
+    with pytest.raises(FileNotFoundError, match=r"signal '0' is not in .*signals.npz, which holds uV \[4, 12, 50\], fs \[\] \(FILE/NAME"):
+        manifest(path, "all", columns={"signal": "scan"}, files={"signal": "signals.npz"})
+    source = manifest(path, "all", columns={"signal": "scan"}, files={"signal": "signals.npz/uV"}, read={"signal": {"native_rate": 500}})
+    assert source[0]["signal"].shape == (50, 12)
+    with pytest.raises(BadRow, match=r"set read=\{'signal': \{'native_rate': Hz\}\}, or pass on_error='skip'"):
+        manifest(path, "all", columns={"signal": "scan"}, files={"signal": "signals.npz/uV"})[0]
+
+
 def test_a_package_that_is_missing_is_one_line_and_no_bad_row(tmp_path, monkeypatch):
     as_nifti(tmp_path / "a.nii", "RAS")
     source = manifest(table(tmp_path, [{"scan": "a.nii"}]), "all", columns={"volume": "scan"}, on_error="skip")
