@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmrep import config as cfg
+from mmrep.cli import main
 from mmrep.data import panels
 from mmrep.data.example import MODALITIES
 from mmrep.data.manifest import manifest
-from mmrep.data.show import show_rows
+from mmrep.data.show import show_augmented, show_rows
 from mmrep.data.sources import arrays
+from tests import runs
 
 
 def drawn(row, present):
@@ -66,3 +69,19 @@ def test_rows_of_several_pictures_are_drawn_from_a_table(tmp_path):
         assert np.asarray(sheet.convert("L")).std() > 5
     with pytest.raises(ValueError, match="write to a .png file"):
         show_rows({"train": arrays(text=["a"])}, tmp_path / "sheet.jpg")
+
+
+def test_augmentations_stand_beside_their_row(tmp_path):
+    config = cfg.load(f"{runs.ROOT / 'configs' / 'recipes.py'}:recipe=convirt,smoke", [])
+    (source,) = [stream.source for stream in config.data.values()]
+    assert source.name == "phantom"
+    out = show_augmented(config, tmp_path / "a.png", 3, rows=2)
+    with Image.open(out) as sheet:
+        wide = sheet.size[0]
+    show_augmented(config, tmp_path / "b.png", 1, rows=2)
+    with Image.open(tmp_path / "b.png") as sheet:
+        assert wide == 2 * sheet.size[0]  # a row, then its augmentations
+    for arguments, message in (((tmp_path / "a.png", 0), "--times 0"), ((tmp_path / "a.jpg", 2), "write to a .png file")):
+        with pytest.raises(ValueError, match=message):
+            show_augmented(config, *arguments)
+    assert main(["data", "show", str(tmp_path), "--times", "2"]) == 2
