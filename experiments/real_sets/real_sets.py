@@ -123,7 +123,7 @@ def line(name: str, report: dict[str, Any], rate: float) -> str:
     splits = " / ".join(f"{s} {v['rows']:,}" for s, v in report["splits"].items())
     leaks = []
     for kind, pairs in report["leakage"].items():
-        if kind not in ("group", "text"):
+        if kind not in ("group", "text", "image_stem"):
             leaks.append(f"{kind} " + ", ".join(f"{pair} {v['values']:,}" for pair, v in pairs.items()))
     patients = "not named" if report["cases"] is None else f"{report['cases']:,}"
     return f"| {name} | {report['rows']:,} | {skipped} | {patients} | {splits} | {'; '.join(leaks) or 'none'} | {rate:,.0f} |"

@@ -292,3 +292,8 @@ def test_latent_mode_is_invertible_and_goes_through_the_pipeline():
     assert causal.mixings[0] is causal.mixings[1] and "label/private_1" not in causal[0]
     with pytest.raises(ValueError, match="content >= 1"):
         phantom(mode="latent", latent={"content": 0})
+    for name, value in (("missing", {"image": 0.5}), ("pair_noise", 0.3), ("modalities", ("image",)), ("size", 64)):
+        with pytest.raises(ValueError, match=f"phantom {name}: is of mode='render'"):
+            phantom(mode="latent", **{name: value})
+    with pytest.raises(ValueError, match="missing.*True is no rate"):
+        phantom(missing={"text": True})

@@ -27,7 +27,8 @@ def check_missing(missing: Mapping[str, Any], unpaired: Mapping[str, float], fie
         rule = {"by": "random", "slope": 4.0} | rule
         if rule["by"] == "hospital":
             rule.setdefault("rate", 1.0)
-        if set(rule) != {"rate", "by", "slope"} or rule["by"] not in KINDS or not 0 <= rule["rate"] <= 1:
+        if set(rule) != {"rate", "by", "slope"} or rule["by"] not in KINDS or isinstance(rule["rate"], bool) \
+                or not 0 <= rule["rate"] <= 1:
             raise ValueError(f"phantom missing[{name!r}]: {given!r} is no rate in 0..1, nor {{'rate': ..., 'by': ..., 'slope': ...}} "
                              f"with by one of {', '.join(KINDS)}")
         rules[name] = rule

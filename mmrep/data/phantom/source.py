@@ -1,5 +1,6 @@
 """A random-access source of synthetic subjects: the phantom as the pipeline and the evaluators see it."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -225,9 +226,11 @@ def phantom(split: str = "train", seed: int = 0, n: int | Mapping[str, int] | No
     synergy, match, balanced, dependent: see `latents`. spurious: share of subjects whose vendor tells the first finding, the other way
     round in the test split; shifted: test images come from a scanner of its own, vendor 3. holdout: combinations (finding, laterality,
     severity_bin) that train and val lack, and test consists of (or lacks, too: unseen=False).
-    mode: "render", or "latent" for vectors x_m = f_m(content, style, private) of `identify.identifiable`, whose options `latent` holds.
+    mode: "render", or "latent" for vectors x_m = f_m(content, style, private) of `identify.identifiable`, whose options `latent` holds,
+    and which takes no other knob but seed and n.
     Raises ValueError, naming the knob, for anything out of range.
     """
+    given = {name: value for name, value in locals().items() if name not in ("split", "seed", "n", "mode", "latent")}
     missing, modalities, unpaired = dict(missing or {}), tuple(modalities), dict(unpaired or {})
     if split not in SPLITS:
         raise ValueError(f"phantom split must be one of {tuple(SPLITS)}, got {split!r}")
@@ -248,6 +251,9 @@ def phantom(split: str = "train", seed: int = 0, n: int | Mapping[str, int] | No
     if mode not in ("render", "latent"):
         raise ValueError(f"phantom mode must be render or latent, got {mode!r}")
     if mode == "latent":
+        usual = inspect.signature(phantom).parameters
+        if changed := [name for name, value in given.items() if value != usual[name].default]:
+            raise ValueError(f"phantom {changed[0]}: is of mode='render'; mode='latent' takes seed, n and what `latent` holds")
         return identifiable(split, seed, n, **dict(latent or {}))
     if not modalities or set(modalities) - set(MODALITIES):
         bad = next((m for m in modalities if m not in MODALITIES), "")
