@@ -14,6 +14,7 @@ import numpy as np
 
 from mmrep.data.phantom import CATEGORIES, MODALITIES, SCALES, ceiling, information, parse, phantom, render_image
 from mmrep.metrics.retrieval import retrieval
+from mmrep.metrics.survival import concordance
 
 Line = tuple[str, str, str, bool]
 
@@ -43,16 +44,6 @@ def bits(label: np.ndarray, *readings: np.ndarray) -> float:
     ratio = p[cells] / (p.sum(1, keepdims=True) * p.sum(0))[cells]
     bias = cells.sum() - cells.any(1).sum() - cells.any(0).sum() + 1
     return float((p[cells] * np.log2(ratio)).sum() - bias / (2 * table.sum() * np.log(2)))
-
-
-def concordance(months: np.ndarray, event: np.ndarray, risk: np.ndarray, chunk: int = 1024) -> float:
-    """Harrell's C: of the pairs in which one is known to die first, the share in which it has the higher risk; equal risks count half."""
-    concordant = pairs = 0.0
-    for rows in np.array_split(np.flatnonzero(event), max(1, int(event.sum()) // chunk)):
-        later = months[rows, None] < months[None]
-        concordant += (later * (risk[rows, None] > risk[None])).sum() + 0.5 * (later * (risk[rows, None] == risk[None])).sum()
-        pairs += later.sum()
-    return float(concordant / pairs)
 
 
 def lines(n: int, seed: int = 0) -> list[Line]:
