@@ -55,12 +55,22 @@ def parser() -> argparse.ArgumentParser:
     p = bench.add_parser("step", help="one JSON line: compile, step, throughput, share of the GEMM peak, memory")
     config(p)
     p.add_argument("--steps", type=int, default=10)
-    p = bench.add_parser("data", help="one JSON line: examples a second of the loader, its first batch, its cache, waiting of a step")
+    text = "one JSON line: examples a second of the loader, its first batch, its cache, waiting of a step"
+    p = bench.add_parser("data", help=text, description=text, formatter_class=argparse.RawDescriptionHelpFormatter, epilog=BENCH_DATA)
     config(p)
     p.add_argument("--batches", type=int, default=32, help="batches to time (default: 32)")
     p.add_argument("--steps", type=int, default=0, help="train so many steps, too, and tell the share of their time spent waiting for data")
     return top
 
+
+BENCH_DATA = """The line's keys; batches that lay ready are not timed:
+  examples_per_s         rows read, decoded, augmented, tokenized and batched a second, without the stream's cache
+  cpu_s_per_example      seconds of all cores for one
+  first_batch_s          from opening the source to its first batch
+  cached_examples_per_s  the same for rows that were read and kept (config.data.NAME.cache_mib), cached_rows of them
+  batch, threads, cores  rows of a batch; config.loader.threads; cores the process may use
+  decode                 libraries that decode pictures
+  step_s, wait_share     with --steps: seconds of a train step, and the share of them spent waiting for a batch, in [0, 1]"""
 
 SOURCE = """SOURCE is one of
   FILE.py[:arg]         a config (its stream main); override with --config.key=value

@@ -6,13 +6,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 NEAR = 0.5  # share of the letters two names must have in common
+SHOWN = 40  # valid names in one line
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """"did you mean ...?", or the list of valid names where none is near."""
     known = sorted(str(k) for k in known)
     close = difflib.get_close_matches(str(name), known, 1, NEAR)
-    return f"did you mean {close[0]!r}?" if close else "valid: " + ", ".join(known) if known else "there are none"
+    if close:
+        return f"did you mean {close[0]!r}?"
+    more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
+    return "valid: " + ", ".join(known[:SHOWN]) + more if known else "there are none"
 
 
 def within(name: str, value: float, low: float, high: float = math.inf, low_open: bool = False, high_open: bool = False) -> None:

@@ -6,13 +6,13 @@ then raises, naming file and row, or leaves the row out.
 
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from mmrep.data.stores import nearby
 from mmrep.data.tables import numbers, vocabulary
+from mmrep.data.uncertain import UNLABELED, resolve
 
 
 def listed(columns: str | Sequence[str]) -> list[str]:
@@ -198,8 +198,9 @@ def labels(source: Any, name: str, column: str | Sequence[str], classes: Sequenc
         names, rows = _vectors(source, f"label {name!r}", column)
         if not all(isinstance(key, int) for key in names):
             source.label_names[name] = [str(key) for key in names]
-        return _filled(source, f"label {name!r}", names, rows, np.full(len(names), -1, np.int8), partial(_finding, uncertain=uncertain),
-                       "write 1, 0, or null or -1 for unknown")
+        stored = _filled(source, f"label {name!r}", names, rows, np.full(len(names), UNLABELED, np.int8), _finding,
+                         "write 1, 0, or null or -1 for unknown")
+        return resolve(stored, uncertain)
     if uncertain is not None:
         raise ValueError(f"manifest {table.path}: label {name!r}: uncertain= is of findings, several columns of 1, 0 and -1: "
                          f"{{'column': [{column!r}, ...], 'uncertain': {uncertain!r}}}")
@@ -275,14 +276,14 @@ def _filled(source: Any, what: str, names: list, rows: list[list | None], empty:
     return out
 
 
-def _finding(cell: Any, uncertain: str | None = None) -> int:
-    """1, 0, or -1 for unknown; also as text or float, since tables often hold findings as 1.0."""
+def _finding(cell: Any) -> int:
+    """1, 0, -1 for uncertain, UNLABELED for a null; also as text or float, since tables often hold findings as 1.0."""
     if cell is None or isinstance(cell, float) and cell != cell:
-        return -1
+        return UNLABELED
     value = float(cell)
     if value not in (-1, 0, 1):
         raise ValueError
-    return {"zeros": 0, "ones": 1}.get(uncertain, -1) if value == -1 else int(value)
+    return int(value)
 
 
 def _number(cell: Any) -> float:

@@ -26,6 +26,7 @@ from mmrep.data.sources import BadRow
 from mmrep.data.splits import check_cases, filter_rows, of_no_split, split_rows, train_rows
 from mmrep.data.stores import describe, open_images
 from mmrep.data.tables import Table, find_table, identities
+from mmrep.data.uncertain import label_name
 
 _KEYS = (*MODALITIES, "label", "soft", "mask", "group", "case", "split")
 
@@ -343,10 +344,12 @@ def _labels(columns: Any) -> list[tuple[str, Any, Any, str | None]]:
         if "column" not in more or set(more) - {"column", "classes", "uncertain"}:
             raise ValueError(f"manifest columns: label {name!r}: {dict(of)!r} is not {{'column': c, 'classes': [...], 'uncertain': ...}}")
         uncertain = more.get("uncertain")
-        if uncertain not in (None, "zeros", "ones", "ignore"):
-            raise ValueError(f"manifest columns: label {name!r}: uncertain {uncertain!r} is not 'zeros', 'ones' or 'ignore'")
+        try:
+            full = label_name(name, uncertain)
+        except ValueError as error:
+            raise ValueError(f"manifest columns: label {name!r}: {error}") from None
         (column,) = _named({name: more["column"]}).values()
-        found.append((f"{name}@u_{uncertain}" if uncertain else name, column, more.get("classes"), uncertain))
+        found.append((full, column, more.get("classes"), uncertain))
     return found
 
 

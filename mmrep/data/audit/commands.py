@@ -112,7 +112,7 @@ def _build(args: Namespace, overrides: Sequence[str], say: Say) -> int:
             print(textwrap.fill(manual, 120, initial_indent="    ", subsequent_indent="    "))
         return 0
     if args.name not in DATASETS:
-        raise ValueError(f"build: no data set {args.name!r}; {nearest(args.name, DATASETS)}")
+        raise ValueError(f"build: no data set {args.name!r}; {nearest(args.name, DATASETS)} (`mmrep data build` lists them)")
     if not args.manual_dir or not args.data_dir:
         raise ValueError(f"build {args.name}: give --data-dir, to write to, and --manual-dir, which holds {DATASETS[args.name].manual}")
     builder = prepare(DATASETS[args.name], args.manual_dir, args.data_dir, args.beam, args.beam_flags.split())
