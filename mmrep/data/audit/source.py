@@ -123,7 +123,7 @@ def open_splits(stream: dict[str, Any], prepare: bool = False) -> tuple[dict[str
     that are in none of them, "all" where the source knows no splits.
 
     Bad rows are left out and counted, cases may have rows in several splits: to be reported, not refused. Without `prepare`, as they
-    lie on disk. Raises the error of the first split where nothing can be opened.
+    lie on disk. Raises the source's error where nothing can be opened.
     """
     stream = raw(stream) | ({"prepare": stream.get("prepare") or ()} if prepare else {})
     opened, lost = each_split(stream)
@@ -133,10 +133,11 @@ def open_splits(stream: dict[str, Any], prepare: bool = False) -> tuple[dict[str
         return opened, told
     try:
         whole = streams.open_source(stream, "all", "source")
-    except (ValueError, OSError):
+    except (ValueError, OSError) as error:
         if opened:
             return opened, told
-        raise type(next(iter(lost.values())))(next(iter(told.values()))) from None
+        first = error if lone else next(iter(lost.values()))  # a table's own fault, where there might only be no column of splits
+        raise type(first)(str(first).removeprefix("source.source: ")) from None
     if not opened:
         return {"all": whole}, {}
     taken = np.concatenate([source.rows for source in opened.values()])

@@ -21,7 +21,7 @@ def read_bag(source: str | Path | bytes, features: str = "features", coords: str
     Raises FileNotFoundError, other OSError; ValueError on damage, no such array, shapes that do not fit, no tiles, NaN or infinite
     values, more than `max_bytes` as f32. Layout: https://github.com/mahmoodlab/CLAM
     """
-    name = "bytes" if isinstance(source, bytes) else str(source)
+    name = "the file" if isinstance(source, bytes) else str(source)
     if _begins(source) == b"PK":
         archive, members = open_zip(io.BytesIO(source) if isinstance(source, bytes) else Path(source), name)
         arrays = {member.removesuffix(".npy"): info for member, info in members.items()}

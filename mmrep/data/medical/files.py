@@ -51,7 +51,7 @@ def read_bytes(source: str | Path | bytes, max_bytes: int = MAX_BYTES) -> tuple[
     Raises FileNotFoundError, other OSError, and ValueError on more than `max_bytes`.
     """
     if isinstance(source, bytes):
-        data, name = source, "bytes"
+        data, name = source, "the file"
     else:
         path = Path(source)
         name = str(path)

@@ -1,6 +1,7 @@
 """What SOURCE on the command line means: columns named or guessed, arguments, and which splits there are."""
 
 import json
+import zipfile
 
 import pytest
 
@@ -41,6 +42,14 @@ def test_splits_that_are_not_there_are_told_and_rows_of_none_are_read(tmp_path):
     assert lost["val"].startswith("manifest") and "has no split 'val'" in lost["val"]
     with pytest.raises(ValueError, match="no column 'fil'; did you mean 'file'"):
         open_splits(spec(path, columns={"image": "fil"}))
+
+
+def test_a_table_without_splits_tells_its_own_fault(tmp_path):
+    (tmp_path / "t.csv").write_text("image\na.png\n")
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr("../a.png", b"x")
+    with pytest.raises(ValueError, match="evil.zip has a member '../a.png' that leads out"):
+        open_splits(stream_of(str(tmp_path / "t.csv"), "", {"images": "evil.zip"}, say=lambda text: None))
 
 
 def test_guesses_on_real_tables(shared):
