@@ -219,7 +219,7 @@ def test_an_enhanced_file_is_a_volume_in_patient_order(tmp_path):
         read_dicom(tmp_path / "enhanced.dcm", "file")
     assert read_dicom(tmp_path / "enhanced.dcm", "file", frame=1)[1]["window"] == [-7.0, -4.0]  # center -5, width 4: PS3.3 C.11.2.1.2
     twice = enhanced([0.0, 2.5, 0.0, 2.5])  # two echoes in one file
-    with pytest.raises(ValueError, match="frame 0 of bytes and frame 2 of bytes are at the same position.*frames="):
+    with pytest.raises(ValueError, match="frame 0 of the file and frame 2 of the file are at the same position.*frames="):
         read_dicom_series([twice])
     np.testing.assert_allclose(read_dicom_series([twice], frames=(3, 2))[0][:, 0, 0], [0.0, 2.5], atol=1e-5)
     with pytest.raises(ValueError, match="has 4 frames, not all"):
@@ -234,7 +234,7 @@ def test_a_tilted_series_is_refused():
 
     assert read_dicom_series(leaning(0.01))[1]["slices"] == 4  # as positions are rounded
     for mm in (0.1, -1.0):
-        with pytest.raises(ValueError, match="mm aside of bytes.*gantry tilt.*dcm2niix"):
+        with pytest.raises(ValueError, match="mm aside of the file.*gantry tilt.*dcm2niix"):
             read_dicom_series(leaning(mm))
 
 
