@@ -50,7 +50,7 @@ def sheet(out: Path, n: int = 10, scale: str = "paper", seed: int = 0) -> Path:
 
     block = open_phantom("train", seed=seed, n=n, scale=scale, modalities=MODALITIES, masks=True).block(np.arange(n))
     figure = Figure(figsize=(24, 3.4 * n), layout="constrained")
-    axes = figure.subplots(n, 6, width_ratios=[1, 1, 1, 2.7, 1.5, 1.2], squeeze=False)
+    axes = figure.subplots(n, 6, width_ratios=[1, 1, 1, 2.5, 1.8, 1], squeeze=False)
     for i, row in enumerate(axes):
         picture, volume = block["image"][i, ..., 0], block["volume"][i, ..., 0]
         lesion = np.flatnonzero((block["mask/volume"][i, ..., 0] == 1).any((1, 2)))
@@ -60,14 +60,20 @@ def sheet(out: Path, n: int = 10, scale: str = "paper", seed: int = 0) -> Path:
             ax.imshow(shown, cmap="gray")
             ax.set(xticks=[], yticks=[])
             ax.set_title(title, fontsize=8)
+            ax.text(0.02, 0.98, "R", color="white", fontsize=11, va="top", transform=ax.transAxes)  # as on film: the patient's right
         for k, (top, left, bottom, right) in enumerate(block["label/boxes"][i] * len(picture)):
             if bottom > top:
                 color = "tab:red" if k == 0 else "tab:orange"
                 row[0].add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=color, linewidth=0.8))
-        row[0].set_ylabel(textwrap.fill(truth(block, i), 26), fontsize=7)
+                if k:
+                    at_left = left < 0.6 * len(picture)  # else the name would leave the picture
+                    x, ha = (left, "left") if at_left else (right, "right")
+                    row[0].text(x, top, FINDINGS[k - 1], ha=ha, va="bottom", color=color, fontsize=8, bbox={"color": "black", "pad": 0.5})
         ecg(row[3], block["signal"][i], SCALES[scale]["rate"])
         table = [f"{name} {value:.4g}" for name, value in zip((*COLUMNS, *CATEGORIES), (*block["tabular"][i][:10], *block["category"][i]))]
-        row[4].text(0, 1, textwrap.fill(block["text"][i], 46) + "\n\n" + textwrap.fill(", ".join(table), 46), fontsize=10.5, va="top")
+        for name, words, high in (("truth", truth(block, i), 1), ("report", block["text"][i], 0.69), ("table", ", ".join(table), 0.38)):
+            row[4].text(0, high, name, fontsize=8, color="0.4", va="top")
+            row[4].text(0, high - 0.06, textwrap.fill(words, 54), fontsize=10, va="top")
         row[4].axis("off")
         row[5].bar(np.arange(64), block["features"][i][:64], color="tab:blue")
         row[5].set_title("omics, 64 genes", fontsize=8)
