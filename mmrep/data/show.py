@@ -10,7 +10,7 @@ import numpy as np
 from mmrep.data import panels, pipeline, streams, survey
 from mmrep.data.reading import read_rows, transformed
 from mmrep.data.rng import AUGMENT, philox
-from mmrep.data.sources import BadRow, spread
+from mmrep.data.sources import BadRow, rows_of, spread
 from mmrep.data.transforms import tokenize
 
 
@@ -31,9 +31,11 @@ def show(config: Any, out: Path, rows: int = 16, say: Callable[[str], None] = pr
         with pipeline.train_batches(sources[name], batch, streams.stream_seed(config.seed, name), transform, steps=1,
                                     on_error=stream.get("on_error")) as batches:
             found = next(batches)
+        found["index"] = rows_of(sources[name], found["index"])
         for i in range(min(rows, len(found["index"]))):
-            cells.append((name, {k: v[i] for k, v in found.items() if k != "present"}, {k: v[i] for k, v in found["present"].items()}))
-    names = {name: getattr(source, "label_names", {}) for name, source in sources.items()}
+            row = {k: v[i] for k, v in found.items() if k != "present"}
+            cells.append((f"{name} row", row, {k: v[i] for k, v in found["present"].items()}))
+    names = {f"{name} row": getattr(source, "label_names", {}) for name, source in sources.items()}
     return _sheet(cells, names, out, tokenizer)
 
 
@@ -68,7 +70,9 @@ def _here(source: Any, example: dict) -> dict:
 
 
 def _row(source: Any, row: int, example: dict) -> dict:
-    return dict.fromkeys(source.fields) | {k: v for k, v in example.items() if k != "present"} | {"index": row}
+    """The example with its number in the file, which every message says."""
+    number = int(rows_of(source, np.array([row]))[0])
+    return dict.fromkeys(source.fields) | {k: v for k, v in example.items() if k != "present"} | {"index": number}
 
 
 def show_rows(opened: dict[str, Any], out: Path, rows: int = 16) -> Path:
@@ -80,10 +84,10 @@ def show_rows(opened: dict[str, Any], out: Path, rows: int = 16) -> Path:
         chosen = spread(len(source), max(rows // len(opened), 1))
         for row, example in zip(chosen.tolist(), read_rows(source, chosen)):
             if not isinstance(example, BadRow):
-                cells.append((split, _row(source, row, example), _here(source, example)))
+                cells.append((f"{split} row", _row(source, row, example), _here(source, example)))
     if not cells:
         raise ValueError("show: no row that was tried can be read")
-    return _sheet(cells, {split: getattr(source, "label_names", {}) for split, source in opened.items()}, out)
+    return _sheet(cells, {f"{split} row": getattr(source, "label_names", {}) for split, source in opened.items()}, out)
 
 
 def _sheet(cells: list[tuple[str, dict, dict]], names: dict[str, dict], out: Path, tokenizer: Any = None, columns: int = 0) -> Path:
