@@ -232,7 +232,8 @@ def _dispatch(args: argparse.Namespace, overrides: list[str], say, said: str) ->
         from mmrep.train import train
 
         hosts.start(args.coordinator, args.hosts, args.host)
-        say(said)
+        if "refused" in said:
+            say(said)
         try:
             train(config, args.workdir, say=say)
         except Stopped as stopped:
