@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import textwrap
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -115,6 +116,10 @@ def _build(args: Namespace, overrides: Sequence[str], say: Say) -> int:
         raise ValueError(f"build: no data set {args.name!r}; {nearest(args.name, DATASETS)} (`mmrep data build` lists them)")
     if not args.manual_dir or not args.data_dir:
         raise ValueError(f"build {args.name}: give --data-dir, to write to, and --manual-dir, which holds {DATASETS[args.name].manual}")
+    if not sys.stderr.isatty():
+        import tensorflow_datasets as tfds
+
+        tfds.disable_progress_bar()  # in a log its bars run into each other, and into the error
     builder = prepare(DATASETS[args.name], args.manual_dir, args.data_dir, args.beam, args.beam_flags.split())
     print(f"{', '.join(f'{split} {info.num_examples:,}' for split, info in builder.info.splits.items())}; a source: "
           f"{{'name': 'tfds', 'dataset': {args.name!r}, 'data_dir': {args.data_dir!r}}}")
