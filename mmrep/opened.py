@@ -74,17 +74,33 @@ def rooted(config: Any, folder: Path) -> Any:
     """The config of the run in `folder`, with the places of its data named from where the run was started, if they are still there."""
     began = started_in(folder)
 
-    def place(value: Any) -> Any:
+    def place(value: Any, table: Path | None = None) -> Any:
+        """The value, from `began` if it is there; not where it lies beside the table, which comes first (`manifest`)."""
         if isinstance(value, (tuple, list)):
             return type(value)(map(place, value))
-        elsewhere = isinstance(value, str) and began.resolve() != Path.cwd() and (began / value).exists()
-        return str(began / value) if elsewhere else value
+        if not isinstance(value, str) or table is not None and _there(table / value):
+            return value
+        return str(began / value) if _there(began / value) else value
 
+    if began.resolve() == Path.cwd():
+        return config
     with config.unlocked():
         for stream in config.data.values():
             for source in [stream.source] if "source" in stream else stream.sources.values():
-                source.update({key: place(source[key]) for key in ("path", "images", "data_dir") if source.get(key)})
+                table = None
+                if source.name == "manifest":
+                    path = began / source.path
+                    table = path if path.is_dir() else path.parent
+                source.update({key: place(source[key]) for key in ("path", "data_dir") if source.get(key)})
+                source.update({key: place(source[key], table) for key in ("images",) if source.get(key)})
+                if source.get("files"):
+                    source.files = {key: place(value, table) for key, value in source.files.items()}
     return config
+
+
+def _there(path: Path) -> bool:
+    """Whether there is such a file or folder, or the npz of FILE.npz/NAME."""
+    return path.exists() or path.parent.suffix == ".npz" and path.parent.exists()
 
 
 def folder_of(workdir: str | Path) -> Path:

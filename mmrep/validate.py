@@ -41,8 +41,8 @@ def check_augment(config: Any, specs: dict) -> None:
         field = encoders.get(name, {}).get("field") or name
         for i, part in enumerate(given.get("augment") or ()):
             sides = part["name"] == "flip" and part.get("p", 0) and part.get("laterality") != "ignore"
-            for shape in [spec[field][0] for spec in specs.values() if field in spec and "text" in spec] if sides else ():
-                if shape is not None and part.get("axis") == len(shape) - 2:
+            if sides and any(field in spec and "text" in spec for spec in specs.values()):
+                if part.get("axis") == {"image": 1, "volume": 2}.get(field.partition("/")[0]):  # of one view [B, (D,) H, W, C]
                     raise ValueError(f"config.inputs.{name}.augment[{i}]: flip would mirror left and right beside texts that may name a "
                                      "side; flip in config.data, which looks at the text, or give laterality='ignore'")
             for key in {key for spec in specs.values() for key in spec} & {f"mask/{field}", "label/boxes"}:

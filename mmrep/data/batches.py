@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from mmrep.data.example import Example, Transform, is_field
+from mmrep.data.example import Example, Transform, fields_among, is_field
 from mmrep.data.mixture import Mixture
 from mmrep.data.reading import presence, read_row, transformed
 from mmrep.data.rng import AUGMENT, philox
 from mmrep.data.sources import BadRow
 
+DRAWS = 32
 META = {"present", "index", "row"}  # keys of a batch that are no data: the pipeline sets them, whatever a source gives
 
 Spec = dict[str, tuple[tuple[int, ...] | None, np.dtype | None]]  # key -> (shape, dtype) of one row; None for str
@@ -46,22 +47,19 @@ def probe(source: Any, transform: Transform | None = None, seed: int = 0, on_err
             rows = np.flatnonzero(part.has[field]) if field in getattr(part, "has", {}) else range(len(part))
             for row in rows:
                 example = read_row(part, int(row))
-                if not isinstance(example, BadRow):
-                    if field and field not in example:
-                        continue
-                    keys = set(example)
-                    if transform is not None:
-                        example = transformed(part, int(row), dict(example), transform, philox(seed, AUGMENT, int(row)))
-                if isinstance(example, BadRow):
-                    if on_error == "raise" or on_error is None and not example.skip:
-                        raise example
-                    first_bad = first_bad or example
+                if not isinstance(example, BadRow) and field and field not in example:
                     continue
-                found |= keys
-                for key, value in example.items():
-                    if key not in META:
+                draws = [example] if isinstance(example, BadRow) else _draws(part, int(row), example, transform, seed)
+                if bad := next((one for one in draws if isinstance(one, BadRow)), None):
+                    if on_error == "raise" or on_error is None and not bad.skip:
+                        raise bad
+                    first_bad = first_bad or bad
+                    continue
+                found |= set(example)
+                for key, value in ((key, value) for one in draws for key, value in one.items()):
+                    if key not in META and key not in spec:
                         value = None if isinstance(value, (str, list)) else _array(key, value)  # text not yet tokenized
-                        spec.setdefault(key, (None, None) if value is None else (value.shape, value.dtype))
+                        spec[key] = (None, None) if value is None else (value.shape, value.dtype)
                 break
             else:
                 if first_bad is not None:
@@ -69,6 +67,22 @@ def probe(source: Any, transform: Transform | None = None, seed: int = 0, on_err
                 raise ValueError(f"no row of {len(part)} has modality {field!r}: leave it out of the source's "
                                  f"columns, or pass spec= of a split that has it")
     return spec
+
+
+def _draws(part: Any, row: int, example: Example, transform: Transform | None, seed: int) -> list[Example | BadRow]:
+    """The example as `transform` makes it, as often as it takes to see each of its modalities once: a transform may drop some (DRAWS times
+    at most, for one may drop it always)."""
+    if transform is None:
+        return [example]
+    draws: list[Example | BadRow] = []
+    wanted = fields_among(example)
+    for epoch in range(DRAWS):
+        draws.append(transformed(part, row, dict(example), transform, philox(seed, AUGMENT, row, epoch)))
+        wanted = [key for key in wanted if not any(one == key or one.startswith(f"{key}/") for one in draws[-1])] \
+            if not isinstance(draws[-1], BadRow) else []
+        if not wanted:
+            break
+    return draws
 
 
 def _fill(key: str, shape: tuple, dtype: np.dtype, index: int) -> np.ndarray:
@@ -82,6 +96,8 @@ def _fill(key: str, shape: tuple, dtype: np.dtype, index: int) -> np.ndarray:
 
 def _stacked(key: str, values: list, shape: tuple, dtype: np.dtype) -> np.ndarray | None:
     """All rows at once, which is several times faster; None where they are not alike."""
+    if len({np.asarray(value).dtype for value in values if shape}) > 1:
+        return None  # stacked, u8 among u16 would be turned into it, and stay dark
     try:
         array = _array(key, values if not shape else np.stack(values))
     except ValueError:
@@ -103,16 +119,18 @@ def _checked(key: str, value: Any, shape: tuple, dtype: np.dtype, name: Callable
 
 
 def misfit(example: Example, spec: Spec) -> str:
-    """How an example differs from what the spec says of a row, in key or shape, with advice; "" where it does not."""
+    """How an example differs from what the spec says of a row, in key, shape or dtype, with advice; "" where it does not."""
     for key, value in example.items():
         if key in META:
             continue
         if key not in spec:
             return f"has {key!r}, which the source's first rows lack; name it in the source's fields"
-        shape = spec[key][0]
+        shape, dtype = spec[key]
         if shape is not None and np.shape(value) != shape:
             advice = "add resize" if key == "image" or key.startswith("mask/") else "make the rows alike"
             return f"{key} is {np.shape(value)} where the batch has {shape}; {advice}"
+        if shape and isinstance(value, np.ndarray) and _array(key, np.empty(0, value.dtype)).dtype != dtype:
+            return f"{key} is {value.dtype} where the batch has {dtype}; {'add to_uint8' if key == 'image' else 'make the rows alike'}"
     return ""
 
 

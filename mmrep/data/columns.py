@@ -218,9 +218,9 @@ def labels(source: Any, name: str, column: str | Sequence[str], classes: Sequenc
         return np.array([-1 if cell is None else rank.get(str(cell), -1) for cell in cells], np.int32)
     try:
         values = numbers(cells, table.typed)
-    except OverflowError as error:
-        raise ValueError(f"manifest {table.path}: label {name!r}: column {column!r}: {error}; use it as case or group, "
-                         f"or number its values") from None
+    except OverflowError:  # whose words hold the number, which may be somebody's
+        raise ValueError(f"manifest {table.path}: label {name!r}: column {column!r} holds a whole number beyond int32; use it as "
+                         f"case or group, or number its values") from None
     if values is not None:
         return values
     names = vocabulary(cells)

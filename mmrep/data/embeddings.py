@@ -72,7 +72,7 @@ class Embeddings:
         self._vectors = {field: np.ascontiguousarray(columns[column], np.float32) for field, column in fields.items()}
         self.fields = tuple(self._vectors)
         self.has = {field: columns.get(f"present/{column.partition('/')[0]}", np.ones(n)).astype(bool) for field, column in fields.items()}
-        self.cases = columns.get("case")
+        self.cases, self._case_ids, self._images = columns.get("case"), columns.get("case_ids"), columns.get("image")
         self.labels = {name[6:]: values for name, values in columns.items() if name.startswith("label/") and not name.endswith("/name")}
         self.label_names = {name: _names(values, columns[f"label/{name}/name"]) for name, values in self.labels.items()
                             if f"label/{name}/name" in columns}
@@ -101,6 +101,13 @@ class Embeddings:
         for vectors in self._vectors.values():
             total = zlib.crc32(vectors, total)
         return f"{total:08x}/{self.encoder.get('checkpoint', '')}"
+
+    def identify(self, rows: np.ndarray) -> dict[str, list]:
+        """Rows, cases and pictures as they are called where the vectors come from; see `sources.identify`."""
+        cases = [None] * len(rows) if self._case_ids is None else self._case_ids[rows].tolist()
+        images = [None] * len(rows) if self._images is None else [str(name) or None for name in self._images[rows].tolist()]
+        return {"row": self.rows[rows].tolist(), "case": [None if case in (None, "") else str(case) for case in cases],
+                "image": images, "images": [name and (name,) for name in images]}
 
     def where(self, row: int) -> str:
         """What an error message calls a row."""
@@ -133,6 +140,7 @@ def embeddings(path: str | Path | Sequence[str], split: str, modality: str = "",
     n = len(next(iter(columns.values())))
     columns.setdefault("row", columns.get("index", np.arange(n)))
     if "case" in columns:
+        columns["case_ids"] = columns["case"]
         if columns["case"].dtype.kind not in "iu":
             columns["case"] = identities([cell if cell not in ("", None) else None for cell in columns["case"].tolist()])
         columns["case"] = columns["case"].astype(np.int32)

@@ -25,7 +25,7 @@ from mmrep.data.medical.nifti import check_same_place
 from mmrep.data.sources import BadRow
 from mmrep.data.splits import check_cases, filter_rows, of_no_split, split_rows, train_rows
 from mmrep.data.stores import describe, open_images
-from mmrep.data.tables import Table, find_table, identities
+from mmrep.data.tables import Table, collapsed, find_table, identities
 from mmrep.data.uncertain import label_name
 
 _KEYS = (*MODALITIES, "label", "soft", "mask", "group", "case", "split")
@@ -123,7 +123,7 @@ class Manifest:
         """Rows of the file from 0, the case ids and the names of pictures (or volumes, or signals) as written there; see
         `sources.identify`."""
         kept = self.rows[rows].tolist()
-        cases = [None if cell is None else str(cell) for cell in (self._case_ids[row] for row in kept)]
+        cases = [None if cell is None else collapsed(cell) for cell in (self._case_ids[row] for row in kept)]
         names = next((self._cells[key] for key in self._open if not key.startswith("mask/")), None)
         every = [None if names is None or names[row] is None else names[row] for row in kept]
         every = [name if name is None or isinstance(name, tuple) else (name,) for name in every]

@@ -7,6 +7,7 @@ command goes on where shards are missing, and every byte is that of an undisturb
 import fcntl
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import multiprocessing
 import os
@@ -27,6 +28,7 @@ from mmrep.data.sources import BadRow, fingerprint, rows_of
 
 Say = Callable[[str], None]
 VERSIONS = ("mmrep", "numpy", "pillow", "array_record")
+READ_BY = {"volume": ("nibabel", "pydicom", "scipy", "imagecodecs", "tifffile"), "signal": ("wfdb", "pydicom", "scipy")}
 PLACES = ("path", "images", "data_dir")  # of a source: where it lies, not what it is
 ATTRIBUTES = ("tabular_names", "category_names")
 BLOCK = 64
@@ -49,6 +51,8 @@ def prepare(stream: dict[str, Any], out: str | Path, processes: int | None = Non
         if not sources or _is_there(stream, split):  # not a split that the source lacks, but one with something wrong
             raise error
         say(f"left out {split}: {str(error).removeprefix('source.source: ')}")
+    for source in sources.values():
+        _alike(source)
     plan = {"format": FORMAT, "fingerprint": _fingerprint(stream, sources, shard), "shard": shard,
             "splits": {split: {"rows": len(source), "shards": -(-len(source) // shard)} for split, source in sources.items()}}
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,6 +96,19 @@ def _fingerprint(stream: dict[str, Any], sources: dict[str, Any], shard: int) ->
     return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
+def _alike(source: Any) -> None:
+    """Raise ValueError where the sources of a mixture give different labels or ids, by their first rows: what is asked of a prepared row
+    without reading it is the same of all."""
+    kinds = {}
+    for name, part in zip(getattr(source, "names", ()), getattr(source, "components", ())):
+        (first,) = read_rows(part, np.arange(1))
+        if not isinstance(first, BadRow):
+            kinds[name] = {key for key in first if key.startswith("label/") or key == "case"}
+    if kinds and (odd := set.union(*kinds.values()) - set.intersection(*kinds.values())):
+        raise ValueError(f"prepare: not every source of the mixture gives {', '.join(sorted(odd))}; prepare each by itself, or leave that "
+                         "out of the others")
+
+
 def _sizes(source: Any) -> str:
     """Text that changes where files do that a source's rows name, as far as their sizes tell."""
     if hasattr(source, "components"):
@@ -105,6 +122,8 @@ def _versions(stream: dict[str, Any]) -> dict[str, str]:
     found = {name: importlib.metadata.version(name) for name in VERSIONS}
     if any(fast.library(spec.get("decode", "exact")) != "pillow" for spec in specs):
         found |= {module.__name__: module.__version__ for module in fast.packages()}
+    for kind in {kind for spec in specs for kind in READ_BY if kind in (spec.get("columns") or ())}:
+        found |= {name: importlib.metadata.version(name) for name in READ_BY[kind] if importlib.util.find_spec(name)}
     return found
 
 

@@ -10,6 +10,7 @@ _NAMES = (("impression", r"IMP\w*SS?\w*NS?|CONCLUSIONS?|OPINION|SUMMARY"), ("fin
           ("other", r"WET ?READ|ADDENDUM|PRELIMINARY|FINAL REPORT|ATTENDING|SIGNATURE"), ("examination", r"EXAM(?:INATION)?S?|STUDY|TYPE"),
           ("findings", r"VIEWS?|CHEST|PORTABLE|RADIOGRAPHS?|FILMS?|UPRIGHT|LAT(?:ERAL)?|FRONTAL|SUPINE|RIBS"))
 _KINDS = tuple((name, re.compile(rf"\b(?:{words})\b")) for name, words in _NAMES)
+_SIDED = re.compile(r"\b(?:LEFT|RIGHT|LT|RT|L|R|BILATERAL)\b", re.IGNORECASE)
 _CAPITALS = r"[A-Z][A-Z0-9 ,/&()'._-]{1,70}?"
 _USUAL = (r"findings(?: and impression)?|impressions?|conclusions?|indications?|(?:clinical )?history|clinical information|"
           r"reason for exam(?:ination)?|comparisons?|techniques?|exam(?:ination)?|procedure|recommendations?|notification|addendum|"
@@ -38,11 +39,11 @@ def sections(text: str) -> dict[str, str]:
 
     A heading ends in a colon and begins a line: any in capitals, the usual ones in lower case, too; in a text of one line these in capitals
     after a sentence. An unusual one below findings or impression ("LUNGS:", "LINES AND TUBES:") divides them: they go on, and keep its
-    words. "FINDINGS AND IMPRESSION" is the impression; what stands below the name of a view ("PA AND LATERAL CHEST:") is findings, as is,
-    where there are neither findings nor an impression, what follows the first paragraph of the last section, and all of a text without a
-    heading or a second paragraph. Of a section that comes twice the texts are joined; wet reads, addenda and what stands above the first
-    heading are "other". Source: the rules of MIMIC-CXR's own parser (Johnson et al. 2019, https://github.com/MIT-LCP/mimic-cxr,
-    txt/section_parser.py), written anew; its list of single reports cut by hand is not followed.
+    words, as is one that names a side ("RIGHT RIBS:"). "FINDINGS AND IMPRESSION" is the impression; what stands below the name of a view
+    ("PA AND LATERAL CHEST:") is findings, as is, where there are neither findings nor an impression, what follows the first paragraph of
+    the last section, and all of a text without a heading or a second paragraph. Of a section that comes twice the texts are joined; wet
+    reads, addenda and what stands above the first heading are "other". Source: the rules of MIMIC-CXR's own parser (Johnson et al. 2019,
+    https://github.com/MIT-LCP/mimic-cxr, txt/section_parser.py), written anew; its list of single reports cut by hand is not followed.
     """
     text = _BANNER.sub("", text)
     text = text if "\n" in text.strip() else _FLAT.sub("\n", text)
@@ -52,7 +53,8 @@ def sections(text: str) -> dict[str, str]:
     for mark, end in zip(marks, ends[1:]):
         name = next((name for name, pattern in _KINDS if pattern.search(mark[1].upper())), "")
         inside = not name and parts[-1][0] in ("findings", "impression")
-        parts.append((parts[-1][0] if inside else name or "other", text[mark.start() if inside else mark.end():end]))
+        kept = inside or name in ("findings", "impression") and _SIDED.search(mark[1])  # "LEFT CHEST:" says where
+        parts.append((parts[-1][0] if inside else name or "other", text[mark.start() if kept else mark.end():end]))
     if not any(name in ("findings", "impression") and part.strip() for name, part in parts):
         name, rest = parts.pop() if parts else ("other", text)
         first, *later = [part for part in re.split(r"\n\s*\n", rest) if part.strip()] or [""]

@@ -29,8 +29,10 @@ def split_rows(table: Table, split: str, columns: Mapping, splits: Mapping) -> n
     wanted = splits.get(split, split)
     rows = np.flatnonzero(_fits(table[column], wanted))
     if not len(rows):
-        raise ValueError(f"manifest {table.path}: column {column!r} has no split {wanted!r}; it has "
-                         f"{', '.join(vocabulary(table[column])[:12])} (rename with splits={{{split!r}: ...}})")
+        values = vocabulary(table[column])
+        has = f"{len(values)} other values" if len(values) > MOST_TOLD else ", ".join(values)
+        raise ValueError(f"manifest {table.path}: column {column!r} has no split {wanted!r}; it has {has} (rename with "
+                         f"splits={{{split!r}: ...}})")
     for other in SPLITS:
         if split in SPLITS and other != split and _fits(table[column], splits.get(other, other))[rows].any():
             raise ValueError(f"manifest {table.path}: splits names rows of {column!r} both {split} ({wanted!r}) and {other} "

@@ -1,5 +1,6 @@
 """Where files of pictures lie: a folder, a zip, a tar, an npz or an HDF5 file, read by name from any thread."""
 
+import glob
 import posixpath
 import threading
 import zipfile
@@ -27,7 +28,9 @@ class Folder:
         """Bytes of one file, or of all files of a folder (a series, a record of several files of one name); 0 where there is none."""
         path = self.path / name
         try:
-            several = path.iterdir() if path.is_dir() else [path] if path.is_file() else path.parent.glob(f"{path.name}.*")
+            record = path.with_suffix("") if path.suffix == ".hea" else path  # whose signals lie in other files
+            alone = path.is_file() and record == path
+            several = path.iterdir() if path.is_dir() else [path] if alone else path.parent.glob(f"{glob.escape(record.name)}.*")
             return sum(file.stat().st_size for file in several)
         except OSError:
             return 0

@@ -262,8 +262,9 @@ def vocabulary(cells: Sequence[Any]) -> list[str]:
 
 
 def collapsed(cell: Any) -> str:
-    """The cell as text, its white space collapsed: what makes two cells one group, or one case."""
-    return " ".join(str(cell).split())
+    """The cell as text, its white space collapsed: what makes two cells one group, or one case. A whole float is written as the integer
+    that it was before a null beside it."""
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else " ".join(str(cell).split())
 
 
 def identities(cells: Sequence[Any]) -> np.ndarray:

@@ -8,14 +8,17 @@ def concordance(time: np.ndarray, event: np.ndarray, risk: np.ndarray, chunk: in
 
     time f[n], event bool or 0/1 [n] (0: censored then), risk f[n] (higher: earlier). Equal risks count half; of a death and a censoring at
     the same time the death is the earlier; two deaths at the same time are no pair. Raises ValueError for unequal lengths, values that are
-    not finite, and where there is no such pair. Source: Harrell et al. 1982, "Evaluating the Yield of Medical Tests".
+    not finite, events other than 0 and 1, and where there is no such pair. Source: Harrell et al. 1982, "Evaluating the Yield of Medical
+    Tests".
     """
     time, risk = np.asarray(time, np.float64), np.asarray(risk, np.float64)
-    died = np.asarray(event).astype(bool)
+    died = np.asarray(event) == 1
     if not (time.shape == risk.shape == died.shape and time.ndim == 1):
         raise ValueError(f"concordance: time, event, risk are {time.shape}, {died.shape}, {risk.shape}; give one each of every subject")
     if not (np.isfinite(time).all() and np.isfinite(risk).all()):
         raise ValueError("concordance: time or risk holds NaN or infinity")
+    if not np.isin(event, (0, 1)).all():
+        raise ValueError("concordance: an event is neither 0 nor 1; leave out subjects of whom it is not known")
     concordant = pairs = 0.0
     deaths = np.flatnonzero(died)
     for at in range(0, len(deaths), chunk):  # memory: chunk x n

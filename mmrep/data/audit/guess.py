@@ -29,6 +29,8 @@ ARRAYS = (".npy", ".npz", ".h5")  # may hold anything
 SECTIONS = ("findings", "impression")
 MASK = re.compile(r"(^|_)(mask|masks|seg|segmentation)($|_)")
 SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "dev"), "test": ("test", "testing")}
+PERSON = {"mrn", "dob", "birth", "birthdate", "birthday", "ssn", "nhs", "accession", "physician", "doctor", "radiologist", "surname",
+          "firstname", "lastname", "patientname", "patientid", "phone", "email", "address", "postcode", "zipcode"}
 MOST_CLASSES, MOST_LABELS, MOST_TABULAR = 30, 8, 256
 
 
@@ -72,6 +74,7 @@ def guess(path: Path, images: str | None = None, files: Mapping[str, str] | None
         if renames := {ours: cell for ours, cell in found.items() if cell not in (None, ours)}:
             out["splits"] = renames
     used = _flat(columns)
+    used |= {name for name in table.names if _of_a_person(name)}
     labels = [name for name in table.names if name and name not in used and _is_class(table[name])]
     if labels:
         columns["label"] = {name: name for name in labels[:MOST_LABELS]}
@@ -90,6 +93,13 @@ def guess(path: Path, images: str | None = None, files: Mapping[str, str] | None
 def _flat(columns: dict[str, Any]) -> set[str]:
     """Names of all columns that are taken."""
     return {name for value in columns.values() for name in ([value] if isinstance(value, str) else value)}
+
+
+def _of_a_person(name: str) -> bool:
+    """Whether a column's name says that it tells who somebody is ("PatientName", "mrn_no", "date_of_birth"): never a guess."""
+    words = set(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().replace("-", "_").replace(" ", "_").split("_"))
+    whose = {"patient", "subject", "person", "first", "last", "full", "family", "given", "study", "case"}
+    return bool(words & PERSON or words & {"name", "id", "no", "number"} and words & whose)
 
 
 def _names_a_picture(folder: Path, cells: list) -> bool:

@@ -31,15 +31,16 @@ def overlap(a: Scan, b: Scan, bits: int = duplicates.BITS, examples: int = 20, c
     pairs_of = matches(a, b, bits)
     found, kinds = {kind: _of_pairs(pairs) for kind, pairs in pairs_of.items()}, same_kinds(a, b, pairs_of, bits, cases)
     rows = [np.unique(np.concatenate([found[k][side] for k in kinds] or [np.zeros(0, np.int64)])) for side in (0, 1)]
+    why = {kind: " and ".join(f"{side} {'keeps no ids, only numbers for them' if kind in one.ids else 'has none'}"
+                              for side, one in (("A", a), ("B", b)) if kind not in one.digest) for kind in ("case", "text", *CONTENT)}
     return {"rows": [len(a), len(b)],
             "kinds": {kind: {"rows": [len(in_a), len(in_b)], "values": values,
                              "pairs": [[a.named(i), b.named(j)] for i, j in pairs[:examples]]}
                       for kind, (in_a, in_b, values, pairs) in found.items()},
             "same": {"rows": [len(rows[0]), len(rows[1])], "kinds": kinds},
             "names_trusted": "name" in kinds, "cases_trusted": "case" in kinds,
-            "not_compared": {kind: " and ".join(f"{side} has none" for side, one in (("A", a), ("B", b)) if kind not in one.digest)
-                             for kind in ("case", "text", *CONTENT)
-                             if (kind in a.digest) != (kind in b.digest) or kind == "case" and kind not in a.digest}}
+            "not_compared": {kind: told for kind, told in why.items() if told and
+                             (kind == "case" or kind in a.digest or kind in b.digest)}}
 
 
 def shared_rows(a: Scan, b: Scan, bits: int = duplicates.BITS, cases: str = "auto") -> tuple[np.ndarray, dict[str, int]]:

@@ -94,7 +94,7 @@ def write_html(report: Mapping[str, Any], source: str, out: Path) -> Path:
     for title, names, rows in cells_of(report):
         bars = title.startswith("label ") and names[0] != "split"
         body += [f"<h2>{text(title)}</h2><table><tr>{''.join(f'<th>{text(n)}</th>' for n in names)}</tr>"]
-        most = [max([int(row[i].replace(",", "")) for row in rows] + [1]) if bars and i else 1 for i in range(len(names))]
+        most = [max([_first(row[i]) for row in rows] + [1]) if bars and i else 1 for i in range(len(names))]
         for row in rows:
             cells = [f"<td>{_bar(cell, most[i]) if bars and i else ''}{text(cell)}</td>" for i, cell in enumerate(row)]
             body.append(f"<tr>{''.join(cells)}</tr>")
@@ -113,5 +113,10 @@ def write_html(report: Mapping[str, Any], source: str, out: Path) -> Path:
     return out
 
 
+def _first(cell: str) -> int:
+    """The number of a cell, of "with / without / open" the first."""
+    return int(cell.partition(" /")[0].replace(",", ""))
+
+
 def _bar(cell: str, most: int) -> str:
-    return f"<span class=bar style='width:{int(cell.replace(',', '')) / most * 6:.2f}rem'></span>"
+    return f"<span class=bar style='width:{_first(cell) / most * 6:.2f}rem'></span>"

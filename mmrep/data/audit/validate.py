@@ -28,7 +28,7 @@ def validate(scanned: Scan, opened: Mapping[str, Any], lost: Mapping[str, str] |
     labels             {label: {"kind", "counts": {split: {class: rows}} or "range": {split: [min, mean, max]}, "unknown": {split: rows}}};
                        of findings "counts" are the rows that have one, "absent" those that have it not, "open" those where it is uncertain
                        or not told, each {split: {finding: rows}}, and "unknown" the rows of which nothing is known
-    cases, seconds, rows_per_second, verdicts [{"mark": "ok" | "LOOK" | "FAIL", "what", "text"}]
+    cases, without_case (rows), seconds, rows_per_second, verdicts [{"mark": "ok" | "LOOK" | "FAIL", "what", "text"}]
 
     A row is a number in its file or table, from 0 (of a mixture "COMPONENT:number"); no id, text or name of a picture is in the report,
     but the names of files that cannot be read.
@@ -42,12 +42,15 @@ def validate(scanned: Scan, opened: Mapping[str, Any], lost: Mapping[str, str] |
     cases = scanned.ids.get("case")
     if cases is None and any(getattr(source, "cases", None) is not None for source in opened.values()):
         cases = np.full(len(scanned), -1, np.int64)  # named, though no row could be read
+    if cases is not None and "case" in scanned.digest:  # a row without one has an id of its own, and is no patient
+        cases = np.where(np.isin(np.arange(len(scanned)), scanned.digest["case"].rows), cases, -1)
     report = {
         "rows": len(scanned), "skipped": sum(scanned.skipped.values()),
         "problems": [{"split": s, "row": None if row is None else int(row), "why": why} for s, row, why in scanned.problems],
         "splits": {s: {"rows": int(here[k].sum()), "skipped": scanned.skipped[s]} | (
             {} if cases is None else {"cases": len(np.unique(cases[here[k] & (cases >= 0)]))}) for k, s in enumerate(scanned.splits)},
         "unopened": dict(lost or {}), "cases": None if cases is None else len(np.unique(cases[cases >= 0])),
+        "without_case": 0 if cases is None else int((cases < 0).sum()),
         "fields": {field: {"forms": dict(forms.most_common()), **dict(zip(("min", "max", "mean"), scanned.ranges.get(field, ()))),
                            "not_finite": [scanned.named(i) for i in scanned.odd[field]]} for field, forms in scanned.forms.items()},
         "missing": {field: {s: int((~mark[here[k]]).sum()) for k, s in enumerate(scanned.splits)} for field, mark in scanned.has.items()},
@@ -149,6 +152,8 @@ def verdicts(report: dict[str, Any]) -> list[dict[str, str]]:
         line("ok", "leakage", "the splits share nothing that was compared")
     if report["cases"] is None:
         line("LOOK", "case", "no column of patients or cases is named: whether splits share any cannot be said")
+    if report["without_case"]:
+        line("LOOK", "case", f"{report['without_case']:,} rows name no patient or case: each counts as one of its own in intervals")
     for kind, found in report["duplicates"].items():
         if found["rows"] and kind != "group" and not _said(kind, report["duplicates"]):
             line("LOOK", "duplicates", f"{found['values']:,} {WHAT.get(kind, f'equal {kind}')} on {found['rows']:,} rows")

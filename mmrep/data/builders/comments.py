@@ -1,11 +1,14 @@
 """Pictures without what was written beside their pixels: EXIF, XMP, IPTC and comments, which may name a patient or a place."""
 
+import re
 import struct
 
 PNG = b"\x89PNG\r\n\x1a\n"
 # what decoding the pixels takes: of a PNG, its pixels and palette, transparency, gamma, color profile; of a JPEG, JFIF and Adobe's color
 # transform. Thumbnails of JFIF are small pictures of the same and go, too.
 PNG_KEPT = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"sBIT", b"pHYs")
+EOI = b"\xff\xd9"
+_NEXT = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # in coded pixels FF is followed by 00, or by the number of a restart
 JFIF, ADOBE, APPS, COMMENT, SCAN = 0xE0, 0xEE, range(0xE0, 0xF0), 0xFE, 0xDA
 
 
@@ -32,18 +35,25 @@ def _png(data: bytes) -> bytes:
 
 
 def _jpeg(data: bytes) -> bytes:
-    kept, at = [data[:2]], 2
+    kept, at, scans = [data[:2]], 2, False
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker, size = data[at + 1], struct.unpack_from(">H", data, at + 2)[0]
         if marker == 0xFF:  # a fill byte
             at += 1
             continue
-        if marker == SCAN:
-            return b"".join([*kept, data[at:]])
         segment = data[at:at + 2 + size]
         if marker == JFIF and segment[4:9] == b"JFIF\0":
             kept.append(segment[:2] + struct.pack(">H", 16) + segment[4:16] + b"\0\0")
         elif marker == ADOBE or marker not in (*APPS, COMMENT):
             kept.append(segment)
         at += 2 + size
-    raise ValueError("a JPEG without a scan")
+        if marker == SCAN:  # its coded pixels go on to the next marker; of a progressive picture there may be segments between scans
+            scans = True
+            end = _NEXT.search(data, at)
+            kept.append(data[at:end.start() if end else len(data)])
+            at = end.start() if end else len(data)
+            if data[at:at + 2] == EOI:  # what follows it is no part of the picture
+                return b"".join([*kept, EOI])
+    if not scans:
+        raise ValueError("a JPEG without a scan")
+    return b"".join(kept)  # cut short: decoding it will say so

@@ -19,6 +19,9 @@ def check_missing(missing: Mapping[str, Any], unpaired: Mapping[str, float], fie
     logits), normal (not at random: only where no finding is there), hospital (a block: all of hospital 0 lack it, `rate` is not needed).
     unpaired: {"image+text": share}: of so many subjects one of the two, either as often, is gone.
     """
+    for knob, value, example in (("missing", missing, "{'text': 0.3}"), ("unpaired", unpaired, "{'image+text': 0.2}")):
+        if not isinstance(value, Mapping):
+            raise ValueError(f"phantom {knob}: {value!r} is not like {example}")
     rules = {}
     for name, given in missing.items():
         if name not in fields:

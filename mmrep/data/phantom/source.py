@@ -231,7 +231,8 @@ def phantom(split: str = "train", seed: int = 0, n: int | Mapping[str, int] | No
     Raises ValueError, naming the knob, for anything out of range.
     """
     given = {name: value for name, value in locals().items() if name not in ("split", "seed", "n", "mode", "latent")}
-    missing, modalities, unpaired = dict(missing or {}), tuple(modalities), dict(unpaired or {})
+    missing, unpaired = missing or {}, unpaired or {}
+    modalities = (modalities,) if isinstance(modalities, str) else tuple(modalities)
     if split not in SPLITS:
         raise ValueError(f"phantom split must be one of {tuple(SPLITS)}, got {split!r}")
     if scale is not None and scale not in SCALES:
@@ -254,7 +255,10 @@ def phantom(split: str = "train", seed: int = 0, n: int | Mapping[str, int] | No
         usual = inspect.signature(phantom).parameters
         if changed := [name for name, value in given.items() if value != usual[name].default]:
             raise ValueError(f"phantom {changed[0]}: is of mode='render'; mode='latent' takes seed, n and what `latent` holds")
-        return identifiable(split, seed, n, **dict(latent or {}))
+        known = [name for name in inspect.signature(identifiable).parameters if name not in ("split", "seed", "n")]
+        if not isinstance(latent or {}, Mapping) or set(latent or {}) - set(known):
+            raise ValueError(f"phantom latent: {latent!r}: give {{name: value}} of {', '.join(known)}")
+        return identifiable(split, seed, n, **(latent or {}))
     if not modalities or set(modalities) - set(MODALITIES):
         bad = next((m for m in modalities if m not in MODALITIES), "")
         raise ValueError(f"phantom modalities {modalities} must be among {MODALITIES}" + (f"; {nearest(bad, MODALITIES)}" if bad else ""))

@@ -12,21 +12,24 @@ from mmrep.data.transforms.masks import PICTURES, masks_of, move
 # English with the abbreviations of reports (lobes, quadrants of the abdomen, ventricles, oblique views, eyes), Spanish, French, German,
 # Portuguese, Italian
 SIDES = {"left": "right", "lefts": "rights", "leftward": "rightward", "leftwards": "rightwards", "l": "r", "lt": "rt", "lul": "rul",
-         "lll": "rll", "luq": "ruq", "llq": "rlq", "lv": "rv", "lao": "rao", "lpo": "rpo", "levo": "dextro",
+         "lll": "rll", "luq": "ruq", "llq": "rlq", "lue": "rue", "lle": "rle", "lij": "rij",
+         "lv": "rv", "lao": "rao", "lpo": "rpo", "levo": "dextro",
          "levoscoliosis": "dextroscoliosis", "levocurvature": "dextrocurvature", "levoconvex": "dextroconvex",
          "levorotation": "dextrorotation",
          "izquierda": "derecha", "izquierdo": "derecho", "izquierdas": "derechas", "izquierdos": "derechos", "izda": "dcha", "izdo": "dcho",
+         "izquierd": "derech",  # as PadChest's stemmed reports have it
          "gauche": "droite", "gauches": "droites", "links": "rechts", "linke": "rechte", "linken": "rechten", "linker": "rechter",
          "linkes": "rechtes", "linkem": "rechtem", "linksseitig": "rechtsseitig", "linksseitige": "rechtsseitige",
          "esquerda": "direita", "esquerdo": "direito", "esquerdas": "direitas", "esquerdos": "direitos",
          "sinistra": "destra", "sinistro": "destro", "sinistre": "destre", "sinistri": "destri"}
 # they tell sides, too, and have no counterpart
-ONE_SIDED = ("rml", "lingula", "lingular", "dextrocardia", "levocardia", "situs inversus", "azygos", "azygous", "izq", "droit", "droits")
+ONE_SIDED = ("rml", "lingula", "lingular", "dextrocardia", "levocardia", "situs inversus", "azygos", "azygous", "izq", "izqdo", "izqda",
+             "drcho", "drcha", "droit", "droits")
 # the same after a mirror
 BOTH = ("bilateral", "bilaterally", "bilaterales", "bibasilar", "bibasal", "biapical", "unilateral", "unilaterally", "contralateral",
         "ipsilateral", "both sides", "beidseits", "bilaterais", "bilaterali")
 # words of sides that here mean something else, or may: what holds one is not swapped
-_UNSURE = r"""r\s?/\s?o | r/t | [lr][\s-]spine | [lr][\s-]\d+ | \d\s?l | [lr]/min |
+_UNSURE = r"""middle\s+lobe | (?:links|rechts)(?!seitig)\w+ | r\s?/\s?o | r/t | [lr][\s-]spine | [lr][\s-]\d+ | \d\s?l | [lr]/min |
     (?:has|have|had|who|he|she|they)\s+left(?=\s*(?:[.,;]|$)) | left\s+(?:the|against|over|out|in\s+place|without|ama|behind) |
     all\s+right | right\s+(?:now|away|after|before|at)"""
 _EYES = r"O[DSU]"  # in capitals: "os" is a bone, and in Portuguese an article
