@@ -10,6 +10,7 @@ from mmrep.augment import AUGMENTS, augment
 from mmrep.core.types import View
 from mmrep.model import make_encode, scales, towers
 from mmrep.train import train
+from mmrep.validate import check_augment
 from tests import runs, tiny
 
 PARTS = {"flip": {"axis": 0, "p": 0.5}, "shift": {"most": 0.3}, "crop": {}, "intensity": {}, "gain": {}, "noise": {"std": 0.1},
@@ -155,6 +156,13 @@ def test_what_cannot_be_is_named_with_its_config_path(parts, said):
     c = tiny.config(runs.CLIP, inputs={"image": {"augment": parts}}, **{"data.main.source": source})
     with pytest.raises(ValueError, match=said):
         tiny.on_mesh(c, (1, 1, 1))
+
+
+def test_a_flip_beside_texts_is_refused_for_several_samples_of_a_row_too():
+    flips = config(inputs={"image": {"augment": ({"name": "flip", "axis": 1, "p": 0.5},)}})
+    for shape in ((32, 32, 1), (2, 32, 32, 1)):
+        with pytest.raises(ValueError, match="would mirror left and right"):
+            check_augment(flips, {"main": {"image": (shape, np.dtype("u1")), "text": ((5,), np.dtype("i4"))}})
 
 
 def test_flips_that_mirror_no_side_or_are_asked_for_stand_beside_texts():

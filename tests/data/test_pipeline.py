@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mmrep.data import tokenizers
+from mmrep.data.batches import probe
 from mmrep.data.cache import cached
 from mmrep.data.manifest import manifest
 from mmrep.data.mixture import largest_remainder, mixture
@@ -18,7 +19,7 @@ from mmrep.data.rng import AUGMENT as AUGMENTED
 from mmrep.data.rng import Later, philox
 from mmrep.data.sources import BadRow, arrays, subset
 from mmrep.data.streams import stream_transform
-from mmrep.data.transforms import center_crop, compose, flip, intensity, lowercase, random_crop, resize, tokenize
+from mmrep.data.transforms import center_crop, compose, drop_modalities, flip, intensity, lowercase, random_crop, resize, tokenize
 
 SHARED = Path(os.environ.get("MMREP_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
 AUGMENT = compose([random_crop(size=8), flip(p=0.5), intensity(), tokenize(length=12)])
@@ -172,6 +173,13 @@ def test_several_samples_keep_their_own_flags():
     assert batch["present"]["image"].tolist() == [*flags.tolist(), [False, False]] and batch["image"].shape[1] == 2
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_modalities_that_a_draw_drops_are_in_the_spec(seed):
+    source = arrays(image=np.zeros((4, 2, 2, 1), np.uint8), features=np.ones((4, 3), np.float32))
+    spec = probe(source, drop_modalities(0.9), seed)
+    assert spec["image"][0] == (2, 2, 1) and spec["features"][0] == (3,)
+
+
 def test_mixture_counts_index_and_groups():
     assert largest_remainder({"a": 0.6, "b": 0.3, "c": 0.1}, 8) == {"a": 5, "b": 2, "c": 1}
     assert sum(largest_remainder({"a": 1, "b": 1, "c": 1}, 8).values()) == 8
@@ -236,6 +244,9 @@ def test_unequal_shapes_and_absent_fields_say_what_to_do():
 
     with pytest.raises(ValueError, match=r"row 2: image is \(8, 9, 1\) where the batch has \(8, 8, 1\); add resize"):
         list(eval_batches(Ragged(), 2))
+    Ragged.__getitem__ = lambda self, i: {"image": np.full((4, 4, 1), 255, np.uint16 if i < 2 else np.uint8)}
+    with pytest.raises(ValueError, match="row 2: image is uint8 where the batch has uint16"):
+        list(eval_batches(Ragged(), 4))
     empty = arrays(image=np.zeros((4, 2, 2, 1), np.uint8), text=[""] * 4, present={"text": np.zeros(4, bool)})
     with pytest.raises(ValueError, match="no row of 4 has modality 'text'"):
         eval_batches(empty, 2)

@@ -100,6 +100,15 @@ def test_another_source_or_process_is_refused(tmp_path):
         records(tmp_path / "p", "dev")
 
 
+def test_a_mixture_whose_parts_have_other_labels_is_refused_before_a_row_is_written(tmp_path):
+    parts = {name: {"name": "manifest", "path": str(write(tmp_path / name)), "columns": columns} for name, columns in (
+        ("a", {"image": "file", "label": "dx"}), ("b", {"image": "file"}))}
+    for order in (("a", "b"), ("b", "a")):
+        with pytest.raises(ValueError, match="not every source of the mixture gives label/dx; prepare each by itself"):
+            prepare({"sources": {name: parts[name] for name in order}}, tmp_path / "out", 1, 8, quiet)
+    assert not (tmp_path / "out").exists()
+
+
 def test_pictures_of_several_sizes_in_a_row_come_back(tmp_path):
     path = write(tmp_path / "t")
     for i in range(0, 40, 3):

@@ -62,6 +62,7 @@ def test_sections_of_a_whole_report():
     ("Lungs are clear. No effusion.", {"findings": "Lungs are clear. No effusion."}),
     ("a\nfindings : none\nImpression: fine.\nIMPRESSION: again.", {"findings": "none", "impression": "fine. again.", "other": "a"}),
     (" INDICATION: Cough.\n", {"indication": "Cough."}),
+    ("FINDINGS:\nRIGHT RIBS: Fractures of ribs 5 to 7.\nCHEST: Clear.", {"findings": "RIGHT RIBS: Fractures of ribs 5 to 7. Clear."}),
     ("", {}),
     (" FINDINGS:\n\n IMPRESSION:\n", {}),
 ])

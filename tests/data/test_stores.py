@@ -183,3 +183,10 @@ def test_a_negative_size_in_a_tar_ends(tmp_path):
     path.write_bytes(data)
     with pytest.raises(ValueError, match="x.tar is damaged"):
         open_images(path)
+
+
+def test_a_record_is_as_large_as_all_of_its_files(tmp_path):
+    for name in ("r0.hea", "r0.dat", "r01.dat", "x.png"):
+        (tmp_path / name).write_bytes(b"1234567")
+    store = open_images(tmp_path)
+    assert [store.size(name) for name in ("r0", "r0.hea", "x.png", "none")] == [14, 14, 7, 0]

@@ -22,6 +22,7 @@ RAMP = np.arange(12, dtype=np.uint8).reshape(3, 4, 1)
     "Opacity in the left lower zone.", "RIGHT-sided effusion", "Left pneumothorax", "L > R atelectasis", "consolidation (LLL)",
     "rml collapse", "bilateral effusions", "both sides", "Derrame derecho", "Infiltrado en LII izquierdo", "épanchement gauche",
     "le poumon droit", "Erguss links", "right_lung clear", "levoscoliosis", "lt base",
+    "derram pleural izquierd .", "LUE swelling", "linksbasal Erguss", "tubo dcho", "ápex izqdo",
     "pulmão esquerdo", "versamento a destra", "Glaucoma OD", "The heart is shifted to the right."])
 def test_words_that_name_a_side(text):
     assert names_side(text)
@@ -42,7 +43,7 @@ def test_swapping_twice_is_the_text_again():
         swap_sides("RML collapse")
     for text in ("R/o pneumonia, left base", "L-spine and right hip", "on 2 L of oxygen, right lung clear",
                  "left the hospital; right effusion", "feels all right, left cough", "right after the left tube",
-                 "left in place: right drain", "the patient has left.", "Cataract OS"):
+                 "left in place: right drain", "the patient has left.", "Cataract OS", "right middle lobe", "linksbasal, rechts frei"):
         with pytest.raises(ValueError, match="or means none"):
             swap_sides(text)
     assert swap_sides("She has left lower lobe pneumonia. L5 intact; rib R4.") == "She has right lower lobe pneumonia. L5 intact; rib R4."

@@ -35,6 +35,7 @@ def test_known_values_and_bad_input():
     difference = np.abs(risk[:, None] - risk[None])[np.triu_indices(4000, 1)]
     assert concordance(died, np.ones(4000), risk) == pytest.approx((1 / (1 + np.exp(-difference))).mean(), abs=0.01)
     for wrong, why in (((time, np.ones(7), time), "one each of every subject"), ((time, np.ones(8), time * np.nan), "NaN or infinity"),
+                       ((time, np.full(8, np.nan), time), "neither 0 nor 1"), ((time, -np.ones(8), time), "neither 0 nor 1"),
                        ((time, np.zeros(8), time), "no subject is known to die")):
         with pytest.raises(ValueError, match=why):
             concordance(*wrong)

@@ -3,12 +3,15 @@
 import json
 
 import numpy as np
+import pyarrow as pa
+from pyarrow import parquet as pq
 
 from mmrep.data.audit.overlap import as_text, matches, overlap
 from mmrep.data.audit.scan import _facts, scan
 from mmrep.data.audit.source import open_splits, stream_of
 from mmrep.data.audit.split import split_rows
 from mmrep.data.audit.validate import validate
+from mmrep.data.embeddings import KEY
 from mmrep.data.sources import arrays
 from tests.data.audit.tables import PICTURES, changed, jpeg, spec, write
 
@@ -98,6 +101,28 @@ def test_the_same_patients_are_found_where_ids_are_of_a_registry(tmp_path):
         assert ("both number theirs in order" in told) != trusted and of.format(0) not in told
     plain = read(stream_of(str(tmp_path / "counted" / "a"), "image=file,split=split"))
     assert "case: not compared, B has none" in as_text(overlap(a, plain), "a", "b")
+
+
+def test_a_patient_is_the_same_as_integer_float_and_text(tmp_path):
+    ids = [71023457 + 7919 * (i // 2) for i in range(20)]
+    pq.write_table(pa.table({"text": [f"a {i}" for i in range(20)], "patient": pa.array([None, *map(float, ids[1:])])}),
+                   tmp_path / "a.parquet")
+    (tmp_path / "b.csv").write_text("text,patient\n" + "".join(f'b {i},"{one} "\n' for i, one in enumerate(ids)))
+    a, b = (read(stream_of(str(tmp_path / name), "text=text,case=patient")) for name in ("a.parquet", "b.csv"))
+    assert overlap(a, b)["kinds"]["case"]["rows"] == [19, 20] and "case" in overlap(a, b)["same"]["kinds"]
+
+
+def test_embeddings_keep_the_ids_and_names_of_their_rows(tmp_path):
+    n, made = 12, {"config_hash": "c", "checkpoint": "k", "step": 1}
+    ids = [f"1{i * 7919 % 9973:07d}9" for i in range(n)]
+    np.savez(tmp_path / "e.npz", **{"image/embedding": np.eye(n, 4, dtype=np.float32),
+                                    "case": np.array(["", *ids[1:]]),
+                                    "split": np.full(n, "train"), "image": np.array([f"{i}.jpg" for i in range(n)]), KEY: np.array(json.dumps(made))})
+    (tmp_path / "b.csv").write_text("text,patient\n" + "".join(f"b {i},{one}\n" for i, one in enumerate(ids)))
+    a, b = read(stream_of(str(tmp_path / "e.npz"))), read(stream_of(str(tmp_path / "b.csv"), "text=text,case=patient"))
+    assert overlap(a, b)["same"]["rows"] == [11, 11] and "name" in a.digest
+    prepared = as_text(overlap(read({"source": {"name": "phantom", "n": 8}}), b), "a", "b")
+    assert "case: not compared, A keeps no ids, only numbers for them" in prepared
 
 
 def test_names_in_other_folders_are_no_leakage(tmp_path):

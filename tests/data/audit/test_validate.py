@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from mmrep.data import streams
 from mmrep.data.audit import describe, report
 from mmrep.data.audit.scan import scan
 from mmrep.data.audit.source import open_splits, stream_of
@@ -61,6 +62,8 @@ def test_what_could_not_be_read_is_not_called_clean_and_findings_are_told_apart(
     found = audited(stream)
     assert [found["labels"]["f"][key]["train"] for key in ("counts", "absent", "open")] == [
         {"a": 5, "b": 10}, {"a": 5, "b": 10}, {"a": 10, "b": 0}]
+    page = report.write_html(found, "f", tmp_path / "f.html").read_text()
+    assert "5 / 5 / 10" in page and "width:6.00rem" in page
     assert "5 / 5 / 10" in report.summary(found, "f") and "a 5 / 5 / 10" in describe.as_text(describe.describe(*open_splits(stream)), "f")
 
 
@@ -72,6 +75,23 @@ def test_pictures_of_any_column_are_guessed_and_what_is_not_used_is_told(tmp_pat
     said = []
     assert stream_of(str(path), say=said.append)["source"]["columns"]["image"] == ["frontal", "lateral"]
     assert "image=frontal+lateral; not used: age" in said[0]
+
+
+def test_who_somebody_is_is_never_guessed_as_a_label_nor_told(tmp_path):
+    lines = [f"note {i},{('DOE^JANE', 'ROE^JIM')[i % 2]},{9912345678 + i % 3},{'ab'[i % 2]},{71000 + i}" for i in range(40)]
+    (tmp_path / "t.csv").write_text("report,PatientName,mrn_no,dx,patient\n" + "\n".join(lines))
+    stream = stream_of(str(tmp_path / "t.csv"), say=lambda text: None)
+    assert list(stream["source"]["columns"]["label"]) == ["dx"] and "DOE" not in json.dumps(audited(stream))
+    for columns, told in (("text=report,split=patient", "it has 40 other values"), ("text=report,label=mrn_no", "number beyond int32")):
+        with pytest.raises(ValueError, match=told) as error:
+            streams.open_source(stream_of(str(tmp_path / "t.csv"), columns), "train" if "split" in columns else "all", "source")
+        assert "71001" not in str(error.value) and "99123" not in str(error.value)
+
+
+def test_rows_without_a_patient_are_none(tmp_path):
+    found = audited(spec(write(tmp_path, rows={i: {"patient": None} for i in range(12)})))
+    assert found["cases"] == 14 and found["without_case"] == 12 and found["splits"]["train"]["cases"] == 6
+    assert any(v["mark"] == "LOOK" and "12 rows name no patient" in v["text"] for v in found["verdicts"])
 
 
 def test_a_clean_set_is_ok_and_a_source_without_splits_is_read_whole(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
+from mmrep.data.builders.comments import without_comments
 from mmrep.data.builders.layout import known, open_first, picture, rows, split_by_hash
 from mmrep.data.readers import axial
 from tests.data.builders.folders import write_table
@@ -31,6 +32,19 @@ def test_a_table_cut_short_is_told(tmp_path):
         list(rows(tmp_path / "a.csv.gz", ("id",)))
     with pytest.raises(FileNotFoundError, match="no file at"):
         list(rows(tmp_path / "b.csv", ("id",)))
+
+
+def test_what_lies_behind_the_pixels_of_a_jpeg_goes_too():
+    out = io.BytesIO()
+    Image.fromarray(np.arange(4096, dtype=np.uint8).reshape(64, 64)).save(out, "JPEG", progressive=True)
+    data, comment = out.getvalue(), b"\xff\xfe\x00\x0bDoe^Jane\x00"
+    second = data.rindex(b"\xff\xda")
+    marked = data[:second] + comment + data[second:] + b"PatientName=Doe^Jane"
+    assert without_comments(marked) == without_comments(data) and b"Doe" not in without_comments(marked)
+    for given in (data, marked):
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(without_comments(given)))), np.asarray(Image.open(io.BytesIO(data))))
+    with pytest.raises(ValueError, match="without a scan"):
+        without_comments(data[:data.index(b"\xff\xda")])
 
 
 def test_the_split_of_an_id_is_fixed_and_its_shares_are_right():
