@@ -117,7 +117,8 @@ def test_embeddings_keep_the_ids_and_names_of_their_rows(tmp_path):
     ids = [f"1{i * 7919 % 9973:07d}9" for i in range(n)]
     np.savez(tmp_path / "e.npz", **{"image/embedding": np.eye(n, 4, dtype=np.float32),
                                     "case": np.array(["", *ids[1:]]),
-                                    "split": np.full(n, "train"), "image": np.array([f"{i}.jpg" for i in range(n)]), KEY: np.array(json.dumps(made))})
+                                    "split": np.full(n, "train"), "image": np.array([f"{i}.jpg" for i in range(n)]),
+                                    KEY: np.array(json.dumps(made))})
     (tmp_path / "b.csv").write_text("text,patient\n" + "".join(f"b {i},{one}\n" for i, one in enumerate(ids)))
     a, b = read(stream_of(str(tmp_path / "e.npz"))), read(stream_of(str(tmp_path / "b.csv"), "text=text,case=patient"))
     assert overlap(a, b)["same"]["rows"] == [11, 11] and "name" in a.digest
