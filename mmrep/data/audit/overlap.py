@@ -145,7 +145,7 @@ def same_kinds(a: Scan, b: Scan, found: Mapping[str, Pairs], bits: int = duplica
         kinds = ["text_near"]
     if "name" in found and "image_near" in found and len(found["name"][0]) and _alike(a, b, found["name"], bits).mean() >= TRUSTED:
         kinds.append("name")
-    if "case" in found and (cases == "yes" or cases == "auto" and not (a.counted and b.counted)):
+    if "case" in found and (cases == "yes" or cases == "auto" and not (a.counted or b.counted)):
         kinds.append("case")
     return kinds
 

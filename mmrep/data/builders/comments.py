@@ -36,11 +36,13 @@ def _png(data: bytes) -> bytes:
 
 def _jpeg(data: bytes) -> bytes:
     kept, at, scans = [data[:2]], 2, False
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        marker, size = data[at + 1], struct.unpack_from(">H", data, at + 2)[0]
-        if marker == 0xFF:  # a fill byte
+    while at + 2 <= len(data) and data[at] == 0xFF:
+        if data[at + 1] == 0xFF:  # a fill byte
             at += 1
             continue
+        if data[at:at + 2] == EOI or at + 4 > len(data):  # what follows the end is no part of the picture
+            break
+        marker, size = data[at + 1], struct.unpack_from(">H", data, at + 2)[0]
         segment = data[at:at + 2 + size]
         if marker == JFIF and segment[4:9] == b"JFIF\0":
             kept.append(segment[:2] + struct.pack(">H", 16) + segment[4:16] + b"\0\0")
@@ -51,9 +53,7 @@ def _jpeg(data: bytes) -> bytes:
             scans = True
             end = _NEXT.search(data, at)
             kept.append(data[at:end.start() if end else len(data)])
-            at = end.start() if end else len(data)
-            if data[at:at + 2] == EOI:  # what follows it is no part of the picture
-                return b"".join([*kept, EOI])
+            at = end.end() - 2 if end else len(data)
     if not scans:
         raise ValueError("a JPEG without a scan")
-    return b"".join(kept)  # cut short: decoding it will say so
+    return b"".join([*kept, EOI] if data[at:at + 2] == EOI else kept)  # without an end it is cut short: decoding it will say so

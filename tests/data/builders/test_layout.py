@@ -41,7 +41,11 @@ def test_what_lies_behind_the_pixels_of_a_jpeg_goes_too():
     second = data.rindex(b"\xff\xda")
     marked = data[:second] + comment + data[second:] + b"PatientName=Doe^Jane"
     assert without_comments(marked) == without_comments(data) and b"Doe" not in without_comments(marked)
-    for given in (data, marked):
+    filled = data[:-2] + b"\xff\xff\xff\xd9Doe^Jane"  # fill bytes may stand before any marker
+    assert without_comments(filled) == without_comments(data)
+    cut = data[:-40]
+    assert not without_comments(cut).endswith(b"\xff\xd9")
+    for given in (data, marked, filled):
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(without_comments(given)))), np.asarray(Image.open(io.BytesIO(data))))
     with pytest.raises(ValueError, match="without a scan"):
         without_comments(data[:data.index(b"\xff\xda")])
