@@ -128,7 +128,7 @@ def _data_parser(top: argparse.ArgumentParser) -> None:
     p.add_argument("--json", action="store_true", help="print one JSON object")
     p.add_argument("--near", type=int, default=4, metavar="BITS", help="as for validate (default: 4)")
     p.add_argument("--cases", default="auto", choices=("auto", "yes", "no"), help="whether equal ids of cases are the same patients: auto, "
-                   "unless both sources number theirs in order (default)")
+                   "unless one of the sources numbers its own in order (default)")
     text = "prepare a public data set from its owner's files for the source `tfds`; without NAME: which there are, and what they need"
     p = sub.add_parser("build", help=text, description=text)
     p.add_argument("name", nargs="?", default="", metavar="NAME")

@@ -140,8 +140,8 @@ def embeddings(path: str | Path | Sequence[str], split: str, modality: str = "",
     n = len(next(iter(columns.values())))
     columns.setdefault("row", columns.get("index", np.arange(n)))
     if "case" in columns:
-        columns["case_ids"] = columns["case"]
-        if columns["case"].dtype.kind not in "iu":
+        if columns["case"].dtype.kind not in "iu":  # else numbers of a source that has no ids
+            columns["case_ids"] = columns["case"]
             columns["case"] = identities([cell if cell not in ("", None) else None for cell in columns["case"].tolist()])
         columns["case"] = columns["case"].astype(np.int32)
     if which not in ("embedding", "pooled"):

@@ -7,7 +7,8 @@ SECTIONS = ("findings", "impression", "indication", "comparison", "technique", "
 _NAMES = (("impression", r"IMP\w*SS?\w*NS?|CONCLUSIONS?|OPINION|SUMMARY"), ("findings", r"FIND\w*|FINIDNGS|OBSERVATIONS?"),
           ("indication", r"\w*DICATIONS?|HISTORY|REASON|CLINICAL|SYMPTOM|QUESTION"), ("comparison", r"COMPAR(?!E)\w*|PRIORS?|REFERENCE"),
           ("technique", r"TECHNIQUES?|PROCEDURE|PROTOCOL|CONTRAST"), ("recommendation", r"RECOMMENDATIONS?|NOTIFICATION|COMMUNICATION"),
-          ("other", r"WET ?READ|ADDENDUM|PRELIMINARY|FINAL REPORT|ATTENDING|SIGNATURE"), ("examination", r"EXAM(?:INATION)?S?|STUDY|TYPE"),
+          ("other", r"WET ?READ|SIGNED|DICTATED|TRANSCRIBED|CC|PROVIDERS?|PHYSICIANS?|RADIOLOGISTS?|RESIDENT"
+           r"|ADDENDUM|PRELIMINARY|FINAL REPORT|ATTENDING|SIGNATURE"), ("examination", r"EXAM(?:INATION)?S?|STUDY|TYPE"),
           ("findings", r"VIEWS?|CHEST|PORTABLE|RADIOGRAPHS?|FILMS?|UPRIGHT|LAT(?:ERAL)?|FRONTAL|SUPINE|RIBS"))
 _KINDS = tuple((name, re.compile(rf"\b(?:{words})\b")) for name, words in _NAMES)
 _SIDED = re.compile(r"\b(?:LEFT|RIGHT|LT|RT|L|R|BILATERAL)\b", re.IGNORECASE)
@@ -17,7 +18,7 @@ _USUAL = (r"findings(?: and impression)?|impressions?|conclusions?|indications?|
           r"wet read|final report")
 _HEADING = re.compile(rf"^[ \t]*({_CAPITALS}|(?i:{_USUAL}))[ \t]*:(?=\s|$)", re.MULTILINE)
 _FLAT = re.compile(r"(?<=[.!?:;_])[ \t]+(?=(?:FINDINGS|IMPRESSION|CONCLUSION|INDICATION|HISTORY|COMPARISON|TECHNIQUE|EXAMINATION|"
-                   r"RECOMMENDATION)S?(?: AND IMPRESSION)?:\s)")  # of reports whose lines somebody joined
+                   r"RECOMMENDATION|WET READ|NOTIFICATION|ADDENDUM)S?(?: AND IMPRESSION)?:\s)")  # of reports whose lines somebody joined
 _BANNER = re.compile(r"^[ \t]*FINAL (?:REPORT|ADDENDUM)[ \t]*$", re.MULTILINE)
 _STUDY = r"(?:stud(?:y|ies)|exams?|examinations?|radiographs?|films?|x-?rays?|images?|imaging|ct|scans?|mri)"
 _PRIOR = re.compile(rf"""(?ix)(?:^\W*(?:\d\W+)?resolution\ of | \b(?:

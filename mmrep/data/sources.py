@@ -60,8 +60,7 @@ def identify(source: Any, rows: Sequence[int] | np.ndarray) -> dict[str, list]:
     if hasattr(source, "identify"):
         return source.identify(np.asarray(rows, np.int64))
     rows = [int(row) for row in rows]
-    cases = getattr(source, "cases", None)
-    return {"row": rows, "case": [None if cases is None else str(cases[row]) for row in rows],
+    return {"row": rows, "case": [None] * len(rows),  # `cases` are numbers of the source's own, no ids
             "image": [None] * len(rows), "images": [None] * len(rows)}
 
 

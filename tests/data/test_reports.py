@@ -62,6 +62,8 @@ def test_sections_of_a_whole_report():
     ("Lungs are clear. No effusion.", {"findings": "Lungs are clear. No effusion."}),
     ("a\nfindings : none\nImpression: fine.\nIMPRESSION: again.", {"findings": "none", "impression": "fine. again.", "other": "a"}),
     (" INDICATION: Cough.\n", {"indication": "Cough."}),
+    ("IMPRESSION:\nNo acute process.\nELECTRONICALLY SIGNED BY: JANE DOE, MD\nDICTATED BY: JOHN SMITH\nCC: DR. BAR",
+     {"impression": "No acute process.", "other": "JANE DOE, MD JOHN SMITH DR. BAR"}),
     ("FINDINGS:\nRIGHT RIBS: Fractures of ribs 5 to 7.\nCHEST: Clear.", {"findings": "RIGHT RIBS: Fractures of ribs 5 to 7. Clear."}),
     ("", {}),
     (" FINDINGS:\n\n IMPRESSION:\n", {}),

@@ -23,8 +23,8 @@ def overlap(a: Scan, b: Scan, bits: int = duplicates.BITS, examples: int = 20, c
     of patients or cases), name (file names that are equal, or one a part of the other with five characters and three digits or
     more: synpic40275 and MPX1024_synpic40275), text and text_near (equal but for case, punctuation and white space). "same" is what a
     test must not share with training: content and near-identical pictures, rows without either (texts alone) by text_near; names where
-    half or more of the rows matched by name also hold the same picture, which counters (0001.png) do not; and cases, unless both
-    number them in order (`hashes.counted`), or always ("yes"), or never ("no"), as `cases` says.
+    half or more of the rows matched by name also hold the same picture, which counters (0001.png) do not; and cases, unless one of
+    them numbers its own in order (`hashes.counted`), or always ("yes"), or never ("no"), as `cases` says.
     """
     if cases not in ("auto", "yes", "no"):
         raise ValueError(f"--cases {cases}: is not auto, yes or no")
@@ -181,6 +181,6 @@ def as_text(found: Mapping[str, Any], a: str, b: str) -> str:
     if "name" in found["kinds"] and not found["names_trusted"] and found["kinds"]["name"]["values"]:
         lines.append("  names alone are not taken for ids: fewer than half of the rows that they match hold the same picture")
     if found["kinds"].get("case", {}).get("values") and not found["cases_trusted"]:
-        lines.append("  equal ids of cases are not taken for the same patients: both number theirs in order; --cases yes takes them so")
+        lines.append("  equal ids of cases are not taken for the same patients: a side numbers its own in order; --cases yes takes them so")
     lines += [f"  {kind}: not compared, {why}" for kind, why in found["not_compared"].items()]
     return "\n".join(lines)

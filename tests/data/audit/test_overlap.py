@@ -98,7 +98,9 @@ def test_the_same_patients_are_found_where_ids_are_of_a_registry(tmp_path):
         assert found["cases_trusted"] == trusted and ("case" in found["same"]["kinds"]) == trusted
         assert "case" in overlap(a, b, cases="yes")["same"]["kinds"] and "case" not in overlap(a, b, cases="no")["same"]["kinds"]
         told = as_text(found, "a", "b") + json.dumps(found)
-        assert ("both number theirs in order" in told) != trusted and of.format(0) not in told
+        assert ("a side numbers its own in order" in told) != trusted and of.format(0) not in told
+    few = read(spec(write(tmp_path / "few", first=20, rows={i: {"patient": f"P{(i % 5) * 400 + 1:03d}"} for i in range(40)})))
+    assert not few.counted and "case" not in overlap(read(spec(tmp_path / "counted" / "a" / "metadata.jsonl")), few)["same"]["kinds"]
     plain = read(stream_of(str(tmp_path / "counted" / "a"), "image=file,split=split"))
     assert "case: not compared, B has none" in as_text(overlap(a, plain), "a", "b")
 
