@@ -92,7 +92,8 @@ def rooted(config: Any, folder: Path) -> Any:
                     path = began / source.path
                     table = path if path.is_dir() else path.parent
                 source.update({key: place(source[key]) for key in ("path", "data_dir") if source.get(key)})
-                source.update({key: place(source[key], table) for key in ("images",) if source.get(key)})
+                if source.get("images"):
+                    source.images = place(source.images, table)
                 if source.get("files"):
                     source.files = {key: place(value, table) for key, value in source.files.items()}
     return config

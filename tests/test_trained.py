@@ -2,6 +2,7 @@
 
 import json
 
+import ml_collections
 import numpy as np
 import pytest
 
@@ -11,7 +12,7 @@ from mmrep.data.audit.source import open_splits, stream_of
 from mmrep.data.embeddings import embeddings
 from mmrep.data.prepare import prepare
 from mmrep.data.streams import open_source
-from mmrep.opened import open_run
+from mmrep.opened import open_run, rooted
 from tests import runs
 from tests.data.audit.tables import PICTURES, changed, write
 
@@ -102,6 +103,21 @@ def test_a_run_finds_its_data_from_another_folder(run, tmp_path, monkeypatch):
     after = evaluate.evaluate(tmp_path / "w", say=quiet)
     assert after["metrics"] == before["metrics"] and after["config_hash"] == before["config_hash"]
     assert evaluate.evaluate(tmp_path / "w", {"path": str(other)}, say=quiet)["overlap"]["excluded"] == 8
+
+
+def test_files_beside_a_table_come_before_those_of_where_a_run_was_started(tmp_path, monkeypatch):
+    for name in ("data/images", "images", "masks", "elsewhere", "run"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "a.npz").touch()
+    (tmp_path / "run" / "run.json").write_text(json.dumps({"folder": str(tmp_path)}))
+    source = {"name": "manifest", "path": "data/t.csv", "images": "images",
+              "files": {"mask/a": "masks", "signal": "a.npz/x", "volume": "no"}}
+    (tmp_path / "data" / "t.csv").touch()
+    config = ml_collections.ConfigDict({"data": {"main": {"source": source}}})
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found = rooted(config, tmp_path / "run").data.main.source
+    assert found.path == str(tmp_path / "data/t.csv") and found.images == "images"
+    assert found.files.to_dict() == {"mask/a": str(tmp_path / "masks"), "signal": str(tmp_path / "a.npz/x"), "volume": "no"}
 
 
 def test_training_data_that_are_gone_are_told(run, tmp_path):

@@ -11,7 +11,7 @@ from mmrep.data.reading import presence, read_row, transformed
 from mmrep.data.rng import AUGMENT, philox
 from mmrep.data.sources import BadRow
 
-DRAWS = 32
+DRAWS = 32  # of an augmentation, in search of a modality that it may drop
 META = {"present", "index", "row"}  # keys of a batch that are no data: the pipeline sets them, whatever a source gives
 
 Spec = dict[str, tuple[tuple[int, ...] | None, np.dtype | None]]  # key -> (shape, dtype) of one row; None for str
@@ -70,16 +70,17 @@ def probe(source: Any, transform: Transform | None = None, seed: int = 0, on_err
 
 
 def _draws(part: Any, row: int, example: Example, transform: Transform | None, seed: int) -> list[Example | BadRow]:
-    """The example as `transform` makes it, as often as it takes to see each of its modalities once: a transform may drop some (DRAWS times
-    at most, for one may drop it always)."""
+    """The example as `transform` makes it, as often as it takes to see each of its modalities, or its crops, once: a transform may drop
+    some (DRAWS times at most, for one may drop it always). Ends with a BadRow where it refuses the row."""
     if transform is None:
         return [example]
     draws: list[Example | BadRow] = []
-    wanted = fields_among(example)
+    wanted = set(fields_among(example))
     for epoch in range(DRAWS):
         draws.append(transformed(part, row, dict(example), transform, philox(seed, AUGMENT, row, epoch)))
-        wanted = [key for key in wanted if not any(one == key or one.startswith(f"{key}/") for one in draws[-1])] \
-            if not isinstance(draws[-1], BadRow) else []
+        if isinstance(draws[-1], BadRow):
+            break
+        wanted -= {name for key in draws[-1] for name in (key, key.partition("/")[0])}
         if not wanted:
             break
     return draws
@@ -96,7 +97,7 @@ def _fill(key: str, shape: tuple, dtype: np.dtype, index: int) -> np.ndarray:
 
 def _stacked(key: str, values: list, shape: tuple, dtype: np.dtype) -> np.ndarray | None:
     """All rows at once, which is several times faster; None where they are not alike."""
-    if len({np.asarray(value).dtype for value in values if shape}) > 1:
+    if shape and len({np.asarray(value).dtype for value in values}) > 1:
         return None  # stacked, u8 among u16 would be turned into it, and stay dark
     try:
         array = _array(key, values if not shape else np.stack(values))
@@ -129,7 +130,7 @@ def misfit(example: Example, spec: Spec) -> str:
         if shape is not None and np.shape(value) != shape:
             advice = "add resize" if key == "image" or key.startswith("mask/") else "make the rows alike"
             return f"{key} is {np.shape(value)} where the batch has {shape}; {advice}"
-        if shape and isinstance(value, np.ndarray) and _array(key, np.empty(0, value.dtype)).dtype != dtype:
+        if shape and isinstance(value, np.ndarray) and value.dtype != dtype and _array(key, value[:0]).dtype != dtype:
             return f"{key} is {value.dtype} where the batch has {dtype}; {'add to_uint8' if key == 'image' else 'make the rows alike'}"
     return ""
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from mmrep.core.files import write_json
 from mmrep.data import fast, streams
-from mmrep.data.audit.source import each_split, raw
+from mmrep.data.audit.source import each_split, plain, raw
 from mmrep.data.reading import presence, read_rows
 from mmrep.data.records import FORMAT, encode, shard_name
 from mmrep.data.sources import BadRow, fingerprint, rows_of
@@ -50,7 +50,7 @@ def prepare(stream: dict[str, Any], out: str | Path, processes: int | None = Non
     for split, error in lost.items():
         if not sources or _is_there(stream, split):  # not a split that the source lacks, but one with something wrong
             raise error
-        say(f"left out {split}: {str(error).removeprefix('source.source: ')}")
+        say(f"left out {split}: {plain(error)}")
     for source in sources.values():
         _alike(source)
     plan = {"format": FORMAT, "fingerprint": _fingerprint(stream, sources, shard), "shard": shard,

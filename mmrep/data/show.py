@@ -31,9 +31,8 @@ def show(config: Any, out: Path, rows: int = 16, say: Callable[[str], None] = pr
         with pipeline.train_batches(sources[name], batch, streams.stream_seed(config.seed, name), transform, steps=1,
                                     on_error=stream.get("on_error")) as batches:
             found = next(batches)
-        found["index"] = rows_of(sources[name], found["index"])
         for i in range(min(rows, len(found["index"]))):
-            row = {k: v[i] for k, v in found.items() if k != "present"}
+            row = {k: v[i] for k, v in found.items() if k != "present"} | {"index": found["row"][i]}
             cells.append((f"{name} row", row, {k: v[i] for k, v in found["present"].items()}))
     names = {f"{name} row": getattr(source, "label_names", {}) for name, source in sources.items()}
     return _sheet(cells, names, out, tokenizer)

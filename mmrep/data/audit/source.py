@@ -127,7 +127,7 @@ def open_splits(stream: dict[str, Any], prepare: bool = False) -> tuple[dict[str
     """
     stream = raw(stream) | ({"prepare": stream.get("prepare") or ()} if prepare else {})
     opened, lost = each_split(stream)
-    told = {split: _plain(error) for split, error in lost.items()}
+    told = {split: plain(error) for split, error in lost.items()}
     lone = stream.get("source", {}).get("name") == "manifest"
     if opened and not lone:
         return opened, told
@@ -137,7 +137,7 @@ def open_splits(stream: dict[str, Any], prepare: bool = False) -> tuple[dict[str
         if opened:
             return opened, told
         first = error if lone else next(iter(lost.values()))  # a table's own fault, where there might only be no column of splits
-        raise type(first)(_plain(first)) from None
+        raise type(first)(plain(first)) from None
     if not opened:
         return {"all": whole}, {}
     taken = np.concatenate([source.rows for source in opened.values()])
@@ -148,7 +148,7 @@ def open_splits(stream: dict[str, Any], prepare: bool = False) -> tuple[dict[str
     return opened, told
 
 
-def _plain(error: Exception) -> str:
+def plain(error: Exception) -> str:
     """What it says, without the config's path, which the command line has not."""
     return str(error).removeprefix("source.source: ").removeprefix("source.source.")
 

@@ -42,7 +42,7 @@ def validate(scanned: Scan, opened: Mapping[str, Any], lost: Mapping[str, str] |
     cases = scanned.ids.get("case")
     if cases is None and any(getattr(source, "cases", None) is not None for source in opened.values()):
         cases = np.full(len(scanned), -1, np.int64)  # named, though no row could be read
-    if cases is not None and "case" in scanned.digest:  # a row without one has an id of its own, and is no patient
+    if cases is not None and "case" in scanned.digest and not scanned.of:  # a row without an id has a number of its own, and is no patient
         cases = np.where(np.isin(np.arange(len(scanned)), scanned.digest["case"].rows), cases, -1)
     report = {
         "rows": len(scanned), "skipped": sum(scanned.skipped.values()),
