@@ -106,8 +106,8 @@ def _data_parser(top: argparse.ArgumentParser) -> None:
     p.add_argument("--json", action="store_true", help="print one JSON object")
     p.add_argument("--html", default="", metavar="FILE", help="write the report as one page, too")
     p.add_argument("--strict", action="store_true", help="exit with 1 where a line says FAIL")
-    p.add_argument("--near", type=int, default=4, metavar="BITS", help="pictures are near-identical where at most BITS of their 64-bit "
-                   "perceptual hashes differ, and their 32-pixel thumbnails correlate by 0.995 (default: 4)")
+    p.add_argument("--near", type=int, default=6, metavar="BITS", help="pictures are near-identical where at most BITS of their 64-bit "
+                   "perceptual hashes differ, and their 32-pixel thumbnails correlate by 0.997 (default: 6)")
     p = add("split", "divide rows anew: no patient in two splits, classes in proportion")
     p.add_argument("--out", required=True, metavar="FILE", help="the table with its new column (.csv, .tsv, .jsonl, .parquet); of another "
                    "source, of row numbers and splits; never written over")
@@ -126,7 +126,7 @@ def _data_parser(top: argparse.ArgumentParser) -> None:
     p = add("overlap", "the same pictures, texts or names in two sources")
     source(p, "b")
     p.add_argument("--json", action="store_true", help="print one JSON object")
-    p.add_argument("--near", type=int, default=4, metavar="BITS", help="as for validate (default: 4)")
+    p.add_argument("--near", type=int, default=6, metavar="BITS", help="as for validate (default: 6)")
     p.add_argument("--cases", default="auto", choices=("auto", "yes", "no"), help="whether equal ids of cases are the same patients: auto, "
                    "unless one of the sources numbers its own in order (default)")
     text = "prepare a public data set from its owner's files for the source `tfds`; without NAME: which there are, and what they need"

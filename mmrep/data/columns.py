@@ -1,7 +1,8 @@
 """Columns of a user's table as the values that a manifest's rows hold, checked cell by cell.
 
 A cell that does not fit makes its row bad: it is noted in `source.problems` where the row is served, and `manifest`
-then raises, naming file and row, or leaves the row out.
+then raises, naming file and row, or leaves the row out. What the cell holds is not told: of a column named by mistake
+it is a name, an id or a report.
 """
 
 import fnmatch
@@ -25,6 +26,14 @@ def _bad(source: Any, row: int, message: str, kind: type[Exception] = ValueError
         source.problems.setdefault(int(row), (kind, message))
 
 
+def _kind(cell: Any) -> str:
+    """What an error calls a cell: what it is, not what it holds."""
+    if isinstance(cell, (list, dict)):
+        return f"{'a list' if isinstance(cell, list) else 'an object'} of {len(cell)}"
+    return "null" if cell is None else "NaN" if cell != cell else "text" if isinstance(cell, str) else \
+        "true or false" if isinstance(cell, bool) else "a number" if isinstance(cell, (int, float)) else f"a {type(cell).__name__}"
+
+
 def files(source: Any, field: str, column: str | Sequence[str], store: Any, suffixes: Sequence[str]) -> list[str | tuple[str, ...] | None]:
     """Names of a field's files, a tuple of several in a row: cells that are lists, or several columns; a suffix is found where the cells
     leave it out."""
@@ -35,7 +44,8 @@ def files(source: Any, field: str, column: str | Sequence[str], store: Any, suff
         whole = next((name + suffix for suffix in suffixes if name + suffix in store), None) if name else None
         if whole is None:
             advice = advice or _advice(store, field, name)  # of the first that is missing: to look into archives takes long
-            _bad(source, row, f"{field} {name!r} is not in {_place(store)}; {advice}", FileNotFoundError)
+            told = repr(name) if "." in name[-8:] or not any(map(str.isspace, name)) else f"column {column!r} holds text that"
+            _bad(source, row, f"{field} {told} is not in {_place(store)}; {advice}", FileNotFoundError)
         return whole or name
 
     lists = [_named_files(source.table[one]) for one in listed(column)]
@@ -107,7 +117,7 @@ def matrix(source: Any, field: str, columns: list[str], missing: str | float, tr
                 try:
                     found[row] = np.nan if cell is None else float(cell)
                 except (TypeError, ValueError):
-                    _bad(source, row, f"{field} column {column!r} holds {cell!r}, not a number; "
+                    _bad(source, row, f"{field} column {column!r} holds {_kind(cell)}, not a number; "
                                       f"{'use it as a category' if field == 'tabular' else 'leave it out'}, or pass on_error='skip'")
         with np.errstate(over="ignore"):
             values[:, j] = found
@@ -145,7 +155,7 @@ def vectors(source: Any, field: str, column: str, missing: str | float) -> list[
                     raise ValueError
                 value = None if missing == "absent" else np.where(gaps, np.float32(missing), value)
         except (TypeError, ValueError):
-            _bad(source, row, f"{field} column {column!r} holds {repr(cell)[:60]}, {why}; mend it, or pass on_error='skip'")
+            _bad(source, row, f"{field} column {column!r} holds {_kind(cell)}, {why}; mend it, or pass on_error='skip'")
             value = None
         out.append(value)
     return out
@@ -212,8 +222,8 @@ def labels(source: Any, name: str, column: str | Sequence[str], classes: Sequenc
             raise ValueError(f"manifest {table.path}: label {name!r}: classes holds one of {', '.join(names)} twice")
         for row in source.rows:
             if cells[row] is not None and str(cells[row]) not in rank:
-                _bad(source, row, f"label {name!r}: {cells[row]!r} is none of {', '.join(names)}; add it to classes, or pass "
-                                  "on_error='skip'")
+                _bad(source, row, f"label {name!r}: column {column!r} holds {_kind(cells[row])} that is none of {', '.join(names)}; add it "
+                                  "to classes, or pass on_error='skip'")
         source.label_names[name] = names
         return np.array([-1 if cell is None else rank.get(str(cell), -1) for cell in cells], np.int32)
     try:
@@ -256,7 +266,7 @@ def _vectors(source: Any, what: str, column: Any) -> tuple[list, list[list | Non
         fits = cell is None or type(cell) is type(first) and (
             set(cell) == set(keys) if isinstance(cell, dict) else len(cell) == len(keys))
         if not fits:
-            _bad(source, row, f"{what}: column {column!r} holds {cell!r}, where other rows have "
+            _bad(source, row, f"{what}: column {column!r} holds {_kind(cell)}, where other rows have "
                               f"{'the keys ' + ', '.join(keys) if isinstance(first, dict) else f'lists of {len(keys)}'}; "
                               f"make the rows alike, or pass on_error='skip'")
         out.append([cell[key] for key in keys] if fits and cell is not None else None)
@@ -272,7 +282,7 @@ def _filled(source: Any, what: str, names: list, rows: list[list | None], empty:
             try:
                 out[row, j] = read(cell)
             except (ValueError, TypeError):
-                _bad(source, row, f"{what}: {names[j]!r} is {cell!r}; {advice}, or pass on_error='skip'")
+                _bad(source, row, f"{what}: {names[j]!r} is {_kind(cell)}; {advice}, or pass on_error='skip'")
     return out
 
 

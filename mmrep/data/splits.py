@@ -29,8 +29,7 @@ def split_rows(table: Table, split: str, columns: Mapping, splits: Mapping) -> n
     wanted = splits.get(split, split)
     rows = np.flatnonzero(_fits(table[column], wanted))
     if not len(rows):
-        values = vocabulary(table[column])
-        has = f"{len(values)} other values" if len(values) > MOST_TOLD else ", ".join(values)
+        has = _told(table[column])
         raise ValueError(f"manifest {table.path}: column {column!r} has no split {wanted!r}; it has {has} (rename with "
                          f"splits={{{split!r}: ...}})")
     for other in SPLITS:
@@ -47,11 +46,17 @@ def filter_rows(table: Table, rows: np.ndarray, filters: Mapping, columns: Mappi
     for column, wanted in filters.items():
         kept = rows[_fits(table[column], wanted)[rows]]
         if not len(kept):
-            values = vocabulary([table[column][row] for row in rows])
-            has = f"{len(values)} other values" if column in secret or len(values) > MOST_TOLD else ", ".join(values)
+            has = _told([table[column][row] for row in rows], column in secret)
             raise ValueError(f"manifest {table.path}: no row of {len(rows)} has {column!r} = {wanted!r}; it has {has}")
         rows = kept
     return rows
+
+
+def _told(cells: Sequence, secret: bool = False) -> str:
+    """The distinct values for an error, or their number where they could be names or ids: they are many, or one a row."""
+    values = vocabulary(cells)
+    many = len(values) > MOST_TOLD or len(values) > 3 and 2 * len(values) > len(cells)
+    return f"{len(values)} other values" if secret or many else ", ".join(values)
 
 
 def _listed(columns: str | Sequence[str]) -> list[str]:
@@ -118,6 +123,7 @@ def of_no_split(table: Table, columns: Mapping, splits: Mapping, filters: Mappin
         return []
     near = next((f", did you mean {close[0]!r}?" for cell in lost if cell
                  and (close := get_close_matches(cell.strip().lower(), SPLITS, 1, 0.6))), "")
-    held = ", ".join(f"{'null' if cell is None else repr(cell)} {count:,}" for cell, count in lost.most_common(5))
+    held = ", ".join(f"{'null' if cell is None else repr(cell)} {count:,}" for cell, count in lost.most_common(5)) \
+        if len(lost) <= MOST_TOLD else f"{len(lost)} other values"
     return [f"manifest {table.path}: {sum(lost.values()):,} of {len(rows):,} rows are in none of train, val and test: column "
             f"{columns.get('split', 'split')!r} holds {held}{near}"]

@@ -68,11 +68,11 @@ class Table:
 
     def floats(self, name: str) -> np.ndarray | None:
         """A column as f64[n], NaN where null, or None where a cell is no number."""
+        import pyarrow.compute
+
         try:
             if name in self._columns or not hasattr(self, "_arrow"):
                 return np.array([np.nan if cell is None else float(cell) for cell in self[name]])
-            import pyarrow.compute
-
             column = self._arrow[name] if name in self.names else pyarrow.array(self[name])
             column = pyarrow.compute.utf8_trim_whitespace(column) if pyarrow.types.is_string(column.type) else column
             return pyarrow.compute.cast(column, pyarrow.float64()).to_numpy()

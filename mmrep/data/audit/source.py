@@ -7,7 +7,8 @@ SOURCE is one of
   FOLDER                  that `mmrep data prepare` wrote
   tfds:NAME               a prepared TFDS dataset
   "{'name': ..., ...}"    what stands under `source` in a config, as a Python literal
-and KEY=VALUE pairs (--data) are further arguments of the source: images=images.zip channels=3 splits.val=dev read.signal.rate=250.
+and KEY=VALUE pairs (--data) are further arguments of the source: images=images.zip channels=3 splits.val=dev read.signal.rate=250;
+columns.KEY=VALUE adds to, or replaces, one of the columns that are named or guessed.
 """
 
 import ast
@@ -47,19 +48,30 @@ def stream_of(source: str, columns: str = "", data: dict[str, str] | None = None
     if overrides:
         raise ValueError(f"--config.{overrides[0]}: {source} is no config; give KEY=VALUE pairs by --data")
     spec = _spec(source)
-    for key, value in more.items():
-        *parents, last = key.split(".")
-        node = spec
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[last] = value
+    of_columns = {key: more.pop(key) for key in list(more) if key.startswith("columns.")}  # go on top of those named or guessed
+    _set(spec, more)
+    if columns and "columns" in more:
+        raise ValueError("--data columns=...: --columns names them, too; give one of the two (--data columns.KEY=VALUE adds to --columns)")
     if columns:
         spec["columns"] = named_columns(columns)
     elif spec["name"] == "manifest" and "columns" not in spec:
         found, said = guess(find_table(spec["path"]), spec.get("images"), spec.get("files"))
         spec = found | spec | ({"files": found.get("files", {}) | spec.get("files", {})} if "files" in found else {})
         say(f"{spec['path']}: guessed {said}; name others by --columns")
+    _set(spec, of_columns)
     return {"source": spec}
+
+
+def _set(spec: dict[str, Any], more: dict[str, Any]) -> None:
+    """Set `KEY.KEY...` of a source's arguments. Raises ValueError where a key lies below what is no dict."""
+    for key, value in more.items():
+        *parents, last = key.split(".")
+        node = spec
+        for depth, parent in enumerate(parents):
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise ValueError(f"--data {key}: {'.'.join(parents[:depth + 1])} is {node!r}, which has no keys; give it whole")
+        node[last] = value
 
 
 def _spec(source: str) -> dict[str, Any]:

@@ -75,6 +75,16 @@ def test_pictures_of_any_column_are_guessed_and_what_is_not_used_is_told(tmp_pat
     said = []
     assert stream_of(str(path), say=said.append)["source"]["columns"]["image"] == ["frontal", "lateral"]
     assert "image=frontal+lateral; not used: age" in said[0]
+    more = {"columns.case": "age", "columns.label.old": "age", "channels": "3"}  # --data, on top of what is guessed or named
+    for columns in ("", "image=frontal,text=report"):
+        source = stream_of(str(path), columns, more, say=said.append)["source"]
+        assert source["columns"]["case"] == "age" and source["columns"]["label"] == {"old": "age"} and source["channels"] == 3
+        assert source["columns"]["image"] == ("frontal" if columns else ["frontal", "lateral"]) and source["columns"]["text"] == "report"
+    for columns, wrong, told in (("", {"columns.nonsense": "7"}, "columns\\['nonsense'\\] is not one of"),
+                                 ("image=frontal", {"columns.image.x": "7"}, "columns.image.x: columns.image is 'frontal', which has"),
+                                 ("image=frontal", {"columns": "{'text': 'report'}"}, "--columns names them, too")):
+        with pytest.raises(ValueError, match=told):
+            open_splits(stream_of(str(path), columns, wrong, say=said.append))
 
 
 def test_who_somebody_is_is_never_guessed_as_a_label_nor_told(tmp_path):
