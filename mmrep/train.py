@@ -26,6 +26,7 @@ from mmrep.workdir import locked, note, open_workdir, record
 from mmrep.writers import Progress, Writer
 
 Say = Callable[[str], None]
+STOP, REFUSED = 1, 2  # what a host asks of a step: to be the last one; to change nothing, for it could not read a row
 
 
 def train(config: Any, workdir: str | Path, *, programs: dict | None = None, say: Say | None = None) -> dict:
@@ -34,7 +35,8 @@ def train(config: Any, workdir: str | Path, *, programs: dict | None = None, say
     programs: compiled programs by key, kept by a caller that trains several configs in one process; runs that differ
     only in traced values (seed, lr, warm-up, loss weights, lengths) share one.
     Raises ValueError or OSError for a config, data or folder that cannot run, FloatingPointError naming step and leaf
-    where a gradient is not finite (the state before that step is saved), Stopped after SIGTERM or SIGINT.
+    where a gradient is not finite and BadRow for a row that cannot be read (the state before that step is saved), Stopped after SIGTERM
+    or SIGINT.
     """
     speak = say or (lambda text: print(text, file=sys.stderr, flush=True))
     say = speak if hosts.first() else lambda text: None
@@ -166,7 +168,10 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
                 return alone and stop.asked
             log = bool(every["log"]) and (pending[0] % every["log"] == 0 or pending[0] == run.total)
             told = _read(*pending, run, log, writer, progress, sum(b.waited for b in batches.values()))
-            return told or alone and stop.asked
+            if told == REFUSED:  # the state is as it was before that step, on every host
+                raise next((b.refused for b in batches.values() if b.refused), None) or BadRow(
+                    "another host could not read a row; its own output says which")
+            return told == STOP or alone and stop.asked
 
         # ---- loop --------------------------------------------------------------------------------------------------
         with stop.later():
@@ -182,7 +187,8 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
                     writer.write(first, found)
                 for done in range(first + 1, run.total + 1):
                     inputs = {n: sharding.put_batch(run.mesh, streams.without_text(next(b))) for n, b in batches.items()}
-                    asked = sharding.put_batch(run.mesh, np.full(sharding.row_shards(run.mesh), stop.asked))
+                    mine = REFUSED if any(b.refused for b in batches.values()) else STOP if stop.asked else 0
+                    asked = sharding.put_batch(run.mesh, np.full(sharding.row_shards(run.mesh), mine, np.int8))
                     if ("step", run.program) not in programs:
                         programs["step", run.program] = jax.jit(
                             _asked(run.step), donate_argnums=0, out_shardings=(run.placed, replicated)
@@ -203,12 +209,7 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
                     stopping |= settle()  # only a finite state is saved or judged
                     pending, found = None, None
                     if due("eval", done) and not stopping:
-                        try:
-                            found = _judge(suite, state, stop)
-                        except BadRow:
-                            checkpoint.save(manager, state)  # mended, or skipped, the same command goes on from here
-                            checkpoint.wait(manager)
-                            raise
+                        found = _judge(suite, state, stop)
                         stopping |= found is None
                         if found:
                             writer.write(done, found)
@@ -218,8 +219,9 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
                         checkpoint.wait(manager)
                         raise Stopped(f"{workdir}: stopped by {stop.name or 'another host'} after step {done}, which is "
                                       "saved; the same command goes on from there", stop.name)
-            except FloatingPointError:
+            except (FloatingPointError, BadRow):  # mended, or skipped, the same command goes on from here
                 checkpoint.save(manager, state)  # `go` kept the state as it was before the bad step
+                checkpoint.wait(manager)
                 raise
         if hosts.total({"stop": int(stop.asked)})["stop"]:  # too late for the last step to tell; all hosts leave, or none
             raise Stopped(f"{workdir}: stopped by {stop.name or 'another host'} after the last step, which is saved; the same command "
@@ -259,7 +261,8 @@ def _batches(run: Run, stream: str, first: int) -> pipeline.Batches:
     return pipeline.train_batches(
         run.sources[stream], wanted.batch, streams.stream_seed(config.seed, stream), train_transform(config, stream, run.tokenizer),
         start=first, host=jax.process_index(), hosts=jax.process_count(), threads=config.loader.threads,
-        prefetch=config.loader.prefetch, on_error=wanted.get("on_error"), spec=run.specs[stream], index_offset=_offset(run, stream))
+        prefetch=config.loader.prefetch, on_error=wanted.get("on_error"), spec=run.specs[stream], index_offset=_offset(run, stream),
+        late=True)
 
 
 def _tell_masked(workdir: Path, batches: dict[str, pipeline.Batches], say: Say, together: bool) -> None:
@@ -291,11 +294,13 @@ def _of_data(run: Run, suite: Suite) -> list[str]:
 
 
 def _asked(step: Callable) -> Callable:
-    """The step with `asked`, bool[n] split over the hosts: metrics["stop"] tells all, at the same step, if one must stop."""
+    """The step with `asked`, i8[n] split over the hosts: metrics["stop"] is the gravest of 0, STOP and REFUSED, told to all at the same
+    step; a step whose rows could not be read changes nothing, nor does the next."""
 
     def run(state: TrainState, streams: dict, hp: dict, go: jax.Array, asked: jax.Array) -> tuple[TrainState, dict]:
-        state, metrics = step(state, streams, hp, go)
-        return state, metrics | {"stop": asked.any()}
+        gravest = asked.max()
+        state, metrics = step(state, streams, hp, go & (gravest < REFUSED))
+        return state, metrics | {"stop": gravest}
 
     return run
 
@@ -306,12 +311,14 @@ def _offset(run: Run, stream: str) -> int:
     return sum(len(run.sources[n]) for n in names[: names.index(stream)])
 
 
-def _read(step: int, metrics: dict, run: Run, log: bool, writer: Writer, progress: Progress, waited: float) -> bool:
-    """Fetch a step's metrics, write them if `log`; whether a host was asked to stop.
+def _read(step: int, metrics: dict, run: Run, log: bool, writer: Writer, progress: Progress, waited: float) -> int:
+    """Fetch a step's metrics, write them if `log`; 0, STOP where a host was asked to, REFUSED where one could not read a row.
 
     Raises FloatingPointError where the step's gradient was not finite.
     """
     finite, stop = jax.device_get((metrics["finite"], metrics["stop"]))
+    if stop == REFUSED:
+        return REFUSED
     if not finite.all():
         leaf = run.names[int(np.argmin(finite))]
         raise FloatingPointError(
@@ -322,7 +329,7 @@ def _read(step: int, metrics: dict, run: Run, log: bool, writer: Writer, progres
         values = {k: float(v) for k, v in jax.device_get(metrics).items() if k not in ("finite", "go", "stop")}
         writer.write(step, {k: v for k, v in values.items() if v == v})
         progress.show(step, values, waited)
-    return bool(stop)
+    return int(stop)
 
 
 def _judge(suite: Suite, state: TrainState, stop: Stop) -> dict[str, float] | None:

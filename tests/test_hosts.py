@@ -9,6 +9,7 @@ import pytest
 
 from mmrep import hosts
 from mmrep.core import checkpoint
+from mmrep.data.phantom.export import write_table
 from tests import runs, tiny
 
 STEP = {"SLURM_PROCID": "1", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2"}
@@ -100,3 +101,23 @@ def get_config():
     assert results[1]["test_reads"] == 1
     assert checkpoint.steps_of(tmp_path / "one") == checkpoint.steps_of(tmp_path / "two")
     tiny.assert_close(runs.params(tmp_path / "one"), runs.params(tmp_path / "two"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("split, saved", [("train", 0), ("dev", 1), ("test", 2)])
+def test_a_row_that_one_host_cannot_read_ends_both_after_saving(tmp_path, split, saved):
+    table = write_table(tmp_path / "t")
+    broken = table.parent / "images" / f"{split}0005.png"  # in one host's part of a batch
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:len(whole) // 2])
+    config = f"{runs.ROOT / 'configs' / 'clip_table.py'}:path={table},smoke"
+    flags = ("--config.data.main.source.splits={'val': 'dev'}", "--config.eval.controls=()", "--config.eval.every=1 steps")
+    ended = [(p, *p.communicate(timeout=300)) for p in two_hosts(config, tmp_path / "w", *flags)]
+    said = [err for _, _, err in ended]
+    assert [p.returncode for p, _, _ in ended] == [2, 2], said
+    assert sum(broken.name in err for err in said) == 1 and sum("another host could not read a row" in err for err in said) == 1
+    assert checkpoint.steps_of(tmp_path / "w")[-1] == saved and not (tmp_path / "w" / "results.json").exists()
+    broken.write_bytes(whole)
+    for process in two_hosts(config, tmp_path / "w", *flags):
+        runs.finish(process)
+    assert (tmp_path / "w" / "results.json").exists()

@@ -401,6 +401,25 @@ def test_two_streams_train_and_resume(tmp_path, monkeypatch):
     runs.assert_equal(runs.params(tmp_path / "whole"), runs.params(tmp_path / "cut"))
 
 
+def test_a_row_that_training_cannot_read_ends_the_run_after_saving(tmp_path):
+    table = write_table(tmp_path / "t")
+    config = cfg.load(f"{runs.ROOT / 'configs' / 'clip_table.py'}:path={table},smoke",
+                      ["data.main.source.splits={'val': 'dev'}", "eval.controls=()", "total=4 steps", "data.main.batch=16"])
+    go(config, tmp_path / "whole")
+    picture = table.parent / "images" / "train0005.png"
+    whole = picture.read_bytes()
+    picture.write_bytes(whole[:len(whole) // 2])
+    for _ in range(2):  # what was learned before that step is kept, and nothing of the step
+        with pytest.raises(BadRow, match="row 5 .*image 'images/train0005.png'"):
+            go(config, tmp_path / "w")
+    before = checkpoint.steps_of(tmp_path / "w")[-1]
+    assert before < 3 and [row["step"] for row in runs.rows(tmp_path / "w")] == [*range(1, before + 1)]
+    picture.write_bytes(whole)
+    go(config, tmp_path / "w")
+    runs.assert_equal(runs.params(tmp_path / "whole"), runs.params(tmp_path / "w"))
+    assert runs.rows(tmp_path / "whole") == runs.rows(tmp_path / "w")
+
+
 def test_a_row_that_evaluation_cannot_read_leaves_the_run_unfinished(tmp_path):
     table = write_table(tmp_path / "t")
     config = cfg.load(f"{runs.ROOT / 'configs' / 'clip_table.py'}:path={table},smoke",

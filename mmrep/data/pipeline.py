@@ -62,29 +62,30 @@ class _Steps:
     """What grain reads: element i is the local batch of step start + i."""
 
     def __init__(self, source: Any, rows: Callable, transform: Transform | None, spec: Spec, seed: int, start: int, steps: int,
-                 block: slice, on_error: str | None, index_offset: int):
+                 block: slice, on_error: str | None, index_offset: int, late: bool = False):
         self.source, self.rows, self.transform, self.spec, self.seed = source, rows, transform, spec, seed
         self.start, self.steps, self.block = start, steps, block
-        self.on_error, self.index_offset = on_error, index_offset
+        self.on_error, self.index_offset, self.late = on_error, index_offset, late
 
     def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, position: int) -> tuple[dict, dict[int, str]]:
+    def __getitem__(self, position: int) -> tuple[dict, dict[int, str], BadRow | None]:
         ids, epochs = self.rows(self.start + position)
         epochs = np.broadcast_to(epochs, ids.shape)[self.block]
         ids = ids[self.block]
         real = ids < len(self.source)  # ids beyond the source pad the last evaluation batch
-        batch, bad = self._whole(ids) if real.all() else None, {}
+        batch, bad, refused = self._whole(ids) if real.all() else None, {}, None
         if batch is None:
-            batch, bad = self._by_row(ids, epochs, real)
+            batch, bad, refused = self._by_row(ids, epochs, real)
         batch["row"] = np.full(len(ids), -1, np.int32)
         batch["row"][real] = rows_of(self.source, ids[real])
-        return batch, bad
+        return batch, bad, refused
 
-    def _by_row(self, ids: np.ndarray, epochs: np.ndarray, real: np.ndarray) -> tuple[dict, dict[int, str]]:
+    def _by_row(self, ids: np.ndarray, epochs: np.ndarray, real: np.ndarray) -> tuple[dict, dict[int, str], BadRow | None]:
         examples: list[Any] = [None] * len(ids)
         bad: dict[int, str] = {}
+        refused: BadRow | None = None
         places = np.flatnonzero(real)
         rows = [int(row) for row in ids[real]]
         found = read_rows(self.source, ids[real])
@@ -96,14 +97,22 @@ class _Steps:
                 example = bad_row(self.source, row, ValueError(why))
             if isinstance(example, BadRow):
                 if self.on_error == "raise" or self.on_error is None and not example.skip:
-                    raise example
-                bad[row] = str(example)
+                    refused = refused or example
+                else:
+                    bad[row] = str(example)
             else:
                 examples[place] = example
-        try:
-            return stack(examples, self.spec, ids + self.index_offset, lambda place: where(self.source, ids[place])), bad
-        except ValueError as error:  # of one row, which it names
-            raise BadRow(str(error)) from None
+        batch = None
+        if refused is None:
+            try:
+                batch = stack(examples, self.spec, ids + self.index_offset, lambda place: where(self.source, ids[place]))
+            except ValueError as error:  # of one row, which it names
+                refused = BadRow(str(error))
+        if refused is not None and not self.late:
+            raise refused
+        if batch is None:
+            batch = stack([None] * len(ids), self.spec, ids + self.index_offset, str)
+        return batch, bad, refused
 
     def _whole(self, ids: np.ndarray) -> dict[str, Any] | None:
         """The batch straight from the source's block, several times faster; None where a row is bad or does not fit,
@@ -122,7 +131,8 @@ class Batches:
     """Iterator of local batches read ahead by grain threads; closes with `close()`, `with`, or at exit.
 
     `step` is the step of the next batch, `waited` the seconds spent waiting for data (the first batch included),
-    `skipped` how many rows were masked because they could not be read, `bad` row id -> why, `spec` the rows' shapes.
+    `skipped` how many rows were masked because they could not be read, `bad` row id -> why, `spec` the rows' shapes; `refused` the first
+    row that ends the pass, of batches that tell it late.
     """
 
     def __init__(self, steps: _Steps, threads: int, prefetch: int):
@@ -130,6 +140,7 @@ class Batches:
 
         self.spec, self.step, self.waited, self.skipped = steps.spec, steps.start, 0.0, 0
         self.bad: dict[int, str] = {}
+        self.refused: BadRow | None = None
         # Grain uses only as many threads as it buffers elements, and says so in a warning for every iterator.
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(prefetch, threads) if threads else 0)
         self._iterator = iter(grain.MapDataset.source(steps).to_iter_dataset(options))
@@ -142,7 +153,7 @@ class Batches:
             raise StopIteration
         began = time.perf_counter()
         try:
-            batch, bad = next(self._iterator)
+            batch, bad, refused = next(self._iterator)
         except BaseException:
             self.close()  # a failed or finished stream must not keep its threads
             raise
@@ -150,6 +161,7 @@ class Batches:
         self.step += 1
         self.skipped += len(bad)
         self.bad |= bad
+        self.refused = self.refused or refused
         return batch
 
     def close(self) -> None:
@@ -176,34 +188,35 @@ def _local(batch: int, host: int, hosts: int) -> slice:
 def train_batches(source: Any, batch: int, seed: int, transform: Transform | None = None, start: int = 0, host: int = 0,
                   hosts: int = 1, threads: int = 2, prefetch: int = 2, on_error: str | None = None,
                   shuffle: bool = True, steps: int | None = None, index_offset: int = 0,
-                  spec: Spec | None = None) -> Batches:
+                  spec: Spec | None = None, late: bool = False) -> Batches:
     """Endless (or `steps` long) local batches of a source or mixture, from step `start` on.
 
     `batch` is the global batch size; host h gets its rows [h * batch / hosts, (h + 1) * batch / hosts). `on_error`:
     raise, skip (a row that cannot be read becomes a masked row), or None (what the source's own `on_error` says).
     `index_offset` is added to `index`, to keep several streams apart. Raises ValueError on sizes that do not divide,
     fewer rows than the batch, rows of different shapes. `index` is the row number in `source` (for a mixture, plus the
-    component's offset), whatever index the source itself gives; `row` i32[B] is that in the source's file or table.
+    component's offset), whatever index the source itself gives; `row` i32[B] is that in the source's file or table. late: a row that ends
+    the run masks its host's batch and stands in the iterator's `refused`, for hosts that wait for each other to end together.
     """
     block = _local(batch, host, hosts)
     rows = source_plan(source, batch, seed, shuffle)
     spec = probe(source, transform, seed, on_error) if spec is None else spec
     length = _FOREVER if steps is None else max(steps - start, 0)
-    return Batches(_Steps(source, rows, transform, spec, seed, start, length, block, on_error, index_offset),
+    return Batches(_Steps(source, rows, transform, spec, seed, start, length, block, on_error, index_offset, late),
                    threads, prefetch)
 
 
 def eval_batches(source: Any, batch: int, transform: Transform | None = None, host: int = 0, hosts: int = 1, threads: int = 2,
                  prefetch: int = 2, on_error: str | None = None, seed: int = 0, index_offset: int = 0,
-                 spec: Spec | None = None) -> Batches:
+                 spec: Spec | None = None, late: bool = False) -> Batches:
     """One pass in row order: every example once on any number of hosts, each host the same number of full batches.
 
     The last batch is padded with masked rows (`valid` False, `row` -1); pass the training `spec` where a split lacks a
-    modality. `on_error` as in `train_batches`; what it masked is counted in the iterator's `skipped`.
+    modality. `on_error` and `late` as in `train_batches`; what was masked is counted in the iterator's `skipped`.
     """
     block = _local(batch, host, hosts)
     spec = probe(source, transform, seed, on_error) if spec is None else spec
     length = -(-len(source) // batch)
     rows = lambda step: (np.arange(step * batch, (step + 1) * batch), 0)  # noqa: E731
-    return Batches(_Steps(source, rows, transform, spec, seed, 0, length, block, on_error, index_offset),
+    return Batches(_Steps(source, rows, transform, spec, seed, 0, length, block, on_error, index_offset, late),
                    threads, prefetch)

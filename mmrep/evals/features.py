@@ -1,13 +1,14 @@
 """Embed a source once: what every evaluator, the figure and `mmrep embed` read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
 
+from mmrep import hosts
 from mmrep.core import sharding
-from mmrep.core.types import Params, View
+from mmrep.core.types import Batch, Params, View
 from mmrep.data import pipeline, streams
 from mmrep.data.sources import BadRow, spread, subset
 from mmrep.encoders.inputs import Fields, complete
@@ -49,7 +50,7 @@ def embed(program: Callable, params: Params, source: Any, transform: Any, spec: 
         source = subset(source, kept)
     parts: list[dict] = []
     with read(source, batch, transform, spec, mesh, on_error) as batches:
-        for host_batch in batches:
+        for host_batch in whole(batches):
             arrays = streams.without_text(host_batch)
             rows = jax.device_get(program(params, sharding.put_batch(mesh, arrays)))
             if jax.process_count() == 1:
@@ -65,7 +66,19 @@ def read(source: Any, batch: int, transform: Any, spec: dict, mesh: Any, on_erro
     """This host's batches of one pass over a source, of about `batch` rows over all hosts, as the mesh divides them."""
     shards = sharding.row_shards(mesh)
     batch = -(-min(batch, max(len(source), 1)) // shards) * shards
-    return pipeline.eval_batches(source, batch, transform, jax.process_index(), jax.process_count(), on_error=on_error, spec=spec)
+    return pipeline.eval_batches(source, batch, transform, jax.process_index(), jax.process_count(), on_error=on_error, spec=spec,
+                                 late=jax.process_count() > 1)
+
+
+def whole(batches: pipeline.Batches) -> Iterator[Batch]:
+    """The batches of `read`. A row that cannot be read ends it with BadRow: on several hosts, whose programs wait for each other,
+    on all of them after the last batch."""
+    yield from batches
+    refused = hosts.total({"refused": int(batches.refused is not None)})["refused"]
+    if batches.refused is not None:
+        raise batches.refused
+    if refused:
+        raise BadRow("another host could not read a row of the split; its own output says which")
 
 
 def encoder(encode: Callable, reads: dict[str, Fields], view: View, mesh: Any) -> Callable[[Params, dict], tuple]:
