@@ -81,7 +81,7 @@ def _pixels(image: Any, data: bytes, channels: int, bits: int, size_hint: int | 
             # Pillow picks the largest scale whose result is not below the size asked for.
             image.draft("L" if channels == 1 else "RGB", (image.size[0] // scale, image.size[1] // scale))
     deep = _sample_bits(image, data)  # of the file: a turned copy knows no format
-    inverted = image.format == "TIFF" and image.tag_v2.get(262) == 0  # WhiteIsZero, which Pillow turns around in 8 bits alone
+    inverted = white_is_zero(image)
     if image.info.get("exif"):
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16") or image.mode == "I":
@@ -97,6 +97,11 @@ def _pixels(image: Any, data: bytes, channels: int, bits: int, size_hint: int | 
     mode = "L" if channels == 1 else "RGB"
     pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     return _fit(pixels[..., None] if channels == 1 else pixels, channels, bits)
+
+
+def white_is_zero(image: Any) -> bool:
+    """Whether an opened TIFF holds 0 for white, which Pillow turns around in 8 bits and not in 16."""
+    return image.format == "TIFF" and image.tag_v2.get(262) == 0  # PhotometricInterpretation
 
 
 def _sample_bits(image: Any, data: bytes) -> int:
@@ -131,6 +136,9 @@ def _mask_pixels(image: Any) -> np.ndarray:
 
     if image.mode not in ("1", "L", "P", "RGB", "I", "F") and not image.mode.startswith("I;16"):
         raise ValueError(f"is a mask of mode {image.mode} (color or alpha); store class numbers, one a pixel (gray, or a palette)")
+    if white_is_zero(image):
+        raise ValueError("is a mask whose 0 is white (TIFF, WhiteIsZero), which leaves open whether its numbers or its grays are the classes; "
+                         "store it with 0 as black")
     return np.asarray(ImageOps.exif_transpose(image) if image.info.get("exif") else image)
 
 

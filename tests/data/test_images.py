@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from mmrep.data import fast
+from mmrep.data.builders.layout import picture
 from mmrep.data.images import decode, decode_mask
 from mmrep.data.manifest import manifest
 from mmrep.data.pipeline import eval_batches
@@ -203,6 +204,10 @@ def test_a_tiff_whose_zero_is_white_is_inverted(bits):
     tifffile.imwrite(out := io.BytesIO(), 2**bits - 1 - values, photometric="miniswhite", metadata=None)
     for how in ("exact", "fast"):
         assert np.array_equal(decode(out.getvalue(), 1, bits, how=how)[..., 0], values)
+    stored = np.asarray(Image.open(io.BytesIO(picture(out.getvalue(), "a.tif", 1))))  # what a builder keeps
+    assert np.array_equal(stored, values if bits == 8 else values // 257)
+    with pytest.raises(ValueError, match="is a mask whose 0 is white"):
+        decode_mask(out.getvalue())
 
 
 def test_masks_that_are_no_class_numbers_are_refused():

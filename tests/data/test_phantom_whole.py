@@ -181,6 +181,12 @@ def test_duplicates_have_the_outcome_and_the_shortcut_of_what_they_show():
         risk = risk + 0.7 * ((block["texture"] < 3) & (block["smoking"] == 2))
         np.testing.assert_allclose(block["risk"], risk, atol=1e-5)
         assert (block["image/vendor"] == 2 * (block["findings"][:, 0] if sign > 0 else 1 - block["findings"][:, 0])).all()
+    source = phantom("train", n=2000, scale="tiny", modalities=("text",), duplicates=0.5, causal=0.999, change=0.0, dependent=True)
+    block, copies = source.latents(), np.flatnonzero(source._model != source.index)
+    assert len(copies) > 800 and np.abs(block["style"][:, 0] - normal(block["severity"].astype(np.float64))).max() < 0.3
+    assert (block["style"] == block["style/signal"]).all()
+    alone = latents(0, source.index[copies], causal=0.999, change=0.0, dependent=True)["style"]  # the lesion of a copy is its own
+    np.testing.assert_array_equal(block["style"][copies, 1:], alone[:, 1:])
 
 
 def test_style_follows_content_where_causal_and_changes_between_modalities():

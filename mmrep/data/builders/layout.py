@@ -12,6 +12,7 @@ from typing import Any
 
 from mmrep.data.archives import MAX_BYTES
 from mmrep.data.builders.comments import without_comments
+from mmrep.data.images import white_is_zero
 from mmrep.data.sources import BadRow
 from mmrep.data.stores import open_images
 
@@ -115,9 +116,11 @@ def picture(data: bytes, name: str, channels: int) -> bytes:
             fits = image.mode == {1: "L", 3: "RGB"}[channels] and image.format in ("JPEG", "PNG")
             if fits and image.getexif().get(0x0112, 1) == 1:  # Orientation
                 return without_comments(data)
+            inverted = white_is_zero(image)
             image = ImageOps.exif_transpose(image)
             if image.mode.startswith("I"):
-                image = Image.fromarray(np.clip(np.asarray(image) // 257, 0, 255).astype(np.uint8))
+                values = np.clip(np.asarray(image, np.int64), 0, 65535)
+                image = Image.fromarray(((65535 - values if inverted else values) // 257).astype(np.uint8))
             out = io.BytesIO()
             image = image.convert({1: "L", 3: "RGB"}[channels])
             Image.frombytes(image.mode, image.size, image.tobytes()).save(out, "PNG")  # a copy that knows the pixels alone

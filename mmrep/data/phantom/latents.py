@@ -5,6 +5,7 @@ first; names with a slash are styles of one modality and carry no information ab
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +46,7 @@ DRAWS = {
 
 CONTENT = ("class", "findings", "severity", "severity_bin", "laterality", "zone", "mentioned", "organ", "marker_a", "marker_b",
            "marker_c", "synergy")
+STYLES = ("style", "style/volume", "style/signal")
 STATIC_TEXT = ("history", "text/template", "text/synonyms", "text/order", "text/header", "text/negation", "text/phrasing")
 
 
@@ -78,7 +80,7 @@ def latents(seed: int, ids: Sequence[int] | np.ndarray, prevalence: Sequence[flo
         if not low <= value <= high:
             raise ValueError(f"phantom {name} must lie in {low:g}..{high:g}, got {value}")
     raw = bits(seed, ids, DRAWS)
-    u = {name: uniform(raw[name]) for name in ("severity", "lesion", "age", "bmi", "image/rotation", "style")}
+    u = {name: uniform(raw[name]) for name in ("severity", "lesion", "age", "bmi", "image/rotation")}
 
     def one(name: str, n: int) -> np.ndarray:
         return choice(raw[name][:, 0], n)
@@ -118,13 +120,28 @@ def latents(seed: int, ids: Sequence[int] | np.ndarray, prevalence: Sequence[flo
     if spurious:
         tied = block["findings"][:, 0].astype(np.int32) if spurious > 0 else 1 - block["findings"][:, 0].astype(np.int32)
         block["image/vendor"] = np.where(uniform(raw["spurious"][:, 0]) < abs(spurious), 2 * tied, block["image/vendor"])
-    block |= markers(raw["markers"], synergy, match) | outcome(block, uniform(raw["outcome"]))
-    content = normal(np.stack([u["severity"][:, 0], u["lesion"][:, 2], u["lesion"][:, 3]], -1))
-    own = causal * content + np.sqrt(1 - causal**2) * normal(u["style"])
-    for name in ("style/volume", "style/signal"):  # s~ = s + mask * noise (von Kuegelgen et al. 2021, section 5.1)
+    return block | markers(raw["markers"], synergy, match) | outcome(block, uniform(raw["outcome"])) | _styles(
+        raw, u["severity"][:, 0], u["lesion"], causal, change)
+
+
+def restyled(seed: int, ids: np.ndarray, models: np.ndarray, causal: float = 0.0, change: float = 1.0, dependent: bool = False,
+             **_: Any) -> Latents:
+    """style, style/volume and style/signal of subjects `ids` that have the severity of `models`, i64[B] each; keywords of `latents`."""
+    raw = bits(seed, ids, {name: DRAWS[name] for name in ("lesion", *STYLES)})
+    lesion = uniform(raw["lesion"])
+    severity = uniform(bits(seed, models, {"severity": 1})["severity"])[:, 0]
+    return _styles(raw, severity, _tied(lesion, seed) if dependent else lesion, causal, change)
+
+
+def _styles(raw: Latents, severity: np.ndarray, lesion: np.ndarray, causal: float, change: float) -> Latents:
+    """The styles, drawn from raw, that follow severity f64[B] and the lesion's size and contrast (of f64[B,4]) as `causal` says."""
+    content = normal(np.stack([severity, lesion[:, 2], lesion[:, 3]], -1))
+    own = causal * content + np.sqrt(1 - causal**2) * normal(uniform(raw["style"]))
+    found = {"style": own.astype(np.float32)}
+    for name in STYLES[1:]:  # s~ = s + mask * noise (von Kuegelgen et al. 2021, section 5.1)
         mask, noise = np.split(uniform(raw[name]), 2, axis=1)
-        block[name] = (own + (mask < change) * normal(noise)).astype(np.float32)
-    return block | {"style": own.astype(np.float32)}
+        found[name] = (own + (mask < change) * normal(noise)).astype(np.float32)
+    return found
 
 
 def markers(raw: np.ndarray, synergy: str, match: float) -> Latents:

@@ -12,7 +12,7 @@ from mmrep.data.phantom.factors import MODALITIES
 from mmrep.data.phantom.identify import identifiable
 from mmrep.data.phantom.image import render_image
 from mmrep.data.phantom.information import mix
-from mmrep.data.phantom.latents import CONTENT, PREVALENCE, SPLITS, Latents, latents, outcome
+from mmrep.data.phantom.latents import CONTENT, PREVALENCE, SPLITS, Latents, latents, outcome, restyled
 from mmrep.data.phantom.missing import check_missing, presence
 from mmrep.data.phantom.omics import omics
 from mmrep.data.phantom.philox import bits, choice, uniform
@@ -72,12 +72,15 @@ class Phantom:
             for name in block:
                 if name in CONTENT or name == "history" or name.startswith("text/"):
                     block[name][copies] = other[name]
-            # what hangs on that content: the shortcut, where the own vendor told the own finding, and the outcome
+            # what hangs on that content: the shortcut, where the own vendor told the own finding, the styles and the outcome
             tied = self._factors.get("spurious", 0.0)
             if tied:
                 own = uniform(bits(self.seed, ids[copies], {"spurious": 1})["spurious"])[:, 0] < abs(tied)
                 finding = block["findings"][copies, 0].astype(np.int32)
                 block["image/vendor"][copies] = np.where(own, 2 * (finding if tied > 0 else 1 - finding), block["image/vendor"][copies])
+            if self._factors.get("causal"):
+                for name, values in restyled(self.seed, ids[copies], model[copies], **self._factors).items():
+                    block[name][copies] = values
             block |= outcome(block, uniform(bits(self.seed, ids, {"outcome": 2})["outcome"]))
         if self._options["shifted"] and self.split == "test":
             block["image/vendor"] = np.full(len(ids), 3, np.int32)  # a scanner that no training subject was seen by
