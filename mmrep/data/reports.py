@@ -9,6 +9,8 @@ _NAMES = (("impression", r"IMP\w*SS?\w*NS?|CONCLUSIONS?|OPINION|SUMMARY"), ("fin
           ("technique", r"TECHNIQUES?|PROCEDURE|PROTOCOL|CONTRAST"), ("recommendation", r"RECOMMENDATIONS?|NOTIFICATION|COMMUNICATION"),
           ("other", r"WET ?READ|SIGNED|DICTATED|TRANSCRIBED|CC|PROVIDERS?|PHYSICIANS?|RADIOLOGISTS?|RESIDENT"
            r"|ADDENDUM|PRELIMINARY|FINAL REPORT|ATTENDING|SIGNATURE"), ("examination", r"EXAM(?:INATION)?S?|STUDY|TYPE"),
+          ("other", r"BY|DATE|TIME|REPORT STATUS|DISCLAIMER|ATTESTATION|PATIENT|NAME|MRN|DOB|ACCESSION|REFERRING|ORDER(?:ING|ED)|DR|MD"
+           r"|ICD\w*|CPT|CODES?|BILLING|FACILITY|HOSPITAL|DEPARTMENT|PHONE|PAGER|FAX"),
           ("findings", r"VIEWS?|CHEST|PORTABLE|RADIOGRAPHS?|FILMS?|UPRIGHT|LAT(?:ERAL)?|FRONTAL|SUPINE|RIBS"))
 _KINDS = tuple((name, re.compile(rf"\b(?:{words})\b")) for name, words in _NAMES)
 _SIDED = re.compile(r"\b(?:LEFT|RIGHT|LT|RT|L|R|BILATERAL)\b", re.IGNORECASE)
@@ -39,7 +41,7 @@ def sections(text: str) -> dict[str, str]:
     """The sections of a report, section (of SECTIONS) -> its text on one line; those that are not there, or empty, are left out.
 
     A heading ends in a colon and begins a line: any in capitals, the usual ones in lower case, too; in a text of one line these in capitals
-    after a sentence. An unusual one below findings or impression ("LUNGS:", "LINES AND TUBES:") divides them: they go on, and keep its
+    after a sentence. An unusual one below findings or impression ("LUNGS:", "LINES AND TUBES:") divides them, after a blank line, too: they go on, and keep its
     words, as is one that names a side ("RIGHT RIBS:"). "FINDINGS AND IMPRESSION" is the impression; what stands below the name of a view
     ("PA AND LATERAL CHEST:") is findings, as is, where there are neither findings nor an impression, what follows the first paragraph of
     the last section, and all of a text without a heading or a second paragraph. Of a section that comes twice the texts are joined; wet
