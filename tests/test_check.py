@@ -8,6 +8,7 @@ import pytest
 from mmrep import bench, check
 from mmrep.core import profiling
 from mmrep.data import survey
+from mmrep.data.manifest import manifest
 from mmrep.objectives import OBJECTIVES
 from mmrep.run import assemble, batch_like
 from tests import runs
@@ -189,6 +190,15 @@ def test_what_check_tells_of_classes_pictures_and_texts():
     assert survey.repeated(splits) == ["1 pictures are in train and in test, e.g. 2.png"]
     assert survey.one_text(survey.some_texts(splits["train"])) == ["all 3 texts are the same, '1.png'"]
     assert survey.one_text(["a", "b"]) == [] == survey.one_text(["a"])
+
+
+def test_equal_texts_are_told_where_no_group_says_so(tmp_path):
+    texts = ["normal chest" if i % 2 else f"finding {i}" for i in range(10)]
+    (tmp_path / "t.csv").write_text("text,age\n" + "".join(f"{text},4\n" for text in texts))
+    for more, told in (({"tabular": ["age"]}, True), ({"tabular": ["age"], "group": "text"}, False), ({}, False)):
+        source = manifest(tmp_path / "t.csv", "all", columns={"text": "text"} | more)
+        lines = [line for line in survey.of_split(source, source, "val") if "equal to another's" in line]
+        assert bool(lines) is told and all(line.startswith("5 of 10 texts of val are equal") for line in lines)
 
 
 def test_every_bad_row_is_told_whatever_the_source_says_of_them():

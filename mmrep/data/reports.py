@@ -41,12 +41,13 @@ def sections(text: str) -> dict[str, str]:
     """The sections of a report, section (of SECTIONS) -> its text on one line; those that are not there, or empty, are left out.
 
     A heading ends in a colon and begins a line: any in capitals, the usual ones in lower case, too; in a text of one line these in capitals
-    after a sentence. An unusual one below findings or impression ("LUNGS:", "LINES AND TUBES:") divides them, after a blank line, too: they go on, and keep its
-    words, as is one that names a side ("RIGHT RIBS:"). "FINDINGS AND IMPRESSION" is the impression; what stands below the name of a view
-    ("PA AND LATERAL CHEST:") is findings, as is, where there are neither findings nor an impression, what follows the first paragraph of
-    the last section, and all of a text without a heading or a second paragraph. Of a section that comes twice the texts are joined; wet
-    reads, addenda and what stands above the first heading are "other". Source: the rules of MIMIC-CXR's own parser (Johnson et al. 2019,
-    https://github.com/MIT-LCP/mimic-cxr, txt/section_parser.py), written anew; its list of single reports cut by hand is not followed.
+    after a sentence. An unusual one below findings or impression ("LUNGS:", "LINES AND TUBES:") divides them, after a blank line, too: they
+    go on, and keep its words, as is one that names a side ("RIGHT RIBS:"). "FINDINGS AND IMPRESSION" is the impression; what stands below
+    the name of a view ("PA AND LATERAL CHEST:") is findings, as is, where there are neither findings nor an impression, what follows the
+    first paragraph of the last section, and all of a text without a heading or a second paragraph. Of a section that comes twice the texts
+    are joined; wet reads, addenda and what stands above the first heading are "other". Source: the rules of MIMIC-CXR's own parser (Johnson
+    et al. 2019, https://github.com/MIT-LCP/mimic-cxr, txt/section_parser.py), written anew; its list of single reports cut by hand is not
+    followed.
     """
     text = _BANNER.sub("", text)
     text = text if "\n" in text.strip() else _FLAT.sub("\n", text)

@@ -1,5 +1,6 @@
 """What of a source a user may not expect, much of which only reading can show: bad rows, cut texts, the scale of pixels."""
 
+from collections import Counter
 from itertools import combinations
 from typing import Any
 
@@ -34,8 +35,9 @@ def surprises(name: str, source: Any, transform: Transform, tokenizer: Any, leng
 
 
 def of_split(train: Any, source: Any, split: str) -> list[str]:
-    """What of a split's rows a user may not expect, beside its training rows: its own notes, classes that no training row has."""
-    lines = list(getattr(source, "notes", ()))
+    """What of a split's rows a user may not expect, beside its training rows: its own notes, equal texts that nothing calls equal, classes
+    that no training row has."""
+    lines = [*getattr(source, "notes", ()), *equal_texts(source, split)]
     for label, values in getattr(source, "labels", {}).items():
         if values.dtype.kind == "i" and values.ndim == 1 and label in getattr(train, "labels", {}):
             names = getattr(source, "label_names", {}).get(label, ())
@@ -43,6 +45,22 @@ def of_split(train: Any, source: Any, split: str) -> list[str]:
             if new and len(new) < 20:
                 lines.append(f"label {label!r} of {split}: no training row has {', '.join(map(repr, new[:5]))}")
     return lines
+
+
+def equal_texts(source: Any, split: str, most: int = 2000) -> list[str]:
+    """A line where rows with a picture (or a signal, ...) share their text and no `group` says so: retrieval then asks for one's own."""
+    fields = getattr(source, "fields", ())
+    if "text" not in fields or len(fields) < 2 or not hasattr(source, "texts"):
+        return []
+    rows = spread(len(source), most)
+    (first,) = read_rows(source, rows[:1])
+    if isinstance(first, BadRow) or "group" in first:
+        return []
+    counts = Counter(" ".join(text.split()) if isinstance(text, str) else repr(text) for text in source.texts(rows) if text)
+    equal = sum(n for n in counts.values() if n > 1)
+    return [f"{equal:,} of {counts.total():,} texts of {split} are equal to another's, and no column is the `group`: retrieval asks for a "
+            "row's own partner, whose ceiling is below the 1 it tells, and contrastive terms push equal texts apart; name one, columns="
+            "{'group': the text's column, ...}"] if equal > 0.01 * counts.total() else []
 
 
 def class_counts(source: Any, most: int = 8) -> list[str]:
