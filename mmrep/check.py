@@ -100,6 +100,8 @@ def _rows(run: Run, asked: Any, line: Callable, most: int = 2000) -> None:
                 line("LOOK", f"rows of {split} ({name})", note)
         for note in (*survey.repeated(opened), *survey.one_text(survey.some_texts(run.sources[name]))):
             line("LOOK", f"rows ({name})", note)
+        for note in survey.idle(name, run.config.data[name], run.sources[name]):
+            line("LOOK", f"transforms ({name})", note)
         for counts in survey.class_counts(run.sources[name]):
             line("ok", f"labels of train ({name})", counts)
         scales = survey.scales(run.config)

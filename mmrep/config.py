@@ -271,8 +271,13 @@ def build(table: dict[str, Callable], spec: Any, where: str, **context: Any) -> 
     kwargs = check(table, spec, where, context)
     name = kwargs.pop("name")
     takes = _takes(table[name])
+    kwargs = {k: v for k, v in context.items() if k in takes} | kwargs
+    lacking = [k for k, p in inspect.signature(table[name]).parameters.items()
+               if k not in kwargs and p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    if lacking:
+        raise ValueError(f"{where}: {name} needs {', '.join(lacking)}: {{'name': {name!r}, {', '.join(f'{k!r}: ...' for k in lacking)}}}")
     with located(where):
-        return table[name](**({k: v for k, v in context.items() if k in takes} | kwargs))
+        return table[name](**kwargs)
 
 
 def plain(value: Any) -> Any:

@@ -285,6 +285,7 @@ def _of_data(run: Run, suite: Suite) -> list[str]:
         unread = sorted(set(source.fields) - {key for fields in run.reads.values() for key in fields})
         if unread:
             lines.append(f"config.data.{name}: no encoder reads {', '.join(unread)}")
+        lines += survey.idle(name, config.data[name], source)
         lines += survey.surprises(name, source, train_transform(config, name, run.tokenizer), run.tokenizer, config.tokenizer.length,
                                   scales)
     for name in sorted({stream for _, _, stream in suite.entries()}):

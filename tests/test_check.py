@@ -1,6 +1,7 @@
 """`mmrep check` and `mmrep bench step`: references of chance, the shuffle, and one whole run of each."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from mmrep import bench, check
 from mmrep.core import profiling
 from mmrep.data import survey
 from mmrep.data.manifest import manifest
+from mmrep.data.transforms import compose
 from mmrep.objectives import OBJECTIVES
 from mmrep.run import assemble, batch_like
 from tests import runs
@@ -169,8 +171,6 @@ def test_flops_of_a_frozen_tower_are_those_of_its_forward_pass():
 
 
 def test_what_check_tells_of_classes_pictures_and_texts():
-    from types import SimpleNamespace
-
     train = SimpleNamespace(labels={"dx": np.array([0, 1, 1], np.int32)})
     other = SimpleNamespace(labels={"dx": np.array([0, 2, -1], np.int32)}, label_names={"dx": ["a", "b", "rare"]}, notes=["a note"])
     assert survey.of_split(train, other, "test") == ["a note", "label 'dx' of test: no training row has 'rare'"]
@@ -199,6 +199,18 @@ def test_equal_texts_are_told_where_no_group_says_so(tmp_path):
         source = manifest(tmp_path / "t.csv", "all", columns={"text": "text"} | more)
         lines = [line for line in survey.of_split(source, source, "val") if "equal to another's" in line]
         assert bool(lines) is told and all(line.startswith("5 of 10 texts of val are equal") for line in lines)
+
+
+def test_transforms_of_what_no_row_has_are_told():
+    source = SimpleNamespace(fields=("image", "text"))
+    stream = {"prepare": ({"name": "resize", "size": 8}, {"name": "normalize", "key": "volume"}),
+              "augment": ({"name": "views", "count": 2, "transforms": (), "to": "crops"}, {"name": "noise", "key": "crops"},
+                          {"name": "flip"}, {"name": "drop_leads"}, {"name": "scarf"}, {"name": "drop_modalities"})}
+    assert survey.idle("main", stream, source) == [
+        f"config.data.main.{at} changes {what}, which no row has; it does nothing" for at, what in (
+            ("prepare[1]: normalize", "volume"), ("augment[3]: drop_leads", "signal"), ("augment[4]: scarf", "tabular or category"))]
+    with pytest.raises(ValueError, match=r"a\[0\]: views needs count, transforms: {'name': 'views', 'count': \.\.\., 'transforms'"):
+        compose(({"name": "views"},), "a")
 
 
 def test_every_bad_row_is_told_whatever_the_source_says_of_them():

@@ -188,6 +188,8 @@ READERS = {"image": read_image, "volume": read_volume, "signal": read_signal, "f
 
 def check_options(what: str, kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of a reader as a dict; ValueError naming the nearest where it has no such option. what: how the message begins."""
+    if kind not in READERS:
+        raise ValueError(f"{what}: read[{kind!r}] is of nothing that is read; {nearest(kind, READERS)}")
     known = [name for name, p in inspect.signature(READERS[kind]).parameters.items() if p.kind == p.KEYWORD_ONLY]
     for name in options:
         if name not in known:

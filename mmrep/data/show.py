@@ -25,6 +25,8 @@ def show(config: Any, out: Path, rows: int = 16, say: Callable[[str], None] = pr
     cells, scales = [], survey.scales(config)
     for name, stream in config.data.items():
         transform = streams.stream_transform(stream, tokenizer, config.tokenizer.length, True, f"config.data.{name}")
+        for line in survey.idle(name, stream, sources[name]):
+            say(line)
         for line in survey.surprises(name, sources[name], transform, tokenizer, config.tokenizer.length, scales):
             say(line)
         batch = min(stream.batch, len(sources[name]))  # whether it is too large is not asked here

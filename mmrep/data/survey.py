@@ -13,7 +13,9 @@ from mmrep.data.reading import read_rows, transformed
 from mmrep.data.rng import AUGMENT, philox
 from mmrep.data.sources import BadRow, bad_row, identify, spread
 from mmrep.data.streams import texts
+from mmrep.data.transforms import changes
 
+PARTS = ("prepare", "augment", "evaluate")
 PICTURES = ("image", "volume")
 BLOCK = 64
 
@@ -32,6 +34,14 @@ def surprises(name: str, source: Any, transform: Transform, tokenizer: Any, leng
     found = some_texts(source)
     lines += [f"config.data.{name}: {line}" for line in one_text(found)]
     return [*lines, *odd_tokens(name, truncated(found, tokenizer, length), length), *odd_scale(name, pixels(source, transform, scales))]
+
+
+def idle(name: str, stream: Any, source: Any) -> list[str]:
+    """A line for each transform of a stream that changes what no row has; the stream's config as written."""
+    written = {part: [spec for spec in cfg.plain(stream.get(part) or ()) if isinstance(spec, dict)] for part in PARTS}
+    fields = {*source.fields, *(spec["to"] for specs in written.values() for spec in specs if spec.get("to"))}
+    return [f"config.data.{name}.{part}[{i}]: {spec['name']} changes {' or '.join(wanted)}, which no row has; it does nothing"
+            for part, specs in written.items() for i, spec in enumerate(specs) if (wanted := changes(spec)) and not fields & {*wanted}]
 
 
 def of_split(train: Any, source: Any, split: str) -> list[str]:

@@ -5,6 +5,7 @@ A transform is `(example, np.random.Generator) -> example`; a factory takes keyw
 Every transform leaves an example without its modality alone, returns a new dict and never writes into an array.
 """
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -67,6 +68,19 @@ TRANSFORMS: dict[str, Callable[..., Transform]] = {
     # samples and modalities
     "views": views, "each": each, "choose": choose, "drop": drop, "drop_modalities": drop_modalities,
 }
+
+
+# what the transforms of a module change, where they have no key= or keys=
+_CHANGES = {"geometry": ("image",), "warp": ("image",), "filters": ("image",), "pixels": ("image",), "laterality": ("image", "volume"),
+            "volume": ("volume",), "signal": ("signal",), "text": ("text",)}
+
+
+def changes(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """The fields that a transform {name, **kwargs} changes, of which an example needs one; () where that depends on the example."""
+    make = TRANSFORMS[spec["name"]]
+    given = {name: p.default for name, p in inspect.signature(make).parameters.items()} | dict(spec)
+    keys = given.get("key", given.get("keys", _CHANGES.get(make.__module__.rpartition(".")[2], ())))
+    return (keys,) if isinstance(keys, str) else tuple(keys)
 
 
 def compose(parts: Sequence[Transform | dict], where: str = "transforms", training: Callable[[], Any] | None = None) -> Transform:
