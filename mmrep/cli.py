@@ -232,7 +232,7 @@ def _dispatch(args: argparse.Namespace, overrides: list[str], say, said: str) ->
         from mmrep.train import train
 
         hosts.start(args.coordinator, args.hosts, args.host)
-        if "refused" in said:
+        if said:
             say(said)
         try:
             train(config, args.workdir, say=say)

@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from mmrep import config as cfg
 from mmrep import facts
 from mmrep.core import checkpoint, tree
 from mmrep.core.names import nearest
+from mmrep.data.records import read_index
 from mmrep.data.survey import PICTURES
 from mmrep.evals.suite import Suite
 from mmrep.run import Run, assemble
@@ -52,6 +54,7 @@ def open_run(workdir: str | Path, data: dict[str, Any] | None = None, step: int 
     other = None
     if data:
         changed, main = rooted(cfg.from_json(file.read_text()), folder), "main" if "main" in config.data else sorted(config.data)[0]
+        _another_kind(changed.data[main], data)
         for key, value in data.items():
             parts = changed.data[main].get("sources")
             if parts is not None and key.partition(".")[0] not in parts:
@@ -62,6 +65,18 @@ def open_run(workdir: str | Path, data: dict[str, Any] | None = None, step: int 
     run = assemble(config, folder, facts=known)
     checkpoint.check_same(_shapes(saved["params"]), _shapes(run.shapes.params), str(folder))
     return Opened(run, place(run, saved["params"], saved["ema"]), Suite(run, other, known), folder, trained, int(saved["step"]))
+
+
+def _another_kind(stream: Any, data: dict[str, Any]) -> None:
+    """Empty the stream's source where `data` names one of another kind, whose arguments are others; of a folder whose rows were prepared
+    when it was written, drop `prepare`, too."""
+    kind = data.get("name")
+    if kind is None or "source" not in stream or kind == stream.source.name:
+        return
+    with stream.unlocked():
+        stream.source = ConfigDict({"name": kind})
+        if kind == "records" and "path" in data and read_index(Path(str(data["path"]))).get("prepare"):
+            stream.prepare = ()
 
 
 def started_in(folder: Path) -> Path:
@@ -191,6 +206,9 @@ def _check_input(modality: str, x: Any, shape: tuple[int, ...], dtype: np.dtype)
                          + (", or the last, of channels" if modality in PICTURES else ""))
     if modality in PICTURES and form[-1] != shape[-1]:
         raise ValueError(f"encode: {modality} has {form[-1]} channels, the run's {shape[-1]}: it reads {one}")
+    if modality not in PICTURES and dtype.kind == "f" and form[-1] != shape[-1]:
+        what = "leads" if modality == "signal" else "numbers a row"
+        raise ValueError(f"encode: {modality} has {form[-1]} {what}, the run's {shape[-1]}: it reads {one}")
     if modality in PICTURES and form[1:] != shape:
         warnings.warn(f"encode: {modality} of shape {form}; the run was trained on {one}, after config.data.*.prepare, which is not "
                       "applied here: embeddings of another size may mean little", stacklevel=3)

@@ -88,6 +88,13 @@ def test_a_run_on_prepared_rows_is_the_run_on_the_table(run, tmp_path):
     results = loop.train(c, tmp_path / "w", say=quiet, programs=runs.PROGRAMS)
     runs.assert_equal(runs.params(tmp_path / "w"), runs.params(folder / "w"))
     assert results["metrics"] == json.loads((folder / "w" / "results.json").read_text())["metrics"]
+    with c.unlocked():  # a run on the table, and one that prepares, are evaluated on prepared rows, too
+        c.data.main = config.data.main.to_dict() | {"prepare": ({"name": "intensity", "gain": 0.0, "offset": 0.0, "gamma": 0.0},)}
+    again = prepare(c.data.main.to_dict(), tmp_path / "again", 1, 10, quiet)
+    loop.train(c, tmp_path / "v", say=quiet, programs=runs.PROGRAMS)
+    found = evaluate.evaluate(tmp_path / "v", {"name": "records", "path": str(again)}, say=quiet, overlap="allow")
+    assert found["metrics"] == json.loads((tmp_path / "v" / "results.json").read_text())["metrics"]
+    assert not open_run(tmp_path / "v", {"name": "records", "path": str(again)}).suite.streams["main"].data.prepare
 
 
 def test_a_run_finds_its_data_from_another_folder(run, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """One row of data as panels side by side: pictures with their masks and boxes, the slice of a volume, traces, vectors, a table's values."""
 
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from mmrep.data.transforms.masks import BOXES, masks_of
 
 MODALITIES = ("image", "volume", "signal", "features", "tabular")
+LINES = 12  # of a table that is drawn
 COLORS = ("#ff4040", "#ffd040", "#40d0ff", "#60ff60", "#ff60ff", "#ffa060", "#a0a0ff")
 
 
@@ -16,8 +18,9 @@ def panels(row: dict) -> list[str]:
     return [key for key in MODALITIES if key in row] + [key for key in row if key.startswith("image/")] or ["text"]
 
 
-def draw(ax: Any, row: dict, present: dict) -> None:
-    """Draw a row's modalities into `ax`, side by side; present: modality -> bool, or bool[S] of several samples, as a batch has it."""
+def draw(ax: Any, row: dict, present: dict, names: Mapping[str, Any] | None = None) -> None:
+    """Draw a row's modalities into `ax`, side by side; present: modality -> bool, or bool[S] of several samples, as a batch has it;
+    names: "tabular" -> its columns, "category" -> {column: values}, where they have names."""
     keys = panels(row)
     for i, key in enumerate(keys):
         inner = ax.inset_axes([i / len(keys), 0, (1 if len(keys) == 1 else 0.97) / len(keys), 1])
@@ -37,7 +40,7 @@ def draw(ax: Any, row: dict, present: dict) -> None:
         elif key == "features":
             _features(inner, np.asarray(row[key]))
         elif key == "tabular":
-            _table(inner, row)
+            _table(inner, row, names or {})
     ax.axis("off")
 
 
@@ -103,23 +106,35 @@ def _features(ax: Any, values: np.ndarray) -> None:
     ax.axhline(0, color="0.6", lw=0.5)
 
 
-def _table(ax: Any, row: dict) -> None:
+def _table(ax: Any, row: dict, names: Mapping[str, Any]) -> None:
+    """A row's numbers and categories, a line each where they have names, else in their order; of several samples the numbers alone."""
     samples = np.atleast_2d(row["tabular"])
-    numbers = [" ".join(f"{value:.4g}" for value in one[:48]) for one in samples]
-    categories = () if row.get("category") is None else np.atleast_2d(row["category"])
-    kinds = [" ".join(str(int(value)) for value in one[:24]) for one in categories]
-    text = "\n\n".join(textwrap.fill(one, 24, max_lines=max(10 // len(numbers), 1), placeholder=" ...") for one in numbers)
-    text += "\n".join(["\n\ncategories", *kinds]) if kinds else ""
+    codes = () if row.get("category") is None else np.atleast_2d(row["category"])
+    columns, kinds = names.get("tabular") or (), names.get("category") or {}
+    if len(samples) == 1 and len(columns) == samples.shape[1]:
+        cells = [(name, f"{value:.4g}") for name, value in zip(columns, samples[0])]
+        cells += [(name, str(values[code]) if 0 < code < len(values) else "-") for (name, values), code in zip(kinds.items(), codes[0])] \
+            if len(codes) == 1 else []
+        lines = [f"{_cut(str(name), 18)}  {_cut(value, 14)}" for name, value in cells]
+        text = "\n".join(lines if len(lines) <= LINES else [*lines[:LINES - 1], f"and {len(lines) - LINES + 1} more"])
+    else:
+        numbers = [" ".join(f"{value:.4g}" for value in one[:48]) for one in samples]
+        text = "\n\n".join(textwrap.fill(one, 24, max_lines=max(10 // len(numbers), 1), placeholder=" ...") for one in numbers)
+        text += "\n".join(["\n\ncategories", *(" ".join(str(int(value)) for value in one[:24]) for one in codes)]) if len(codes) else ""
     ax.text(0.04, 0.96, text, ha="left", va="top", fontsize=7.5, transform=ax.transAxes)
 
 
-def labels(row: dict, names: dict[str, list]) -> str:
-    """A row's labels in words, "finding nodule, findings edema, effusion"; names: of each label's classes."""
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[:most - 1] + "\u2026"
+
+
+def labels(row: dict, names: Mapping[str, Any]) -> str:
+    """A row's labels in words, "finding nodule, findings edema, effusion"; names: label/NAME -> its classes."""
     told = []
     for key, value in row.items():
         if not key.startswith("label/") or key == BOXES:
             continue
-        value, known = np.asarray(value), names.get(key[6:], ())
+        value, known = np.asarray(value), names.get(key, ())
         shown: Any = np.round(value, 2) if value.dtype.kind == "f" else value
         if value.ndim == 0 and value.dtype.kind == "i":
             shown = known[int(value)] if 0 <= value < len(known) else "(none)" if value < 0 else value

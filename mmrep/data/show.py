@@ -36,7 +36,7 @@ def show(config: Any, out: Path, rows: int = 16, say: Callable[[str], None] = pr
         for i in range(min(rows, len(found["index"]))):
             row = {k: v[i] for k, v in found.items() if k != "present"} | {"index": found["row"][i]}
             cells.append((f"{name} row", row, {k: v[i] for k, v in found["present"].items()}))
-    names = {f"{name} row": getattr(source, "label_names", {}) for name, source in sources.items()}
+    names = {f"{name} row": _names(source) for name, source in sources.items()}
     return _sheet(cells, names, out, tokenizer)
 
 
@@ -62,8 +62,14 @@ def show_augmented(config: Any, out: Path, times: int, rows: int = 6) -> Path:
                     raise example
                 title = f"{name} epoch {number - 1}, row" if number else f"{name} prepared, row"
                 cells.append((title, _row(source, row, example), _here(source, example)))
-    names = {title: getattr(sources[title.split()[0]], "label_names", {}) for title, *_ in cells}
+    names = {title: _names(sources[title.split()[0]]) for title, *_ in cells}
     return _sheet(cells, names, out, tokenizer, times + 1)
+
+
+def _names(source: Any) -> dict[str, Any]:
+    """What a source's numbers are called: label/NAME -> its classes, tabular -> columns, category -> {column: values}."""
+    return {f"label/{label}": classes for label, classes in getattr(source, "label_names", {}).items()} | {
+        "tabular": getattr(source, "tabular_names", ()), "category": getattr(source, "category_names", {})}
 
 
 def _here(source: Any, example: dict) -> dict:
@@ -88,7 +94,7 @@ def show_rows(opened: dict[str, Any], out: Path, rows: int = 16) -> Path:
                 cells.append((f"{split} row", _row(source, row, example), _here(source, example)))
     if not cells:
         raise ValueError("show: no row that was tried can be read")
-    return _sheet(cells, {f"{split} row": getattr(source, "label_names", {}) for split, source in opened.items()}, out)
+    return _sheet(cells, {f"{split} row": _names(source) for split, source in opened.items()}, out)
 
 
 def _sheet(cells: list[tuple[str, dict, dict]], names: dict[str, dict], out: Path, tokenizer: Any = None, columns: int = 0) -> Path:
@@ -115,8 +121,8 @@ def _sheet(cells: list[tuple[str, dict, dict]], names: dict[str, dict], out: Pat
     return out
 
 
-def _cell(ax: Any, name: str, row: dict, present: dict, tokenizer: Any, names: dict[str, list], width: int) -> None:
-    panels.draw(ax, row, present)
+def _cell(ax: Any, name: str, row: dict, present: dict, tokenizer: Any, names: dict[str, Any], width: int) -> None:
+    panels.draw(ax, row, present, names)
     ax.set_title(textwrap.fill(f"{name} {row['index']}  {panels.labels(row, names)}", width, max_lines=3, placeholder=" ..."), fontsize=6.5,
                  loc="left")
     if "text" in row:

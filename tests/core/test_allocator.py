@@ -33,7 +33,7 @@ def run(tuned: bool) -> list[str]:
 @pytest.mark.skipif(allocator._glibc() is None, reason="the C library is not glibc, whose allocator this sets")
 def test_holes_of_a_tuned_heap_are_filled_once():
     said, first, again, above = run(True)
-    assert "keeps freed memory" in said
+    assert said == ""
     assert 500 * 190_000 < int(first) < 500 * 200_000 + (32 << 20)
     assert int(again) < 100_000 and above == "True"  # nothing is left below the heap's end
     _, first, again, _ = run(False)  # and as the allocator comes, it ends, whatever it finds
@@ -45,4 +45,4 @@ def test_without_glibc_nothing_is_done(monkeypatch):
         raise OSError(name)
 
     monkeypatch.setattr(ctypes, "CDLL", missing)
-    assert allocator.tune() == "allocator: as it comes (no glibc)" and allocator.fill_holes() == 0
+    assert allocator.tune() == "" and allocator.fill_holes() == 0

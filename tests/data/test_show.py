@@ -14,7 +14,7 @@ from mmrep.data.sources import arrays
 from tests import runs
 
 
-def drawn(row, present):
+def drawn(row, present, names=None):
     """Which picture, and how many lines, bars, texts and mask contours each panel of a row has."""
     import matplotlib
 
@@ -22,7 +22,7 @@ def drawn(row, present):
     import matplotlib.pyplot as plt
 
     fig, ax = plt.subplots()
-    panels.draw(ax, row, present)
+    panels.draw(ax, row, present, names)
     found = [{"lines": len(a.lines), "boxes": len(a.patches), "contours": len(a.collections), "texts": [t.get_text() for t in a.texts],
               "shape": a.images[0].get_array().shape if a.images else None} for a in ax.child_axes]
     plt.close(fig)
@@ -40,6 +40,9 @@ def test_every_modality_has_a_panel_with_what_marks_it():
     assert found["image"]["shape"] == (8, 9, 3) and found["image"]["boxes"] == 1
     assert found["volume"]["shape"] == (8, 8) and found["volume"]["contours"] == 1, "the slice in which the lesion is"
     assert found["signal"]["lines"] == 3 and found["features"]["boxes"] == 7 and "60 27.5" in found["tabular"]["texts"][0]
+    named = drawn(row, dict.fromkeys(MODALITIES, True), {"tabular": ["age", "a_very_long_name_of_bmi"],
+                                                         "category": {"sex": ["<null>", "F"], "smoking": ["<null>", "never", "former"]}})
+    assert named["tabular"]["texts"] == ["age  60\na_very_long_name_\u2026  27.5\nsex  F\nsmoking  former"]
     absent = drawn({**row, "signal": None}, {**dict.fromkeys(MODALITIES, True), "signal": False, "volume": False})
     assert absent["signal"]["texts"] == ["no signal"] and absent["volume"]["texts"] == ["no volume"]
 
@@ -62,8 +65,8 @@ def test_rows_of_several_pictures_are_drawn_from_a_table(tmp_path):
     (tmp_path / "t.csv").write_text("frontal,lateral,report,edema,nodule,split\n" + rows.replace(",2,", ",0,").replace(",3,", ",1,"))
     source = manifest(tmp_path / "t.csv", "train", columns={"image": ["frontal", "lateral"], "text": "report",
                                                             "label": {"findings": ["edema", "nodule"]}})
-    assert panels.labels(source[0], source.label_names) == "findings nodule"
-    assert panels.labels(source[1], source.label_names) == "findings edema/nodule?"
+    assert panels.labels(source[0], {"label/findings": ["edema", "nodule"]}) == "findings nodule"
+    assert panels.labels(source[1], {"label/findings": ["edema", "nodule"]}) == "findings edema/nodule?"
     out = show_rows({"train": source}, tmp_path / "sheet.png")
     with Image.open(out) as sheet:
         assert np.asarray(sheet.convert("L")).std() > 5

@@ -11,6 +11,7 @@ from typing import Any
 
 from mmrep.data.audit import describe, overlap, report, scan, split, validate
 from mmrep.data.audit.source import open_splits, stream_of
+from mmrep.data.example import MODALITIES
 
 Say = Callable[[str], None]
 
@@ -49,6 +50,9 @@ def _split(args: Namespace, overrides: Sequence[str], say: Say) -> int:
         raise ValueError(f"{args.source}: is a mixture; split each of its sources")
     if Path(args.out).exists():
         raise ValueError(f"--out {args.out}: is there already, and is not written over; name another file")
+    columns = stream["source"].get("columns", {})
+    if args.together == "no" and "case" in columns and not set(MODALITIES) & set(columns):
+        columns["category"] = [columns["case"]]  # ids and labels are all that is read: any column will do for the modality a source has
     opened, _ = open_splits(stream)
     rows, names, said = split.split_rows(opened, args.fractions, args.by, args.seed, args.together, split.NAMES[:len(args.fractions)])
     if stream["source"]["name"] == "manifest":

@@ -15,7 +15,7 @@ def describe(opened: Mapping[str, Any], lost: Mapping[str, str] | None = None, r
 
     {"splits": {split: {"rows", "skipped", "cases", "missing": {field: rows}}}, "fields": {field: {"forms", "min", "max", "mean"}} of the
     rows read, "labels": {label: {split: {class: rows}, {finding: [rows with it, without it, open]} or [min, max]}} where known without
-    reading, "unopened", "notes", "read"}.
+    reading, "labels_of_read": the same of other labels, of the rows read, "unopened", "notes", "read"}.
     """
     few = scan({split: subset(source, spread(len(source), rows)) for split, source in opened.items() if len(source)})
     splits: dict[str, Any] = {}
@@ -30,10 +30,16 @@ def describe(opened: Mapping[str, Any], lost: Mapping[str, str] | None = None, r
         names = getattr(source, "label_names", {})
         for label, values in getattr(source, "labels", {}).items():
             labels.setdefault(label, {})[split] = _values(values, names.get(label, ()))
+    some: dict[str, dict] = {}
+    for label in sorted(few.labels.keys() - labels.keys() - {"boxes"}):
+        for k, split in enumerate(few.splits):
+            names = getattr(opened[split], "label_names", {}).get(label, ())
+            some.setdefault(label, {})[split] = _values(few.labels[label][few.split == k], names)
     fields = {field: {"forms": dict(forms.most_common()), **dict(zip(("min", "max", "mean"), few.ranges.get(field, ())))}
               for field, forms in few.forms.items()}
-    return {"splits": splits, "fields": fields, "labels": labels, "unopened": dict(lost or {}), "read": len(few),
-            "unreadable": [why for _, _, why in few.problems][:5], "notes": [n for s in opened.values() for n in getattr(s, "notes", ())]}
+    return {"splits": splits, "fields": fields, "labels": labels, "labels_of_read": some, "unopened": dict(lost or {}),
+            "read": len(few), "unreadable": [why for _, _, why in few.problems][:5],
+            "notes": [n for s in opened.values() for n in getattr(s, "notes", ())]}
 
 
 def _values(values: np.ndarray, names: Any) -> Any:
@@ -61,7 +67,8 @@ def as_text(found: Mapping[str, Any], source: str) -> str:
         span = f", {v['min']:.4g} to {v['max']:.4g}, mean {v['mean']:.4g}" if "min" in v else ""
         unit = " words" if forms and forms[0].startswith("text") else ""
         lines.append(f"  {field}: {', '.join(forms[:3])}{f', {len(forms) - 3} more forms' if len(forms) > 3 else ''}{span}{unit}")
-    for label, splits in found["labels"].items():
+    of_read = {f"{label} (of the rows read)": dict(list(of.items())[:1]) for label, of in found["labels_of_read"].items()}
+    for label, splits in (found["labels"] | of_read).items():
         for split, values in splits.items():
             told = f"{values[0]:.4g} to {values[1]:.4g}" if isinstance(values, list) and values else ", ".join(
                 f"{k} {' / '.join(f'{one:,}' for one in (n if isinstance(n, list) else [n]))}"

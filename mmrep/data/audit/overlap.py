@@ -170,10 +170,11 @@ def as_text(found: Mapping[str, Any], a: str, b: str) -> str:
     from mmrep.data.audit.validate import WHAT
 
     lines = [f"A {a}: {found['rows'][0]:,} rows; B {b}: {found['rows'][1]:,} rows"]
+    width = max(map(len, found["kinds"]), default=0) + 2
     for kind, v in found["kinds"].items():
         pairs = "; ".join(f"{i} and {j}" for i, j in v["pairs"][:5])
         what = {"name": "names of pictures, equal or one in the other"}.get(kind, WHAT.get(kind, f"equal {kind}"))
-        lines.append(f"  {kind:12}{v['values']:,} {what}: {v['rows'][0]:,} rows of A, {v['rows'][1]:,} of B"
+        lines.append(f"  {kind:{width}}{v['values']:,} {what}: {v['rows'][0]:,} rows of A, {v['rows'][1]:,} of B"
                      + (f", e.g. rows {pairs}" if pairs else ""))
     same = found["same"]
     kinds = ", ".join(same["kinds"]) or "nothing that both hold"

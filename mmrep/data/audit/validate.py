@@ -135,6 +135,9 @@ def verdicts(report: dict[str, Any]) -> list[dict[str, str]]:
             line("FAIL", field, f"{len(found['not_finite']):,} rows hold NaN or infinity, e.g. row {found['not_finite'][0]}")
         if len(kinds := {form.partition("[")[0].rpartition(" ")[2] for form in found["forms"]}) > 1 and "text" not in kinds:
             line("LOOK", field, f"rows are of several dtypes: {', '.join(sorted(kinds))}")
+        if len(found["forms"]) > 1 and (field.startswith("volume") or field.startswith("signal")):
+            line("LOOK", field, f"rows are of {len(found['forms']):,} shapes, and those of a batch must be of one: crop or pad them in "
+                 f"`prepare`, or set what they are read at; the most frequent is {next(iter(found['forms']))}")
         if found.get("min") is not None and found["min"] == found["max"] and field not in ("text", "category") and report["rows"] > 1:
             line("LOOK", field, f"holds {found['min']:g} alone")
     for field, counts in report["missing"].items():

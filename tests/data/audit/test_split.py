@@ -2,10 +2,12 @@
 
 import csv
 import json
+from argparse import Namespace
 
 import numpy as np
 import pytest
 
+from mmrep.data.audit.commands import run
 from mmrep.data.audit.source import open_splits
 from mmrep.data.audit.split import assign, classes, joined, split_rows, write_rows, write_table
 from mmrep.data.tables import Table
@@ -63,6 +65,16 @@ def test_a_table_is_split_by_patient_and_by_picture(tmp_path):
         write_table(path, out, split, "part")
     with pytest.raises(ValueError, match="has a column 'split' already"):
         write_table(path, tmp_path / "c.csv", split)
+
+
+def test_patients_and_labels_are_all_that_a_split_needs(tmp_path):
+    path = write(tmp_path)
+    args = Namespace(action="split", source=str(path), columns="case=patient,label=dx", data=(), by=(), together="no", seed=0,
+                     fractions=(0.6, 0.2, 0.2), column="fold", out=str(tmp_path / "o.jsonl"))
+    assert run(args, (), lambda text: None) == 0
+    rows = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    assert {row["fold"] for row in rows} == {"train", "val", "test"}
+    assert len({(row["patient"], row["fold"]) for row in rows}) == len({row["patient"] for row in rows})
 
 
 def test_a_csv_keeps_its_cells(tmp_path):

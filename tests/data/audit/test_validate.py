@@ -104,6 +104,20 @@ def test_rows_without_a_patient_are_none(tmp_path):
     assert any(v["mark"] == "LOOK" and "12 rows name no patient" in v["text"] for v in found["verdicts"])
 
 
+def test_labels_that_only_reading_tells_and_shapes_that_differ(tmp_path):
+    found = describe.describe(*open_splits({"source": {"name": "phantom", "scale": "tiny", "modalities": ("text",)}}))
+    assert sum(found["labels_of_read"]["laterality"]["train"].values()) == 64
+    assert list(found["labels_of_read"]["age"]) == ["train", "val", "test"]
+    assert "label laterality (of the rows read) of train: 0 " in describe.as_text(found, "phantom")
+    for i, length in enumerate((5, 5, 7)):
+        np.save(tmp_path / f"{i}.npy", np.full((length, 12), i, np.float32))
+    (tmp_path / "t.csv").write_text("ecg\n0\n1\n2\n")
+    found = audited({"source": {"name": "manifest", "path": str(tmp_path / "t.csv"), "columns": {"signal": "ecg"},
+                                "read": {"signal": {"native_rate": 100}}}})
+    (told,) = (line["text"] for line in found["verdicts"] if line["what"] == "signal" and "of 2 shapes" in line["text"])
+    assert told.endswith("the most frequent is float32[5, 12]")
+
+
 def test_a_clean_set_is_ok_and_a_source_without_splits_is_read_whole(tmp_path):
     found = audited(spec(write(tmp_path)))
     assert not found["leakage"] and {v["mark"] for v in found["verdicts"]} == {"ok"}, found["verdicts"]
