@@ -33,8 +33,8 @@ def final(run: Run, suite: Suite, state: TrainState, workdir: Path, seconds: dic
 
     Writes results.json: {"metrics": {name: {"value", "low", "high", "n"}}, "controls": {control: as metrics},
     "paired": {control: differences of the probes, as metrics}, "left_out": {name: why there is no number}, "skipped":
-    {split: rows that could not be read}, "split", "test_reads": how often test was read, "step": of the judged checkpoint,
-    "config_hash", "seconds"}. on: "val" for a stage that another follows.
+    {split: rows that could not be read}, "split", "rows": of it that were read, "test_reads": how often test was read, "step": of the
+    judged checkpoint, "config_hash", "seconds"}. on: "val" for a stage that another follows.
     """
     began = time.perf_counter()
     config = run.config
@@ -63,8 +63,8 @@ def final(run: Run, suite: Suite, state: TrainState, workdir: Path, seconds: dic
 
 
 def judged(run: Run, suite: Suite, params: dict, features: Callable, on: str, init: Callable | None = None) -> dict:
-    """{"metrics", "controls", "paired", "left_out", "skipped", "split"}: the evaluators, the controls beside them, the
-    probes' differences, and what is missing from them."""
+    """{"metrics", "controls", "paired", "left_out", "skipped", "split", "rows" that were read}: the evaluators, the controls beside them,
+    the probes' differences, and what is missing from them."""
     found = suite.evaluate(params, on, features)
     beside, differences = controls(suite, on, tuple(run.config.eval.controls), run.config.seed, features, init)
     missing = reasons(found)
@@ -73,7 +73,7 @@ def judged(run: Run, suite: Suite, params: dict, features: Callable, on: str, in
             missing |= {f"{kind}/{control}/{k}": why for k, why in reasons(values).items() if k not in missing}
     return {"metrics": as_json(found), "controls": {k: as_json(v) for k, v in beside.items()},
             "paired": {k: as_json(v) for k, v in differences.items()}, "left_out": missing, "skipped": dict(suite.skipped),
-            "split": on}
+            "split": on} | ({"rows": len(features(on)["index"])} if run.config.evals else {})
 
 
 def count_read(workdir: Path, more: int = 1) -> int:

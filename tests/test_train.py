@@ -75,7 +75,7 @@ def test_killed_and_stopped_runs_end_bitwise_like_an_uninterrupted_one(tmp_path)
     results = [json.loads((d / "results.json").read_text()) for d in (ref, cut)]
     for r in results:
         assert r.keys() == {"metrics", "controls", "paired", "left_out", "skipped", "split", "test_reads", "config_hash",
-                            "seconds", "step"}
+                            "seconds", "step", "rows"}
         assert all(m.keys() == {"value", "low", "high", "n"} for m in r["metrics"].values())
         assert r["seconds"].keys() >= {"start", "evaluate"} and r["test_reads"] == 1
         del r["seconds"]

@@ -203,6 +203,13 @@ def test_splits_are_disjoint_and_knobs_do_what_they_say():
         phantom(n=10)[10]
 
 
+def test_how_many_rows_lack_a_modality_is_told():
+    assert phantom("val", n=40).notes == []
+    source = phantom("val", n=300, missing={"text": 0.3})
+    lacking = sum("text" not in source[i] for i in range(300))
+    assert source.notes == [f"phantom: {lacking} of 300 val rows have no text"] and 50 < lacking < 130
+
+
 def test_duplicates_share_report_and_group_but_not_the_image():
     source = phantom("val", n=500, duplicates=0.4)
     batch = source.block(np.arange(500))

@@ -59,6 +59,16 @@ class Phantom:
             self._group = np.concatenate(parts)
         return self._group
 
+    @property
+    def notes(self) -> list[str]:
+        """How many of the rows (the first 8,192) lack a modality, where some are to."""
+        if not self._options["missing"] and not self._options["unpaired"]:
+            return []
+        first = self.index[:8192]
+        here = self._present(self._content(first))
+        what = f"{len(first):,} {self.split} rows" if len(first) == len(self) else f"the first {len(first):,} {self.split} rows"
+        return [f"phantom: {(~mark).sum():,} of {what} have no {field}" for field, mark in here.items() if not mark.all()]
+
     def latents(self, rows: Sequence[int] | np.ndarray | None = None) -> Latents:
         """Ground truth of the given rows (all by default), after duplication."""
         return self._content(self.index if rows is None else self.index[np.asarray(rows)])
