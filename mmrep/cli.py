@@ -107,7 +107,7 @@ def _data_parser(top: argparse.ArgumentParser) -> None:
     p.add_argument("--html", default="", metavar="FILE", help="write the report as one page, too")
     p.add_argument("--strict", action="store_true", help="exit with 1 where a line says FAIL")
     p.add_argument("--near", type=int, default=6, metavar="BITS", help="pictures are near-identical where at most BITS of their 64-bit "
-                   "perceptual hashes differ, and their 32-pixel thumbnails correlate by 0.997 (default: 6)")
+                   "perceptual hashes differ, and their 32-pixel thumbnails correlate by 0.998 (default: 6)")
     p = add("split", "divide rows anew: no patient in two splits, classes in proportion")
     p.add_argument("--out", required=True, metavar="FILE", help="the table with its new column (.csv, .tsv, .jsonl, .parquet); of another "
                    "source, of row numbers and splits; never written over")

@@ -30,12 +30,11 @@ def normalized(text: Any) -> str:
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
-    """u8[SIDE, SIDE] gray of a picture [H, W, C], smoothed beyond what shrinking needs: rescaling and compression change fine detail.
+    """u8[SIDE, SIDE] gray of a picture [H, W, C], smoothed as it shrinks.
 
     8-bit pictures keep their levels, others are spread over 0..255 by their own range: what is compared ignores both.
     """
     from PIL import Image
-    from scipy.ndimage import gaussian_filter
 
     gray = image[..., 0] if image.shape[-1] == 1 else image.mean(-1)
     if image.dtype != np.uint8:
@@ -43,8 +42,7 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
         low, high = float(gray.min()), float(gray.max())
         gray = (gray - low) * (255.0 / max(high - low, 1e-12))
     # not a box filter, which shifts by parts of a pixel: of pictures stored at half their size it lost up to 97 %
-    small = np.asarray(Image.fromarray(gray.round().astype(np.uint8)).resize((SIDE, SIDE), Image.Resampling.BICUBIC), np.float32)
-    return gaussian_filter(small, 1.0).round().astype(np.uint8)
+    return np.asarray(Image.fromarray(gray.round().astype(np.uint8)).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
 
 
 @functools.lru_cache(maxsize=1)
