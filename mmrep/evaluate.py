@@ -23,7 +23,6 @@ from mmrep.opened import open_run, place
 from mmrep.run import Run
 from mmrep.summary import summary
 
-RENAMES = ("splits", "columns")  # overrides of a source that may put test rows into another split
 Say = Callable[[str], None]
 
 
@@ -88,9 +87,9 @@ def count_read(workdir: Path, more: int = 1) -> int:
 
 
 def may_be_test(split: str, data: dict[str, Any] | None) -> bool:
-    """Whether a reading counts as one of test: any split but the run's own train and val, which --data may rename by their names
-    or their column."""
-    return split not in ("train", "val") or any(part in RENAMES for key in data or {} for part in re.split(r"[.\[]", key))
+    """Whether a reading counts as one of test: any split but train and val, which --data may rename by their names or their column."""
+    parts = [re.split(r"[.\[]", key) for key in data or {}]
+    return split not in ("train", "val") or any("splits" in p or p[-1] == "columns" or p[-2:] == ["columns", "split"] for p in parts)
 
 
 def evaluate(workdir: str | Path, data: dict[str, Any] | None = None, split: str = "test", say: Say = print,
@@ -114,7 +113,7 @@ def evaluate(workdir: str | Path, data: dict[str, Any] | None = None, split: str
     results |= {"step": o.step, "test_reads": reads, "data": data or {}, "config_hash": cfg.digest(o.config)}
     results |= {"overlap": shared} if shared else {}
     say(summary(results))
-    for line in facts.changed(facts.read(o.folder), o.suite):
+    for line in [*facts.changed(facts.read(o.folder), o.suite), *_unknown(o.suite)]:
         say(line)
     if not o.suite.streams[o.suite.stream].own and any(name.startswith(("probe/", "knn/")) for name in results["metrics"]):
         say("probes and kNN were fitted on the other data's train rows and chosen on its val rows")
@@ -122,6 +121,11 @@ def evaluate(workdir: str | Path, data: dict[str, Any] | None = None, split: str
         say(f"{o.folder}: not finished; this is its checkpoint of step {o.step}")
     say(f"test has been read {reads} times ({o.folder / 'test_reads.json'}, embeddings and other data included)")
     return results
+
+
+def _unknown(suite: Suite) -> list[str]:
+    """Lines on categories of other data that training did not have."""
+    return list(dict.fromkeys(line for source in suite.opened.values() for line in getattr(source, "unknown", ())))
 
 
 def export(workdir: str | Path, out: str | Path, data: dict[str, Any] | None = None, split: str = "test",
@@ -137,7 +141,7 @@ def export(workdir: str | Path, out: str | Path, data: dict[str, Any] | None = N
         raise ValueError(f"--out {out}: write to a .npz or a .parquet file")
     o = open_run(workdir, data)
     source = o.suite.source(split)
-    for line in facts.changed(facts.read(o.folder), o.suite):
+    for line in [*facts.changed(facts.read(o.folder), o.suite), *_unknown(o.suite)]:
         say(line)
     if may_be_test(split, data):
         count_read(o.folder)

@@ -11,7 +11,8 @@ from mmrep.data.sources import fingerprint
 
 
 def record(workdir: Path, run: Any, suite: Any, resumes: bool) -> None:
-    """Write data.json: forms of a row of every stream and of what is evaluated, numbers of rows, class names, digests.
+    """Write data.json: forms of a row of every stream and of what is evaluated, numbers of rows, names of classes and
+    categories, digests.
 
     Raises ValueError where a run that goes on was started with other data, or with another tokenizer.
     """
@@ -20,6 +21,8 @@ def record(workdir: Path, run: Any, suite: Any, resumes: bool) -> None:
     now = {"specs": {n: _plain(spec) for n, spec in run.specs.items()}, "eval": {n: _plain(s.spec) for n, s in suite.streams.items()},
            "examples": {n: len(s) for n, s in run.sources.items()}, "measured": run.measured,
            "label_names": {n: {k: list(map(str, v)) for k, v in s.names.items()} for n, s in suite.streams.items()},
+           "category_names": {n: {k: list(map(str, v)) for k, v in getattr(s, "category_names", {}).items()}
+                              for n, s in run.sources.items()},
            "digests": {n: fingerprint(s) for n, s in run.sources.items()},
            "encoders": {n: s.encoder for n, s in run.sources.items() if getattr(s, "encoder", None)},  # of embeddings: what made them
            "eval_digests": {n: {split: fingerprint(suite.source(split, n)) for split in ("val", "test")}

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from mmrep import config as cfg
 from mmrep import facts
@@ -68,14 +67,23 @@ def open_run(workdir: str | Path, data: dict[str, Any] | None = None, step: int 
 
 
 def _another_kind(stream: Any, data: dict[str, Any]) -> None:
-    """Empty the stream's source where `data` names one of another kind, whose arguments are others; of a folder whose rows were prepared
-    when it was written, drop `prepare`, too."""
-    kind = data.get("name")
-    if kind is None or "source" not in stream or kind == stream.source.name:
-        return
-    with stream.unlocked():
-        stream.source = ConfigDict({"name": kind})
-        if kind == "records" and "path" in data and read_index(Path(str(data["path"]))).get("prepare"):
+    """Empty each source of the stream where `data` names one of another kind, whose arguments are others. A folder whose rows were prepared
+    when it was written takes the place of the run's `prepare`. Raises ValueError where it was prepared otherwise."""
+    sources = {"": stream.source} if "source" in stream else {f"{name}.": source for name, source in stream.sources.items()}
+    for at, source in sources.items():
+        kind, path = data.get(f"{at}name", source.name), data.get(f"{at}path")
+        if kind != source.name:
+            with source.unlocked():
+                for key in [key for key in source if key not in ("name", "weight")]:
+                    del source[key]
+        if kind != "records" or path is None or not (done := read_index(Path(str(path))).get("prepare")):
+            continue
+        mine = json.loads(json.dumps(cfg.plain(stream.get("prepare") or ())))
+        if done != mine and (mine or kind != source.name):
+            raise ValueError(f"--data {at}path={path}: its rows were prepared by {done}, the run's by {mine}; prepare them by its config")
+        if at and mine:
+            raise ValueError(f"--data {at}path={path}: its rows were prepared already, and the others of the mixture are not; prepare all")
+        with stream.unlocked():
             stream.prepare = ()
 
 

@@ -222,6 +222,7 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
             except (FloatingPointError, BadRow):  # mended, or skipped, the same command goes on from here
                 checkpoint.save(manager, state)  # `go` kept the state as it was before the bad step
                 checkpoint.wait(manager)
+                say(f"{workdir}: the state after step {int(state.step)} is saved; mended in its place, the same command goes on from there")
                 raise
         if hosts.total({"stop": int(stop.asked)})["stop"]:  # too late for the last step to tell; all hosts leave, or none
             raise Stopped(f"{workdir}: stopped by {stop.name or 'another host'} after the last step, which is saved; the same command "

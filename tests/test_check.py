@@ -203,12 +203,14 @@ def test_equal_texts_are_told_where_no_group_says_so(tmp_path):
 
 def test_transforms_of_what_no_row_has_are_told():
     source = SimpleNamespace(fields=("image", "text"))
+    views = {"name": "views", "count": 2, "transforms": ({"name": "rotate90"},), "to": "crops"}
     stream = {"prepare": ({"name": "resize", "size": 8}, {"name": "normalize", "key": "volume"}),
-              "augment": ({"name": "views", "count": 2, "transforms": (), "to": "crops"}, {"name": "noise", "key": "crops"},
+              "augment": (views, {"name": "noise", "key": "crops"},
                           {"name": "flip"}, {"name": "drop_leads"}, {"name": "scarf"}, {"name": "drop_modalities"})}
     assert survey.idle("main", stream, source) == [
         f"config.data.main.{at} changes {what}, which no row has; it does nothing" for at, what in (
-            ("prepare[1]: normalize", "volume"), ("augment[3]: drop_leads", "signal"), ("augment[4]: scarf", "tabular or category"))]
+            ("prepare[1]: normalize", "volume"), ("augment[0]: rotate90", "volume"),
+            ("augment[3]: drop_leads", "signal"), ("augment[4]: scarf", "tabular or category"))]
     with pytest.raises(ValueError, match=r"a\[0\]: views needs count, transforms: {'name': 'views', 'count': \.\.\., 'transforms'"):
         compose(({"name": "views"},), "a")
 

@@ -89,12 +89,38 @@ def test_a_run_on_prepared_rows_is_the_run_on_the_table(run, tmp_path):
     runs.assert_equal(runs.params(tmp_path / "w"), runs.params(folder / "w"))
     assert results["metrics"] == json.loads((folder / "w" / "results.json").read_text())["metrics"]
     with c.unlocked():  # a run on the table, and one that prepares, are evaluated on prepared rows, too
-        c.data.main = config.data.main.to_dict() | {"prepare": ({"name": "intensity", "gain": 0.0, "offset": 0.0, "gamma": 0.0},)}
+        c.data.main = config.data.main.to_dict() | {"prepare": ({"name": "center_crop", "size": 32},)}
     again = prepare(c.data.main.to_dict(), tmp_path / "again", 1, 10, quiet)
     loop.train(c, tmp_path / "v", say=quiet, programs=runs.PROGRAMS)
     found = evaluate.evaluate(tmp_path / "v", {"name": "records", "path": str(again)}, say=quiet, overlap="allow")
     assert found["metrics"] == json.loads((tmp_path / "v" / "results.json").read_text())["metrics"]
     assert not open_run(tmp_path / "v", {"name": "records", "path": str(again)}).suite.streams["main"].data.prepare
+    with pytest.raises(ValueError, match="its rows were prepared by .*resize.*, the run's by .*center_crop"):
+        open_run(tmp_path / "v", {"name": "records", "path": str(prepared)})
+
+
+def test_categories_of_other_data_are_read_by_their_names(tmp_path):
+    rng = np.random.default_rng(0)
+
+    def table(name, odd=()):
+        splits = ("train", "train", "val", "test")
+        rows = [f"{rng.normal():.3f},{'Aaa' if i in odd else 'FM'[i // 4 % 2]},report {i},{splits[i % 4]}" for i in range(64)]
+        (tmp_path / name).write_text("age,sex,text,split\n" + "\n".join(rows) + "\n")
+        return str(tmp_path / name)
+
+    columns = {"tabular": ["age"], "category": ["sex"], "text": "text"}
+    towers = {"tabular": {"name": "table", "width": 16, "depth": 1, "heads": 2}, "text": runs.TOWERS["text"]}
+    c = runs.config(total="1 steps", encoders=towers, objectives={"clip": {"name": "contrastive", "a": "tabular", "b": "text"}})
+    with c.unlocked():
+        c.data.main = {"source": {"name": "manifest", "path": table("a.csv"), "columns": columns}, "batch": 16}
+    loop.train(c, tmp_path / "w", say=quiet, programs=runs.PROGRAMS)
+    rng = np.random.default_rng(0)
+    path, said = table("b.csv", odd=(3, 7)), []  # two rows of test alone, of a value that comes first in the alphabet
+    embed = {name: evaluate.export(tmp_path / "w", tmp_path / f"{name}.npz", data, "val", said.append)
+             for name, data in (("own", None), ("other", {"path": path}))}
+    own, other = (np.load(file) for file in embed.values())
+    np.testing.assert_array_equal(own["tabular/embedding"], other["tabular/embedding"])
+    assert any("1 of its 3 values were not among those of training" in line for line in said)
 
 
 def test_a_run_finds_its_data_from_another_folder(run, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ it is a name, an id or a report.
 """
 
 import fnmatch
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -44,8 +45,7 @@ def files(source: Any, field: str, column: str | Sequence[str], store: Any, suff
         whole = next((name + suffix for suffix in suffixes if name + suffix in store), None) if name else None
         if whole is None:
             advice = advice or _advice(store, field, name)  # of the first that is missing: to look into archives takes long
-            told = repr(name) if "." in name[-8:] or not any(map(str.isspace, name)) else f"column {column!r} holds text that"
-            _bad(source, row, f"{field} {told} is not in {_place(store)}; {advice}", FileNotFoundError)
+            _bad(source, row, f"{field} {_name(name, column)} is not in {_place(store)}; {advice}", FileNotFoundError)
         return whole or name
 
     lists = [_named_files(source.table[one]) for one in listed(column)]
@@ -65,6 +65,16 @@ def _named_files(cells: Sequence[Any]) -> tuple[bool, list[tuple[str, ...]]]:
         for cell in cells]
 
 
+_FILE = re.compile(r"(?:.*[/\\])?[^\s/\\^]{1,120}\.(?:png|jpe?g|tiff?|dcm|nii|nii\.gz|npy|npz|h5|hdf5|hea|dat|edf|bdf|bmp|gif|webp)",
+                   re.IGNORECASE)
+_ROW = re.compile(r"\d{1,6}|[\w.-]*/[\w./-]*")  # of a lone array; a folder, or a record below one
+
+
+def _name(name: str, column: Any) -> str:
+    """What an error calls a cell that should name a file: what is written there where that is one's name, or a row's number."""
+    return repr(name) if len(name) < 200 and (_FILE.fullmatch(name) or _ROW.fullmatch(name)) else f"column {column!r} holds text that"
+
+
 def _place(store: Any) -> str:
     """What an error calls a folder or archive; of an npz also which arrays it holds."""
     path = "the working folder" if str(store.path) == "." else str(store.path)
@@ -77,7 +87,7 @@ def _advice(store: Any, field: str, name: str) -> str:
     """What to do about a file that is not there."""
     archive = nearby(store.path, name)
     told = repr(archive) if archive else ""
-    given = f"images={told}" if field == "image" else f"files={{{field!r}: {told or '...'}}}"
+    given = f"images={told or '...'}" if field == "image" else f"files={{{field!r}: {told or '...'}}}"
     return f"pass {given}, which holds it" if archive else f"set {given}, or on_error='skip'"
 
 
@@ -267,7 +277,7 @@ def _vectors(source: Any, what: str, column: Any) -> tuple[list, list[list | Non
             set(cell) == set(keys) if isinstance(cell, dict) else len(cell) == len(keys))
         if not fits:
             _bad(source, row, f"{what}: column {column!r} holds {_kind(cell)}, where other rows have "
-                              f"{'the keys ' + ', '.join(keys) if isinstance(first, dict) else f'lists of {len(keys)}'}; "
+                              f"{f'objects of {len(keys)} other keys' if isinstance(first, dict) else f'lists of {len(keys)}'}; "
                               f"make the rows alike, or pass on_error='skip'")
         out.append([cell[key] for key in keys] if fits and cell is not None else None)
     return keys, out

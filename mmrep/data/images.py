@@ -136,7 +136,7 @@ def _mask_pixels(image: Any) -> np.ndarray:
 
     if image.mode not in ("1", "L", "P", "RGB", "I", "F") and not image.mode.startswith("I;16"):
         raise ValueError(f"is a mask of mode {image.mode} (color or alpha); store class numbers, one a pixel (gray, or a palette)")
-    if white_is_zero(image):
+    if white_is_zero(image) and image.mode != "1":  # of one bit Pillow shows what is meant
         raise ValueError("is a mask whose 0 is white (TIFF, WhiteIsZero), which leaves open whether its numbers or its grays are classes; "
                          "store it with 0 as black")
     return np.asarray(ImageOps.exif_transpose(image) if image.info.get("exif") else image)

@@ -73,8 +73,10 @@ def prepare(stream: dict[str, Any], out: str | Path, processes: int | None = Non
         if todo:
             _all(stream, folder, plan, todo, processes or len(os.sched_getaffinity(0)), sources, say)
         write_json(folder / "index.json", _index(folder, plan, stream, sources))
-    rows = sum(json.loads((folder / "index.json").read_text())["splits"][split]["rows"] for split in sources)
-    say(f"wrote {rows:,} rows to {folder}; read them with {{'name': 'records', 'path': {str(folder)!r}}} and no `prepare`")
+    counts = json.loads((folder / "index.json").read_text())["splits"]
+    rows, bad = (sum(counts[split][key] for split in sources) for key in ("rows", "skipped"))
+    left_out = f", {bad:,} bad ones were left out" if bad else ""
+    say(f"wrote {rows:,} rows to {folder}{left_out}; read them with {{'name': 'records', 'path': {str(folder)!r}}} and no `prepare`")
     return folder
 
 

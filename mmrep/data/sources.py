@@ -183,6 +183,55 @@ def subset(source: Any, rows: Sequence[int] | np.ndarray) -> Subset:
     return Subset(source, rows)
 
 
+class Recoded:
+    """Source whose `category` counts by another vocabulary; other attributes are the inner source's. Build it with `recoded`."""
+
+    def __init__(self, source: Any, tables: Sequence[np.ndarray], unknown: Sequence[str]):
+        self.source, self.tables, self.unknown = source, tables, list(unknown)
+        if hasattr(source, "block"):
+            self.block = lambda rows: self._changed(source.block(rows))
+        if hasattr(source, "read"):
+            self.read = lambda rows: [self._changed(one) if isinstance(one, dict) else one for one in source.read(rows)]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, row: int) -> Example:
+        return self._changed(self.source[row])
+
+    def _changed(self, example: Example) -> Example:
+        if example.get("category") is None:
+            return example
+        codes = np.asarray(example["category"])
+        return {**example, "category": np.stack([table[codes[..., k]] for k, table in enumerate(self.tables)], -1)}
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("source", "block", "read") or name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.source, name)
+
+
+def recoded(source: Any, trained: Mapping[str, Sequence[str]]) -> Any:
+    """The source with `category` numbered as in training, value by value, and `unknown`: a line for each column with values that training
+    did not have, which get the number after the last. trained: column -> its values in order, of as many columns, matched by their order.
+
+    The source itself where it numbers alike, or does not name its values. Raises ValueError for another number of columns.
+    """
+    found = {column: list(map(str, values)) for column, values in getattr(source, "category_names", {}).items()}
+    if not found or not trained or list(found.values()) == [list(map(str, values)) for values in trained.values()]:
+        return source
+    if len(found) != len(trained):
+        raise ValueError(f"category: the model reads {len(trained)} columns ({', '.join(trained)}), these data have {len(found)}")
+    tables, lines = [], []
+    for (column, values), known in zip(found.items(), trained.values()):
+        number = {str(value): k for k, value in enumerate(known)}
+        tables.append(np.array([number.get(value, len(known)) for value in values], np.int32))
+        if new := sum(value not in number for value in values):
+            lines.append(f"category {column!r}: {new:,} of its {len(values) - 1:,} values were not among those of training; they count "
+                         "as unknown")
+    return Recoded(source, tables, lines)
+
+
 def fraction(source: Any, share: float, seed: int = 0) -> Subset:
     """A fixed random share (0, 1] of the rows, or of the cases where the source has `cases` i32[n]; smaller ones nest.
 

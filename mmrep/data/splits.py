@@ -1,5 +1,6 @@
 """Which rows of a table a manifest serves: splits, filters, and what may be wrong with them."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -11,6 +12,8 @@ from mmrep.data.tables import Table, collapsed, matches, vocabulary
 
 SPLITS = ("train", "val", "test")
 MOST_TOLD = 12  # values of a column in an error: more could be names
+_USUAL = re.compile(r"(?:train|val|dev|test|tune|eval|hold|fold|split|part|intern|extern|exclu|unus)\w{0,8}[ _-]?\d{0,3}|\d{1,2}",
+                    re.IGNORECASE)  # what splits are called
 
 
 def split_rows(table: Table, split: str, columns: Mapping, splits: Mapping) -> np.ndarray:
@@ -29,7 +32,7 @@ def split_rows(table: Table, split: str, columns: Mapping, splits: Mapping) -> n
     wanted = splits.get(split, split)
     rows = np.flatnonzero(_fits(table[column], wanted))
     if not len(rows):
-        has = _told(table[column])
+        has = _split_words(table[column])
         raise ValueError(f"manifest {table.path}: column {column!r} has no split {wanted!r}; it has {has} (rename with "
                          f"splits={{{split!r}: ...}})")
     for other in SPLITS:
@@ -46,17 +49,30 @@ def filter_rows(table: Table, rows: np.ndarray, filters: Mapping, columns: Mappi
     for column, wanted in filters.items():
         kept = rows[_fits(table[column], wanted)[rows]]
         if not len(kept):
-            has = _told([table[column][row] for row in rows], column in secret)
+            has = _classes([table[column][row] for row in rows], column in secret)
             raise ValueError(f"manifest {table.path}: no row of {len(rows)} has {column!r} = {wanted!r}; it has {has}")
         rows = kept
     return rows
 
 
-def _told(cells: Sequence, secret: bool = False) -> str:
-    """The distinct values for an error, or their number where they could be names or ids: they are many, or one a row."""
+def _split_words(cells: Sequence) -> str:
+    """The distinct values of a column of splits for an error: what splits are called, and how many others, which could be names."""
     values = vocabulary(cells)
-    many = len(values) > MOST_TOLD or len(values) > 3 and 2 * len(values) > len(cells)
-    return f"{len(values)} other values" if secret or many else ", ".join(values)
+    usual = [value for value in values if _USUAL.fullmatch(value) or _close(value)][:MOST_TOLD]
+    rest = len(values) - len(usual)
+    return ", ".join([*usual, *([f"{rest} other values"] if rest else [])])
+
+
+def _close(value: str) -> list[str]:
+    """The split that a value seems to mean, if any."""
+    return get_close_matches(value.strip().lower(), SPLITS, 1, 0.6)
+
+
+def _classes(cells: Sequence, secret: bool) -> str:
+    """The distinct values of a filtered column for an error, or their number where they could be names, ids or texts."""
+    values = vocabulary(cells)
+    plain = all(len(value) <= 24 and not re.search(r"[\s^,]", value) for value in values)
+    return ", ".join(values) if plain and not secret and len(values) <= min(MOST_TOLD, len(cells) / 2) else f"{len(values)} other values"
 
 
 def _listed(columns: str | Sequence[str]) -> list[str]:
@@ -121,9 +137,9 @@ def of_no_split(table: Table, columns: Mapping, splits: Mapping, filters: Mappin
     lost = Counter(None if cells[row] is None else str(cells[row]) for row in rows[which < 0])
     if not lost:
         return []
-    near = next((f", did you mean {close[0]!r}?" for cell in lost if cell
-                 and (close := get_close_matches(cell.strip().lower(), SPLITS, 1, 0.6))), "")
-    held = ", ".join(f"{'null' if cell is None else repr(cell)} {count:,}" for cell, count in lost.most_common(5)) \
-        if len(lost) <= MOST_TOLD else f"{len(lost)} other values"
+    near = next((f", did you mean {close[0]!r}?" for cell in lost if cell and (close := _close(cell))), "")
+    said = [(cell, n) for cell, n in lost.most_common() if cell is None or _USUAL.fullmatch(cell) or _close(cell)][:5]
+    rest = sum(lost.values()) - sum(n for _, n in said)
+    held = ", ".join([f"{'null' if cell is None else repr(cell)} {n:,}" for cell, n in said] + [f"other values {rest:,}"] * bool(rest))
     return [f"manifest {table.path}: {sum(lost.values()):,} of {len(rows):,} rows are in none of train, val and test: column "
             f"{columns.get('split', 'split')!r} holds {held}{near}"]

@@ -18,7 +18,10 @@ class Folder:
         self.path = path
 
     def __contains__(self, name: str) -> bool:
-        return (self.path / name).exists()  # a series of slices is a folder
+        try:
+            return (self.path / name).exists()  # a series of slices is a folder
+        except OSError:  # longer than names of files are: a text
+            return False
 
     def read(self, name: str) -> bytes:
         """Encoded bytes of one file."""

@@ -33,6 +33,12 @@ def surprises(name: str, source: Any, transform: Transform, tokenizer: Any, leng
     lines += [f"config.data.{name}: {note}" for note in getattr(source, "notes", ())]
     found = some_texts(source)
     lines += [f"config.data.{name}: {line}" for line in one_text(found)]
+    for label, values in getattr(source, "labels", {}).items():
+        if values.dtype.kind == "i" and values.ndim == 1 and label in getattr(source, "label_names", {}):
+            _, counts = np.unique(values[values >= 0], return_counts=True)
+            if len(counts) > 12 and (counts == 1).sum() > len(counts) / 2:
+                lines.append(f"config.data.{name}: label {label!r} has {len(counts):,} classes on {counts.sum():,} rows, most on one: "
+                             "is it an id, or a text?")
     return [*lines, *odd_tokens(name, truncated(found, tokenizer, length), length), *odd_scale(name, pixels(source, transform, scales))]
 
 
@@ -41,7 +47,9 @@ def idle(name: str, stream: Any, source: Any) -> list[str]:
     written = {part: [spec for spec in cfg.plain(stream.get(part) or ()) if isinstance(spec, dict)] for part in PARTS}
     fields = {*source.fields, *(spec["to"] for specs in written.values() for spec in specs if spec.get("to"))}
     return [f"config.data.{name}.{part}[{i}]: {spec['name']} changes {' or '.join(wanted)}, which no row has; it does nothing"
-            for part, specs in written.items() for i, spec in enumerate(specs) if (wanted := changes(spec)) and not fields & {*wanted}]
+            for part, specs in written.items() for i, outer in enumerate(specs)
+            for spec in (outer, *(one for one in outer.get("transforms", ()) if isinstance(one, dict)))
+            if (wanted := changes(spec)) and not fields & {*wanted}]
 
 
 def of_split(train: Any, source: Any, split: str) -> list[str]:
@@ -63,8 +71,8 @@ def equal_texts(source: Any, split: str, most: int = 2000) -> list[str]:
     if "text" not in fields or len(fields) < 2 or not hasattr(source, "texts"):
         return []
     rows = spread(len(source), most)
-    (first,) = read_rows(source, rows[:1])
-    if isinstance(first, BadRow) or "group" in first:
+    first = [one for one in read_rows(source, rows[:8]) if not isinstance(one, BadRow)]
+    if not first or any("group" in one for one in first):
         return []
     counts = Counter(" ".join(text.split()) if isinstance(text, str) else repr(text) for text in source.texts(rows) if text)
     equal = sum(n for n in counts.values() if n > 1)

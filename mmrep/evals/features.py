@@ -57,7 +57,8 @@ def embed(program: Callable, params: Params, source: Any, transform: Any, spec: 
                 rows |= {f"{m}/input": arrays[m].reshape(len(arrays[m]), -1) for m in keep_inputs if m in arrays}
             parts.append({k: v[rows["valid"]] for k, v in rows.items() if k != "valid"})
     if not parts or not sum(len(p["index"]) for p in parts):
-        raise BadRow("no row of the split could be read: nothing to evaluate")
+        why = next(iter(batches.bad.values()), "")
+        raise BadRow("no row of the split could be read: nothing to evaluate" + (f"; e.g. {why}" if why else ""))
     found = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
     return found | {"index": kept[found["index"]].astype(np.int32)}
 

@@ -16,7 +16,7 @@ from mmrep.data import pipeline, streams
 from mmrep.data.batches import META
 from mmrep.data.example import is_field
 from mmrep.data.reading import read_rows
-from mmrep.data.sources import BadRow, arrays
+from mmrep.data.sources import BadRow, arrays, recoded
 from mmrep.evals import EVALS
 from mmrep.evals.controls import CONTROLS
 from mmrep.evals.features import Features, embed, embedder, encoder, pretend, read, text_encoder, text_program, whole
@@ -72,6 +72,7 @@ class Suite:
         if "text" in config.encoders:
             self.texts = text_encoder(self._program("texts", lambda: text_program(run.encode, run.mesh)), run.tokenizer,
                                       config.tokenizer.length)
+        self.categories = (facts or {}).get("category_names", {})  # by whose numbers other data are read, too
         self.opened: dict[tuple[str, str], Any] = {}
         self.streams: dict[str, Stream] = {}
         for name, stream in config.data.items():
@@ -102,7 +103,8 @@ class Suite:
         if (stream, split) not in self.opened:
             one = self.streams[stream]
             mine = split == "train" and one.own and self.run.sources.get(stream)
-            self.opened[stream, split] = mine or streams.open_source(one.data, split, f"config.data.{stream}")
+            found = mine or streams.open_source(one.data, split, f"config.data.{stream}")
+            self.opened[stream, split] = found if one.own else recoded(found, self.categories.get(stream, {}))
         return self.opened[stream, split]
 
     def spec(self, split: str, stream: str = "") -> dict:

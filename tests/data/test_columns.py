@@ -125,14 +125,20 @@ def test_what_is_uncertain_counts_as_is_said_and_the_name_tells(tmp_path, suffix
         manifest(path, "all", columns={"text": "text", "label": {"f": {"column": ["a", "b"], "uncertain": "one"}}})
 
 
+@pytest.mark.parametrize("who", ["DOE JANE 5{:07}", "DOE^JANE", "The heart of DOE is normal, {}.", "DOE {} " + "word " * 90, "DOE, J. {}"])
 @pytest.mark.parametrize("columns", [
     {"tabular": ["who"]}, {"features": "who"}, {"image": "who"}, {"volume": "who"}, {"text": "dx", "soft": ["who"]},
     {"text": "dx", "label": {"f": ["who", "dx"]}}, {"text": "dx", "label": {"g": {"column": "who", "classes": ["a", "b"]}}},
-    {"text": "dx", "split": "who"}, {"text": "dx", "label": {"f": "lists"}}, {"text": "dx", "soft": "lists"}])
-def test_errors_of_a_column_named_by_mistake_tell_nobodys_name(tmp_path, columns):
+    {"text": "dx", "split": "who"}, {"text": "dx", "label": {"f": "lists"}}, {"text": "dx", "soft": "lists"},
+    {"text": "dx", "soft": "keys"}])
+def test_errors_of_a_column_named_by_mistake_tell_nobodys_name(tmp_path, columns, who):
     path = tmp_path / "t.jsonl"
-    path.write_text("".join(json.dumps({"who": f"DOE JANE 5{i:07}", "dx": "a", "lists": ["DOE JANE", 1] if i else [1, 0]}) + "\n"
-                            for i in range(5)))
+    path.write_text("".join(json.dumps({"who": who.format(i), "dx": "a", "lists": ["DOE JANE", 1] if i else [1, 0],
+                                        "keys": {"DOE": 1} if i else {"DOE": 1, "b": 2}}) + "\n" for i in range(5)))
     with pytest.raises((ValueError, FileNotFoundError), match="t.jsonl") as error:
         manifest(path, "train" if "split" in columns else "all", columns=columns)
     assert "DOE" not in str(error.value) and "50000" not in str(error.value)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(line | {"split": name}) + "\n" for line in lines for name in ("train", "DOE J.")))
+    source = manifest(path, "train", columns={"text": "dx"})
+    assert any("other values 5" in note for note in source.notes) and not any("DOE" in note for note in source.notes)

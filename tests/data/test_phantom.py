@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
+from mmrep.data.audit.describe import as_text, describe
 from mmrep.data.phantom import (
     ATTRIBUTES,
     CATEGORIES,
@@ -207,6 +208,7 @@ def test_how_many_rows_lack_a_modality_is_told():
     assert phantom("val", n=40).notes == []
     source = phantom("val", n=300, missing={"text": 0.3})
     lacking = sum("text" not in source[i] for i in range(300))
+    assert f"{lacking} of 300 val rows have no text" in as_text(describe({"val": source}), "phantom")
     assert source.notes == [f"phantom: {lacking} of 300 val rows have no text"] and 50 < lacking < 130
 
 

@@ -15,7 +15,7 @@ from mmrep.data.mixture import mixture
 from mmrep.data.phantom import phantom
 from mmrep.data.pipeline import eval_batches, train_batches
 from mmrep.data.reading import read_row, read_rows
-from mmrep.data.sources import arrays, fingerprint, fraction, identify, rows_of, skips, subset
+from mmrep.data.sources import arrays, fingerprint, fraction, identify, recoded, rows_of, skips, subset
 from mmrep.data.transforms import lowercase
 
 
@@ -260,3 +260,23 @@ def test_a_subset_of_a_cache_trains():
     source = subset(cached(small()), np.arange(8))
     with train_batches(source, 4, 0) as batches:
         assert set(np.concatenate([next(batches)["index"] for _ in range(2)])) == set(range(8))
+
+
+def test_categories_count_as_in_training_by_their_names():
+    def source(names, codes):
+        found = arrays(category=np.array(codes, np.int32), text=[str(row) for row in range(len(codes))])
+        found.category_names = names
+        return found
+
+    trained = {"sex": ["<null>", "F", "M"], "smoking": ["<null>", "current", "never"]}
+    other = source({"Sex": ["<null>", "Aaa", "F", "M"], "smoking": ["<null>", "never"]}, [[2, 1], [3, 0], [1, 1], [0, 1]])
+    found = recoded(other, trained)
+    wanted = [[1, 2], [2, 0], [3, 2], [0, 2]]
+    assert [found[row]["category"].tolist() for row in range(4)] == wanted == found.block(np.arange(4))["category"].tolist()
+    assert found.unknown == ["category 'Sex': 1 of its 3 values were not among those of training; they count as unknown"]
+    assert len(found) == 4 and found[1]["text"] == "1" and found.fields == other.fields
+    assert recoded(other, {}) is other
+    same = source(trained, [[1, 1]])
+    assert recoded(same, trained) is same
+    with pytest.raises(ValueError, match="the model reads 2 columns \\(sex, smoking\\), these data have 1"):
+        recoded(source({"sex": ["<null>"]}, [[0]]), trained)

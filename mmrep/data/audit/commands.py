@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmrep.data.audit import describe, overlap, report, scan, split, validate
-from mmrep.data.audit.source import open_splits, stream_of
+from mmrep.data.audit.source import open_splits, plain, stream_of
 from mmrep.data.example import MODALITIES
 
 Say = Callable[[str], None]
@@ -18,9 +18,14 @@ Say = Callable[[str], None]
 
 def run(args: Namespace, overrides: Sequence[str], say: Say) -> int:
     """One command; returns the exit code. Raises ValueError or OSError for bad input."""
-    return {"describe": _describe, "validate": _validate, "split": _split, "prepare": _prepare, "show": _show, "overlap": _overlap,
-            "build": _build}[
-        args.action](args, overrides, say)
+    actions = {"describe": _describe, "validate": _validate, "split": _split, "prepare": _prepare, "show": _show, "overlap": _overlap,
+               "build": _build}
+    try:
+        return actions[args.action](args, overrides, say)
+    except (ValueError, FileNotFoundError) as error:
+        if plain(error) == str(error):
+            raise
+        raise type(error)(plain(error)) from None
 
 
 def _stream(args: Namespace, overrides: Sequence[str], say: Say, source: str = "source", end: str = "") -> dict[str, Any]:
@@ -52,7 +57,8 @@ def _split(args: Namespace, overrides: Sequence[str], say: Say) -> int:
         raise ValueError(f"--out {args.out}: is there already, and is not written over; name another file")
     columns = stream["source"].get("columns", {})
     if args.together == "no" and "case" in columns and not set(MODALITIES) & set(columns):
-        columns["category"] = [columns["case"]]  # ids and labels are all that is read: any column will do for the modality a source has
+        # ids and labels are all that is read: any column will do for the modality that a source must have
+        stream = stream | {"source": stream["source"] | {"columns": columns | {"category": [columns["case"]]}}}
     opened, _ = open_splits(stream)
     rows, names, said = split.split_rows(opened, args.fractions, args.by, args.seed, args.together, split.NAMES[:len(args.fractions)])
     if stream["source"]["name"] == "manifest":
@@ -61,6 +67,9 @@ def _split(args: Namespace, overrides: Sequence[str], say: Say) -> int:
         out = split.write_table(find_table(stream["source"]["path"]), Path(args.out), dict(zip(rows.tolist(), names)), args.column)
     else:
         out = split.write_rows(Path(args.out), rows, names, args.column)
+    if bad := sum(getattr(source, "skipped", 0) for source in opened.values()):
+        why = next((why for source in opened.values() for _, why in getattr(source, "problems", {}).values()), "")
+        said.append(f"{bad:,} bad rows are in no split (their cell is empty), e.g. {why}")
     for line in (*said, f"wrote {out}"):
         say(line)
     return 0
@@ -96,7 +105,14 @@ def _overlap(args: Namespace, overrides: Sequence[str], say: Say) -> int:
     for source, end in (("a", ""), ("b", "_b")):
         config = getattr(args, source).partition(":")[0].endswith(".py")
         opened, _ = open_splits(_stream(args, overrides if config else (), say, source, end))
-        scans.append(scan.scan(opened, say=say))
+        scans.append(found := scan.scan(opened, say=say))
+        what, bad = getattr(args, source), sum(found.skipped.values())
+        why = f"; e.g. {found.problems[0][2]}" if found.problems else ""
+        if not len(found):
+            raise ValueError(f"{what}: none of its {bad:,} rows could be read, so nothing can be compared{why}"
+                             + " (its columns are --columns-b, --data-b)" * bool(end))
+        if bad:
+            say(f"{what}: {bad:,} of {bad + len(found):,} rows could not be read, and are not compared{why}")
     found = overlap.overlap(*scans, args.near, cases=args.cases)
     print(json.dumps(found) if args.json else overlap.as_text(found, args.a, args.b))
     return 0

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mmrep.data.audit.scan import scan
+from mmrep.data.audit.validate import class_names
 from mmrep.data.sources import spread, subset
 
 
@@ -51,7 +52,8 @@ def _values(values: np.ndarray, names: Any) -> Any:
         known = values[np.isfinite(values)]
         return [float(known.min()), float(known.max())] if len(known) else []
     counts = Counter(values.tolist())
-    return {(str(names[v]) if 0 <= v < len(names) else "(unknown)" if v < 0 else str(v)): n for v, n in sorted(counts.items())}
+    told = class_names(names, {v: n for v, n in counts.items() if v >= 0})
+    return {told.get(v, "(unknown)"): n for v, n in sorted(counts.items())}
 
 
 def as_text(found: Mapping[str, Any], source: str) -> str:
@@ -76,6 +78,9 @@ def as_text(found: Mapping[str, Any], source: str) -> str:
             findings = isinstance(values, dict) and any(isinstance(n, list) for n in values.values())
             lines.append(f"  label {label} of {split}{' (with / without / uncertain or not told)' if findings else ''}: {told}")
     lines += [f"  cannot be read: {why}" for why in found["unreadable"]]
+    counted = any("missing" in v for v in found["splits"].values())  # which is said above
     lines += [f"  no {split}: {why}" for split, why in found["unopened"].items()] + [
-        f"  {note}" for note in found["notes"] if " rows have no " not in note]  # which is said above
+        f"  {note}" for note in found["notes"] if not counted or " rows have no " not in note]
+    if of_read and len(found["splits"]) > 1:
+        lines.append("  labels of the rows read are those of the first split; --json has the others")
     return "\n".join([*lines, f"  {found['read']} rows were read; `mmrep data validate` reads all"])

@@ -21,6 +21,7 @@ import numpy as np
 from mmrep import config as cfg
 from mmrep.data import streams
 from mmrep.data.audit.guess import guess
+from mmrep.data.example import MODALITIES
 from mmrep.data.records import is_prepared
 from mmrep.data.sources import subset
 from mmrep.data.tables import find_table
@@ -36,7 +37,8 @@ def stream_of(source: str, columns: str = "", data: dict[str, str] | None = None
     columns: "image=file,text=caption,label.finding=dx" in place of guesses; overrides: KEY=VALUE of a config. What is guessed is told
     by `say`. Raises ValueError or FileNotFoundError.
     """
-    more = {key: _literal(value) for key, value in (data or {}).items()}
+    more = {key: value if key.startswith("columns.") and value[:1] not in ("[", "{", "(") else _literal(value)  # names of columns are text
+            for key, value in (data or {}).items()}
     if source.partition(":")[0].endswith(".py"):
         config = cfg.load(source, overrides)
         cfg.check_keys(config)
@@ -55,7 +57,12 @@ def stream_of(source: str, columns: str = "", data: dict[str, str] | None = None
     if columns:
         spec["columns"] = named_columns(columns)
     elif spec["name"] == "manifest" and "columns" not in spec:
-        found, said = guess(find_table(spec["path"]), spec.get("images"), spec.get("files"))
+        try:
+            found, said = guess(find_table(spec["path"]), spec.get("images"), spec.get("files"))
+        except ValueError:
+            if not any(key.split(".")[1] in MODALITIES for key in of_columns):
+                raise
+            found, said = {"columns": {}}, "no column"  # what is named is all there is
         spec = found | spec | ({"files": found.get("files", {}) | spec.get("files", {})} if "files" in found else {})
         say(f"{spec['path']}: guessed {said}; name others by --columns")
     _set(spec, of_columns)
@@ -150,8 +157,8 @@ def open_splits(stream: dict[str, Any], prepare: bool = False) -> tuple[dict[str
             return opened, told
         first = error if lone else next(iter(lost.values()))  # a table's own fault, where there might only be no column of splits
         raise type(first)(plain(first)) from None
-    if not opened:
-        return {"all": whole}, {}
+    if not opened:  # no splits; but where a column of them is named, it is the wrong one, or its values are to be renamed
+        return {"all": whole}, told if "split" in stream.get("source", {}).get("columns", {}) else {}
     taken = np.concatenate([source.rows for source in opened.values()])
     left = np.flatnonzero(~np.isin(whole.rows, taken))
     if len(left):

@@ -126,6 +126,8 @@ def split_rows(opened: Mapping[str, Any], fractions: Sequence[float], by: Sequen
     else:
         scanned = scan(opened)
         rows, labels = scanned.row, scanned.labels
+        if lost := sum(scanned.skipped.values()) - sum(int(getattr(source, "skipped", 0)) for source in sources):
+            said.append(f"{lost:,} rows could not be read and are in no split, e.g. {scanned.problems[-1][2]}")
         same += [scanned.ids["case"]] if "case" in scanned.ids else []
         for key in ("image_near", "image") if together == "near" else ("image",) if together == "exact" else ():
             if marks := shared_values(scanned).get(key):

@@ -1,6 +1,8 @@
 """What is wrong with a source, read whole: bad rows, missing modalities, duplicates, leakage between splits, classes."""
 
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -8,6 +10,7 @@ import numpy as np
 
 from mmrep.data.audit import duplicates
 from mmrep.data.audit.scan import Marks, Scan
+from mmrep.data.survey import reason
 
 EXAMPLES = 5
 # what may not be shared between splits without telling more than a test should know; other kinds are worth a look
@@ -109,10 +112,18 @@ def _label(scanned: Scan, values: np.ndarray, here: list[np.ndarray], names: lis
         return {"kind": "number", "range": {s: [float(f(values[m & known])) for f in (np.min, np.mean, np.max)] for s, m in splits.items()
                                             if (m & known).any()},
                 "unknown": {s: int((m & ~known).sum()) for s, m in splits.items()}}
-    classes = np.unique(values[values >= 0]).tolist()
-    told = {c: str(names[c]) if names and c < len(names) else str(c) for c in classes}
+    told = class_names(names or (), Counter(values[values >= 0].tolist()))
+    classes = list(told)
     return {"kind": "classes", "counts": {s: {told[c]: int((values[m] == c).sum()) for c in classes} for s, m in splits.items()},
             "unknown": {s: int((values[m] < 0).sum()) for s, m in splits.items()}}
+
+
+def class_names(names: Sequence[Any], counts: Mapping[int, int]) -> dict[int, str]:
+    """What the classes that rows have are called, by number. Not told: what could be persons, not classes, because hardly two rows share
+    one, or because a single row has it and it is more than a word."""
+    ids = len(counts) > 12 and sum(n == 1 for n in counts.values()) > len(counts) / 2
+    hidden = {c for c, n in counts.items() if c < len(names) and (ids or n == 1 and re.search(r"[\s^,]", str(names[c])))}
+    return {c: f"(class {c})" if c in hidden else str(names[c]) if c < len(names) else str(c) for c in sorted(counts)}
 
 
 def verdicts(report: dict[str, Any]) -> list[dict[str, str]]:
@@ -123,7 +134,7 @@ def verdicts(report: dict[str, Any]) -> list[dict[str, str]]:
         lines.append({"mark": mark, "what": what, "text": text})
 
     n = report["skipped"]
-    line("FAIL" if n else "ok", "readable", f"{n:,} of {n + report['rows']:,} rows are bad, e.g. {report['problems'][0]['why']}" if n and
+    line("FAIL" if n else "ok", "readable", f"{n:,} of {n + report['rows']:,} rows are bad: {_reasons(report['problems'])}" if n and
          report["problems"] else f"{n:,} rows are bad" if n else f"all {report['rows']:,} rows can be read")
     for split, why in report["unopened"].items():
         line("LOOK", f"split {split}", why)
@@ -135,8 +146,9 @@ def verdicts(report: dict[str, Any]) -> list[dict[str, str]]:
             line("FAIL", field, f"{len(found['not_finite']):,} rows hold NaN or infinity, e.g. row {found['not_finite'][0]}")
         if len(kinds := {form.partition("[")[0].rpartition(" ")[2] for form in found["forms"]}) > 1 and "text" not in kinds:
             line("LOOK", field, f"rows are of several dtypes: {', '.join(sorted(kinds))}")
-        if len(found["forms"]) > 1 and (field.startswith("volume") or field.startswith("signal")):
-            line("LOOK", field, f"rows are of {len(found['forms']):,} shapes, and those of a batch must be of one: crop or pad them in "
+        shapes = {form.partition("[")[2] for form in found["forms"]}
+        if len(shapes) > 1 and field.startswith(("volume", "signal")):
+            line("LOOK", field, f"rows are of {len(shapes):,} shapes, and those of a batch must be of one: crop or pad them in "
                  f"`prepare`, or set what they are read at; the most frequent is {next(iter(found['forms']))}")
         if found.get("min") is not None and found["min"] == found["max"] and field not in ("text", "category") and report["rows"] > 1:
             line("LOOK", field, f"holds {found['min']:g} alone")
@@ -168,6 +180,18 @@ def verdicts(report: dict[str, Any]) -> list[dict[str, str]]:
                 told = ", ".join(rare[:5]) + (" ..." if len(rare) > 5 else "")
                 line("LOOK", f"label {label}", f"fewer than 10 rows of {split} have {told}")
     return sorted(lines, key=lambda one: ("FAIL", "LOOK", "ok").index(one["mark"]))
+
+
+def _reasons(problems: list[dict[str, Any]], most: int = 4) -> str:
+    """Why rows are bad, an example of each reason, the most frequent first. A reason is a message without names and numbers."""
+    kinds: dict[str, list[str]] = {}
+    for problem in problems:
+        kinds.setdefault(re.sub(r"'[^']*'|[^\s:]*/[^\s:]*|\d[\d.,x]*", "", reason(problem["why"])), []).append(problem["why"])
+    told = sorted(kinds.values(), key=len, reverse=True)
+    if len(told) == 1:
+        return f"e.g. {told[0][0]}"
+    more = [f"{len(told) - most} more reasons"] * (len(told) > most)
+    return "; ".join([*(f"{len(of):,} such as ({reason(of[0])})" for of in told[:most]), *more])
 
 
 def _said(kind: str, found: dict[str, Any]) -> bool:

@@ -131,7 +131,8 @@ def read_array_ecg(source: str | Path | bytes | np.ndarray, native_rate: float, 
         data, name = read_bytes(source, max_bytes)
         values = _array(data, key, name, max_bytes)
     if values.ndim != 2 or len(names) not in values.shape or values.dtype.kind not in "iuf":
-        raise ValueError(f"ecg: {name} is {values.dtype}{list(values.shape)}, not [T, {len(names)}] numbers of {', '.join(names)}")
+        raise ValueError(f"ecg: {name} is {values.dtype}{list(values.shape)}, not [T, {len(names)}] numbers of {', '.join(names)}; "
+                         "pass names= (what is stored) and leads= (what of it is read)")
     values = values if values.shape[1] == len(names) else values.T
     with np.errstate(invalid="ignore"):
         values = values.astype(float)

@@ -1,5 +1,6 @@
 """A random-access source of synthetic subjects: the phantom as the pipeline and the evaluators see it."""
 
+import functools
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -59,7 +60,7 @@ class Phantom:
             self._group = np.concatenate(parts)
         return self._group
 
-    @property
+    @functools.cached_property
     def notes(self) -> list[str]:
         """How many of the rows (the first 8,192) lack a modality, where some are to."""
         if not self._options["missing"] and not self._options["unpaired"]:

@@ -78,7 +78,7 @@ _CHANGES = {"geometry": ("image",), "warp": ("image",), "filters": ("image",), "
 def changes(spec: Mapping[str, Any]) -> tuple[str, ...]:
     """The fields that a transform {name, **kwargs} changes, of which an example needs one; () where that depends on the example."""
     make = TRANSFORMS[spec["name"]]
-    given = {name: p.default for name, p in inspect.signature(make).parameters.items()} | dict(spec)
+    given = {name: p.default for name, p in inspect.signature(make).parameters.items() if p.default is not p.empty} | dict(spec)
     keys = given.get("key", given.get("keys", _CHANGES.get(make.__module__.rpartition(".")[2], ())))
     return (keys,) if isinstance(keys, str) else tuple(keys)
 

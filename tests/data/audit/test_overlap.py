@@ -1,11 +1,14 @@
 """Two sources that share pictures are told apart from two that share file names."""
 
 import json
+from argparse import Namespace
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from pyarrow import parquet as pq
 
+from mmrep.data.audit.commands import run
 from mmrep.data.audit.overlap import as_text, matches, overlap
 from mmrep.data.audit.scan import _facts, scan
 from mmrep.data.audit.source import open_splits, stream_of
@@ -159,3 +162,11 @@ def test_vqa_rad_in_medpix(shared):
     assert found["kinds"]["image_near"]["rows"][0] == 19 and found["same"] == {"rows": [21, 221], "kinds": ["image", "image_near", "name"]}
     by_name, near = (set(matches(medpix, vqa)[kind][0].tolist()) for kind in ("name", "image_near"))
     assert len(by_name & near) == 17 and len(by_name - near) == 2 and len(near - by_name) == 2
+
+
+def test_nothing_read_is_no_all_clear(tmp_path):
+    path = write(tmp_path)
+    args = {"action": "overlap", "a": str(path), "b": str(path), "columns": "image=file", "columns_b": "signal=file", "data": (),
+            "data_b": ("read.signal.native_rate=100",), "near": 6, "cases": "auto", "json": False}
+    with pytest.raises(ValueError, match="none of its 40 rows could be read, so nothing can be compared; e.g. .*columns are --columns-b"):
+        run(Namespace(**args), (), lambda text: None)

@@ -35,6 +35,15 @@ def test_arguments_of_a_source_and_dicts(tmp_path):
         stream_of(str(tmp_path / "x.npz"))
 
 
+def test_columns_that_nothing_guesses_are_named_by_data(tmp_path):
+    (tmp_path / "t.csv").write_text("weird,1\nx y z,k\ny z w,l\n")
+    said = []
+    stream = stream_of(str(tmp_path / "t.csv"), "", {"columns.text": "weird", "columns.case": "1"}, say=said.append)
+    assert stream["source"]["columns"] == {"text": "weird", "case": "1"} and len(open_splits(stream)[0]["all"]) == 2
+    with pytest.raises(ValueError, match="no column looks like files"):
+        stream_of(str(tmp_path / "t.csv"), "", {"columns.case": "1"}, say=said.append)
+
+
 def test_splits_that_are_not_there_are_told_and_rows_of_none_are_read(tmp_path):
     path = write(tmp_path, rows={i: {"split": "later" if i % 2 else None} for i in range(24, 32)})
     opened, lost = open_splits(spec(path))

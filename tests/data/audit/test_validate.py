@@ -114,8 +114,33 @@ def test_labels_that_only_reading_tells_and_shapes_that_differ(tmp_path):
     (tmp_path / "t.csv").write_text("ecg\n0\n1\n2\n")
     found = audited({"source": {"name": "manifest", "path": str(tmp_path / "t.csv"), "columns": {"signal": "ecg"},
                                 "read": {"signal": {"native_rate": 100}}}})
+    (tmp_path / "v.csv").write_text("scan\n0.npy\n1.npy\n")
+    for i, dtype in enumerate((np.uint8, np.int16)):
+        np.save(tmp_path / f"{i}.npy", np.full((4, 4, 4), i + 1, dtype))
+    mixed = audited({"source": {"name": "manifest", "path": str(tmp_path / "v.csv"), "columns": {"volume": "scan"}}})
+    assert not any(" shapes" in line["text"] for line in mixed["verdicts"])
     (told,) = (line["text"] for line in found["verdicts"] if line["what"] == "signal" and "of 2 shapes" in line["text"])
     assert told.endswith("the most frequent is float32[5, 12]")
+
+
+def test_reasons_of_bad_rows_are_counted_and_a_wrong_column_of_splits_is_told(tmp_path):
+    path = write(tmp_path)
+    for i in range(3):
+        (tmp_path / f"{i:04d}.jpg").write_bytes(b"no picture")
+    (tmp_path / "0007.jpg").unlink()
+    (line,) = (v for v in audited(spec(path))["verdicts"] if v["what"] == "readable")
+    assert line["mark"] == "FAIL" and "4 of 40 rows are bad: 3 such as (" in line["text"] and "1 such as (" in line["text"]
+    opened, lost = open_splits(stream_of(str(path), "text=report,split=patient"))
+    assert list(opened) == ["all"] and "has no split 'train'; it has" in lost["train"] and len(lost) == 3
+
+
+def test_classes_that_could_be_persons_are_not_named(tmp_path):
+    rows = [f"note {i},Person {i % 30},{'Jane Doe' if i == 5 else 'FM'[i % 2]}" for i in range(40)]
+    (tmp_path / "t.csv").write_text("text,who,sex\n" + "\n".join(rows))
+    stream = stream_of(str(tmp_path / "t.csv"), "text=text,label=who,label=sex")
+    found, few = audited(stream), describe.describe(*open_splits(stream))
+    for told in (json.dumps(found), report.summary(found, "t"), json.dumps(few), describe.as_text(few, "t")):
+        assert "Person" not in told and "Jane" not in told and '"F"' in told or "F " in told
 
 
 def test_a_clean_set_is_ok_and_a_source_without_splits_is_read_whole(tmp_path):
