@@ -58,7 +58,8 @@ def filter_rows(table: Table, rows: np.ndarray, filters: Mapping, columns: Mappi
 def _split_words(cells: Sequence) -> str:
     """The distinct values of a column of splits for an error: what splits are called, and how many others, which could be names."""
     values = vocabulary(cells)
-    usual = [value for value in values if _USUAL.fullmatch(value) or _close(value)][:MOST_TOLD]
+    usual = [value for value in values if _USUAL.fullmatch(value) or _close(value)]
+    usual = usual if len(usual) <= MOST_TOLD else []
     rest = len(values) - len(usual)
     return ", ".join([*usual, *([f"{rest} other values"] if rest else [])])
 
