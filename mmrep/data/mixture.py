@@ -7,7 +7,7 @@ import numpy as np
 
 from mmrep.data.example import Example
 from mmrep.data.reading import read_rows
-from mmrep.data.sources import BadRow, fingerprint, identify, rows_of, skips, where
+from mmrep.data.sources import BadRow, fingerprint, identify, recoded, rows_of, skips, where
 
 
 def largest_remainder(weights: Mapping[str, float], batch: int) -> dict[str, int]:
@@ -41,7 +41,8 @@ class Mixture:
             raise ValueError(f"mixture: sources {sorted(sources)} and weights {sorted(weights)} must name the same; give all sources a "
                              "weight, or none (then they count by their rows)")
         self.names = tuple(sources)
-        self.components = tuple(sources.values())
+        self.category_names = _vocabulary(sources)
+        self.components = tuple(recoded(source, self.category_names) for source in sources.values())
         self.weights = {name: float(weights[name]) for name in self.names}
         self.offsets = np.concatenate([[0], np.cumsum([len(s) for s in self.components])])
         self.fields = tuple(dict.fromkeys(field for source in self.components for field in source.fields))
@@ -149,6 +150,24 @@ class Mixture:
         """(component, row of its file) -> (kind of error, why) of what `skipped` counts."""
         return {(name, row): why for name, source in zip(self.names, self.components)
                 for row, why in getattr(source, "problems", {}).items()}
+
+
+def _vocabulary(sources: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Column of `category` -> its values over all sources, in the order in which they come: {} where none names any. Columns are matched by
+    their order. Raises ValueError where sources differ in how many they have, or only some name their values."""
+    union: dict[str, list[str]] = {}
+    those = {name: source for name, source in sources.items() if "category" in source.fields}
+    for name, source in those.items():
+        found = getattr(source, "category_names", {})
+        if bool(found) != bool(getattr(next(iter(those.values())), "category_names", {})):
+            raise ValueError(f"mixture: only some of {', '.join(those)} name the values of `category`, whose numbers would mean two "
+                             "things; leave it out of one")
+        if union and len(found) != len(union):
+            raise ValueError(f"mixture: {name!r} has {len(found)} columns of `category`, another {len(union)}; name as many, in one order")
+        union = union or {column: [] for column in found}
+        for values, known in zip(found.values(), union.values()):
+            known += [value for value in map(str, values) if value not in set(known)]
+    return union
 
 
 def tempered(sizes: Mapping[str, int], temperature: float) -> dict[str, float]:

@@ -53,3 +53,17 @@ def test_a_config_mixes_by_temperature_and_errors_name_its_path():
             open_source(wrong, "train")
     with pytest.raises(ValueError, match="config.data.main.temperature: mixes `sources`; one source"):
         check_streams({"main": {"source": parts["small"], "temperature": 2.0, "batch": 4}})
+
+
+def test_categories_of_several_tables_count_by_their_names(tmp_path):
+    for name, values in (("a", ("F", "M")), ("b", ("Other", "M"))):
+        rows = [f"text {i},{values[i % 2]}" for i in range(8)]
+        (tmp_path / f"{name}.csv").write_text("text,sex\n" + "\n".join(rows) + "\n")
+    columns = {"text": "text", "category": ["sex"]}
+    specs = {name: {"name": "manifest", "path": str(tmp_path / f"{name}.csv"), "columns": columns} for name in "ab"}
+    mixed = open_source({"sources": specs}, "all", "data")
+    assert mixed.category_names == {"sex": ["<null>", "F", "M", "Other"]}
+    assert [int(mixed[row]["category"][0]) for row in range(16)] == [1, 2] * 4 + [3, 2] * 4
+    assert [int(one["category"][0]) for one in mixed.read(np.arange(7, 10))] == [2, 3, 2]
+    with pytest.raises(ValueError, match="only some of a, b name the values of `category`"):
+        mixture({"a": open_source({"source": specs["a"]}, "all", "data"), "b": arrays(category=np.zeros((4, 1), np.int32))})
