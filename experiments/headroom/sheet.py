@@ -54,7 +54,7 @@ def sheet(out: Path, n: int = 10, scale: str = "paper", seed: int = 0) -> Path:
     for i, row in enumerate(axes):
         picture, volume = block["image"][i, ..., 0], block["volume"][i, ..., 0]
         lesion = np.flatnonzero((block["mask/volume"][i, ..., 0] == 1).any((1, 2)))
-        for ax, shown, title in ((row[0], picture, "image (red: lesion, orange: findings)"),
+        for ax, shown, title in ((row[0], picture, "image; coded: lesion (red), findings"),
                                  (row[1], volume[lesion[len(lesion) // 2]], "volume: slice at the lesion"),
                                  (row[2], volume.mean(0), "volume: mean along the depth")):
             ax.imshow(shown, cmap="gray")
