@@ -36,8 +36,7 @@ def summary(results: dict) -> str:
 
 def _rows(results: dict) -> str:
     """What was read."""
-    n = results.get("rows") or max((m["n"] for k, m in results["metrics"].items() if not k.endswith(("/n_labels", "/strength", "/width"))),
-                                   default=0)  # of results written before they told it
+    n = results.get("rows", 0)  # none where nothing was evaluated
     text = f"{results['split']}, {n:,} rows" if n else results["split"]
     return text + (f", step {results['step']}" if "step" in results else "")
 

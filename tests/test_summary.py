@@ -21,20 +21,20 @@ def test_every_pair_finds_its_chance_and_ceiling(pair, mark):
     assert ceiling(f"retrieval/{a}_to_{b}/R@10/instance", metrics) == 0.9
     assert chance(f"retrieval/{b}_to_{a}/R@5/group", metrics) == 0.125 and ceiling(f"retrieval/{b}_to_{a}/R@5/group", metrics) is None
     assert chance(f"alignment{mark}/mutual_knn@10", metrics) == 0.0625
-    text = summary({"metrics": metrics, "controls": {}, "left_out": {}, "skipped": {}, "split": "val"})
+    text = summary({"metrics": metrics, "controls": {}, "left_out": {}, "skipped": {}, "split": "val", "rows": 40})
     assert text.startswith("val, 40 rows") and "uniformity" not in text and "retrieval/chance" not in text
     assert text.count("\nretrieval:") == text.count("\nalignment of the modalities:") == 1 and "\nother:" not in text
     assert "0.500 [0.400, 0.600]" in text and "0.250      0.900" in text
     other = {f"ecg/{name}": value for name, value in metrics.items()}  # of a stream besides the main one
     assert chance(f"ecg/retrieval/{a}_to_{b}/R@10/instance", other) == 0.25
-    text = summary({"metrics": other, "controls": {}, "left_out": {}, "skipped": {}, "split": "val"})
+    text = summary({"metrics": other, "controls": {}, "left_out": {}, "skipped": {}, "split": "val", "rows": 40})
     assert "\nretrieval:\n  ecg/retrieval/" in text and "\nother:" not in text and "uniformity" not in text
 
 
 def test_verdicts_and_reasons():
     probe = "probe/finding/auroc"
     results = {"metrics": {probe: number(0.8)}, "controls": {"untrained": {probe: number(0.6)}, "raw_pca": {probe: number(0.7)}},
-               "paired": {"untrained": {probe: number(0.2)}, "raw_pca": {probe: number(0.05)}}, "split": "test", "step": 7,
+               "paired": {"untrained": {probe: number(0.2)}, "raw_pca": {probe: number(0.05)}}, "split": "test", "rows": 40, "step": 7,
                "left_out": {f"alignment/{i}": "too few" for i in range(5)} | {"probe/x": "no", "paired/raw_pca/probe/x": "no"},
                "skipped": {"train": 1, "test": 0}}
     text = summary(results).splitlines()

@@ -45,7 +45,7 @@ def files(source: Any, field: str, column: str | Sequence[str], store: Any, suff
         whole = next((name + suffix for suffix in suffixes if name + suffix in store), None) if name else None
         if whole is None:
             advice = advice or _advice(store, field, name)  # of the first that is missing: to look into archives takes long
-            _bad(source, row, f"{field} {_name(name, column)} is not in {_place(store)}; {advice}", FileNotFoundError)
+            _bad(source, row, f"{field} {_name(name, column, store)} is not in {_place(store)}; {advice}", FileNotFoundError)
         return whole or name
 
     lists = [_named_files(source.table[one]) for one in listed(column)]
@@ -67,12 +67,14 @@ def _named_files(cells: Sequence[Any]) -> tuple[bool, list[tuple[str, ...]]]:
 
 _FILE = re.compile(r"(?:.*[/\\])?[^\s/\\^]{1,120}\.(?:png|jpe?g|tiff?|dcm|nii|nii\.gz|npy|npz|h5|hdf5|hea|dat|edf|bdf|bmp|gif|webp)",
                    re.IGNORECASE)
-_ROW = re.compile(r"\d{1,6}|[\w.-]*/[\w./-]*")  # of a lone array; a folder, or a record below one
+_BELOW = re.compile(r"[\w.-]*/[\w./-]*")  # a folder, or a record, below another
 
 
-def _name(name: str, column: Any) -> str:
-    """What an error calls a cell that should name a file: what is written there where that is one's name, or a row's number."""
-    return repr(name) if len(name) < 200 and (_FILE.fullmatch(name) or _ROW.fullmatch(name)) else f"column {column!r} holds text that"
+def _name(name: str, column: Any, store: Any) -> str:
+    """What an error calls a cell that should name a file: what is written where that is a file's name, or the number of an array's row."""
+    numbered = name.isdigit() and hasattr(store, "arrays")
+    told = len(name) < 200 and (numbered or _FILE.fullmatch(name) or _BELOW.fullmatch(name))
+    return repr(name) if told else f"column {column!r} holds text that"
 
 
 def _place(store: Any) -> str:

@@ -166,7 +166,8 @@ def _vocabulary(sources: Mapping[str, Any]) -> dict[str, list[str]]:
             raise ValueError(f"mixture: {name!r} has {len(found)} columns of `category`, another {len(union)}; name as many, in one order")
         union = union or {column: [] for column in found}
         for values, known in zip(found.values(), union.values()):
-            known += [value for value in map(str, values) if value not in set(known)]
+            before = set(known)
+            known += [value for value in map(str, values) if value not in before]
     return union
 
 

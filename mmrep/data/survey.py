@@ -9,7 +9,7 @@ import numpy as np
 from mmrep import config as cfg
 from mmrep.data.batches import Spec, misfit
 from mmrep.data.example import Transform
-from mmrep.data.reading import read_rows, transformed
+from mmrep.data.reading import read_row, read_rows, transformed
 from mmrep.data.rng import AUGMENT, philox
 from mmrep.data.sources import BadRow, bad_row, identify, spread
 from mmrep.data.streams import texts
@@ -36,10 +36,15 @@ def surprises(name: str, source: Any, transform: Transform, tokenizer: Any, leng
     for label, values in getattr(source, "labels", {}).items():
         if values.dtype.kind == "i" and values.ndim == 1 and label in getattr(source, "label_names", {}):
             _, counts = np.unique(values[values >= 0], return_counts=True)
-            if len(counts) > 12 and (counts == 1).sum() > len(counts) / 2:
+            if like_ids(counts):
                 lines.append(f"config.data.{name}: label {label!r} has {len(counts):,} classes on {counts.sum():,} rows, most on one: "
                              "is it an id, or a text?")
     return [*lines, *odd_tokens(name, truncated(found, tokenizer, length), length), *odd_scale(name, pixels(source, transform, scales))]
+
+
+def like_ids(counts: np.ndarray) -> bool:
+    """Whether classes of so many rows each, i64[K], look like ids or texts: there are many, and most have one row."""
+    return len(counts) > 12 and (counts == 1).sum() > len(counts) / 2
 
 
 def idle(name: str, stream: Any, source: Any) -> list[str]:
@@ -71,8 +76,8 @@ def equal_texts(source: Any, split: str, most: int = 2000) -> list[str]:
     if "text" not in fields or len(fields) < 2 or not hasattr(source, "texts"):
         return []
     rows = spread(len(source), most)
-    first = [one for one in read_rows(source, rows[:8]) if not isinstance(one, BadRow)]
-    if not first or any("group" in one for one in first):
+    first = next((one for row in rows[:8].tolist() if not isinstance(one := read_row(source, row), BadRow)), None)
+    if first is None or "group" in first:
         return []
     counts = Counter(" ".join(text.split()) if isinstance(text, str) else repr(text) for text in source.texts(rows) if text)
     equal = sum(n for n in counts.values() if n > 1)

@@ -50,7 +50,7 @@ def embed(program: Callable, params: Params, source: Any, transform: Any, spec: 
         source = subset(source, kept)
     parts: list[dict] = []
     with read(source, batch, transform, spec, mesh, on_error) as batches:
-        for host_batch in whole(batches):
+        for host_batch in together(batches):
             arrays = streams.without_text(host_batch)
             rows = jax.device_get(program(params, sharding.put_batch(mesh, arrays)))
             if jax.process_count() == 1:
@@ -71,7 +71,7 @@ def read(source: Any, batch: int, transform: Any, spec: dict, mesh: Any, on_erro
                                  late=jax.process_count() > 1)
 
 
-def whole(batches: pipeline.Batches) -> Iterator[Batch]:
+def together(batches: pipeline.Batches) -> Iterator[Batch]:
     """The batches of `read`. A row that cannot be read ends it with BadRow: on several hosts, whose programs wait for each other,
     on all of them after the last batch."""
     yield from batches

@@ -19,7 +19,7 @@ from mmrep.data.reading import read_rows
 from mmrep.data.sources import BadRow, arrays, recoded
 from mmrep.evals import EVALS
 from mmrep.evals.controls import CONTROLS
-from mmrep.evals.features import Features, embed, embedder, encoder, pretend, read, text_encoder, text_program, whole
+from mmrep.evals.features import Features, embed, embedder, encoder, pretend, read, text_encoder, text_program, together
 from mmrep.evals.named import Found
 from mmrep.evals.supervised import heads_of
 from mmrep.metrics.intervals import Interval
@@ -172,7 +172,7 @@ class Suite:
         one, source = self.streams[stream], self.source(split, stream)
         with read(source, self.run.config.eval.batch, one.transform, self.spec(split, stream), self.run.mesh,
                   one.data.get("on_error")) as batches:
-            for rows in whole(batches):
+            for rows in together(batches):
                 yield sharding.put_batch(self.run.mesh, streams.without_text(rows))
 
     def _encode(self, params: Params, view: View, batch: Batch) -> tuple[Encoded, Batch]:

@@ -332,3 +332,16 @@ def test_a_mask_in_tfds_has_the_size_of_its_picture(tmp_path):
         except BadRow as error:
             wrong.append(str(error))
     assert len(wrong) == 1 and "mask/a is [301, 7] and its picture [301, 400]; write them alike" in wrong[0]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_a_picture_is_turned_as_its_camera_says(kind):
+    blocks = np.kron(np.arange(6).reshape(3, 2) * 40, np.ones((8, 8))).astype(np.uint8)  # 24 high, 16 wide
+    turned = (np.array, np.fliplr, lambda a: np.rot90(a, 2), np.flipud, np.transpose, lambda a: np.rot90(a, -1),
+              lambda a: np.rot90(a, 2).T, np.rot90)
+    Image.fromarray(blocks).save(plain := io.BytesIO(), kind)
+    stored = np.asarray(Image.open(plain))
+    for orientation, turn in enumerate(turned, 1):
+        (exif := Image.Exif())[0x0112] = orientation
+        Image.fromarray(blocks).save(file := io.BytesIO(), kind, exif=exif)
+        np.testing.assert_array_equal(decode(file.getvalue())[..., 0], turn(stored), err_msg=str(orientation))

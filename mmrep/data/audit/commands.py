@@ -67,9 +67,6 @@ def _split(args: Namespace, overrides: Sequence[str], say: Say) -> int:
         out = split.write_table(find_table(stream["source"]["path"]), Path(args.out), dict(zip(rows.tolist(), names)), args.column)
     else:
         out = split.write_rows(Path(args.out), rows, names, args.column)
-    if bad := sum(getattr(source, "skipped", 0) for source in opened.values()):
-        why = next((why for source in opened.values() for _, why in getattr(source, "problems", {}).values()), "")
-        said.append(f"{bad:,} bad rows are in no split (their cell is empty), e.g. {why}")
     for line in (*said, f"wrote {out}"):
         say(line)
     return 0

@@ -119,19 +119,22 @@ def split_rows(opened: Mapping[str, Any], fractions: Sequence[float], by: Sequen
     known = together == "no" and all(hasattr(source, "labels") and hasattr(source, "rows") for source in sources)
     same: list[np.ndarray] = []
     if known:
+        bad = sum(int(getattr(source, "skipped", 0)) for source in sources)
+        why = next((why for source in sources for _, why in getattr(source, "problems", {}).values()), "")
         rows = np.concatenate([source.rows for source in sources])
         labels = {label: np.concatenate([source.labels[label] for source in sources]) for label in sources[0].labels}
         cases = [getattr(source, "cases", None) for source in sources]
         same += [] if any(c is None for c in cases) else [np.concatenate(cases).astype(np.int64)]
     else:
         scanned = scan(opened)
+        bad, why = sum(scanned.skipped.values()), next((why for _, _, why in scanned.problems), "")
         rows, labels = scanned.row, scanned.labels
-        if lost := sum(scanned.skipped.values()) - sum(int(getattr(source, "skipped", 0)) for source in sources):
-            said.append(f"{lost:,} rows could not be read and are in no split, e.g. {scanned.problems[-1][2]}")
         same += [scanned.ids["case"]] if "case" in scanned.ids else []
         for key in ("image_near", "image") if together == "near" else ("image",) if together == "exact" else ():
             if marks := shared_values(scanned).get(key):
                 same.append(_linked(len(rows), *marks))
+    if bad:
+        said.append(f"{bad:,} bad rows are in no split (their cell is empty), e.g. {why}")
     if not same:
         said.append("no patients or cases are named: rows are split one by one, and two of one patient may part")
         same = [np.full(len(rows), -1, np.int64)]

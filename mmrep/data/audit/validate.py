@@ -10,7 +10,7 @@ import numpy as np
 
 from mmrep.data.audit import duplicates
 from mmrep.data.audit.scan import Marks, Scan
-from mmrep.data.survey import reason
+from mmrep.data.survey import like_ids, reason
 
 EXAMPLES = 5
 # what may not be shared between splits without telling more than a test should know; other kinds are worth a look
@@ -121,7 +121,7 @@ def _label(scanned: Scan, values: np.ndarray, here: list[np.ndarray], names: lis
 def class_names(names: Sequence[Any], counts: Mapping[int, int]) -> dict[int, str]:
     """What the classes that rows have are called, by number. Not told: what could be persons, not classes, because hardly two rows share
     one, or because a single row has it and it is more than a word."""
-    ids = len(counts) > 12 and sum(n == 1 for n in counts.values()) > len(counts) / 2
+    ids = like_ids(np.fromiter(counts.values(), np.int64))
     hidden = {c for c, n in counts.items() if c < len(names) and (ids or n == 1 and re.search(r"[\s^,]", str(names[c])))}
     return {c: f"(class {c})" if c in hidden else str(names[c]) if c < len(names) else str(c) for c in sorted(counts)}
 
