@@ -27,13 +27,14 @@ Say = Callable[[str], None]
 
 
 def final(run: Run, suite: Suite, state: TrainState, workdir: Path, seconds: dict[str, float], say: Say,
-          init: Callable | None = None, on: str = "test") -> dict:
+          init: Callable | None = None, on: str = "test", figure: bool = True) -> dict:
     """Evaluate the best checkpoint (by `config.save.metric`; else the last) on test, once, with the controls.
 
     Writes results.json: {"metrics": {name: {"value", "low", "high", "n"}}, "controls": {control: as metrics},
     "paired": {control: differences of the probes, as metrics}, "left_out": {name: why there is no number}, "skipped":
     {split: rows that could not be read}, "split", "rows": of it that were read, "test_reads": how often test was read, "step": of the
     judged checkpoint, "config_hash", "seconds"}. on: "val" for a stage that another follows.
+    figure: whether to draw figure.png.
     """
     began = time.perf_counter()
     config = run.config
@@ -51,13 +52,14 @@ def final(run: Run, suite: Suite, state: TrainState, workdir: Path, seconds: dic
     seconds["evaluate"] = round(time.perf_counter() - began, 2)
     results |= {"config_hash": cfg.digest(config), "seconds": seconds, "step": step}
     if hosts.first():
-        from mmrep.figure import run_figure
-
         write_json(workdir / "results.json", results)  # first: a figure that fails must not cost a reading of test
-        run_figure(workdir, results, features(on) if config.evals else None)
+        if figure:
+            from mmrep.figure import run_figure
+
+            run_figure(workdir, results, features(on) if config.evals else None)
         if config.evals:
             say(summary(results))
-        say(f"wrote {workdir / 'results.json'} and {workdir / 'figure.png'}")
+        say(f"wrote {workdir / 'results.json'}" + (f" and {workdir / 'figure.png'}" if figure else ""))
     return results
 
 

@@ -16,6 +16,7 @@ from mmrep.encoders.inputs import complete
 from mmrep.hyper import hyperparameters, program_key
 from mmrep.measure import NOTHING, measure
 from mmrep.model import make_encode, make_init, make_nets, make_terms, reads_of, scales, towers
+from mmrep.shared import Shared, forget
 from mmrep.validate import check_augment, check_batches, check_causal, check_heads, check_names, check_pairs, check_views
 
 
@@ -44,18 +45,21 @@ class Run(NamedTuple):
     program: str
 
 
-def assemble(config: Any, workdir: Path | None = None, devices: list | None = None, facts: dict | None = None) -> Run:
+def assemble(config: Any, workdir: Path | None = None, devices: list | None = None, facts: dict | None = None,
+             shared: Shared | None = None) -> Run:
     """Resolve every name, duration and rule. Raises ValueError naming the config path of the first thing wrong.
 
-    facts: what `mmrep.facts` has of an earlier start; no data are opened then, and `sources` is empty.
+    facts: what `mmrep.facts` has of an earlier start; no data are opened then, and `sources` is empty. shared: of `mmrep.shared`; sources
+    of other data than this config's leave it.
     """
     cfg.check_keys(config)
     streams.check_streams(config.data)
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor, devices)
     check_batches(config, mesh)
     check_names(config)
-    sources = {} if facts else {n: streams.open_source(s, "train", f"config.data.{n}") for n, s in config.data.items()}
-    tokenizer = streams.open_tokenizer(config, sources, workdir and workdir / "tokenizer.json")
+    forget(shared, "source", but=map(streams.opened_key, config.data.values()))
+    sources = {} if facts else {n: streams.open_source(s, "train", f"config.data.{n}", shared) for n, s in config.data.items()}
+    tokenizer = streams.open_tokenizer(config, sources, workdir and workdir / "tokenizer.json", shared)
     specs = facts["specs"] if facts else {
         n: pipeline.probe(sources[n], train_transform(config, n, tokenizer), config.seed, config.data[n].get("on_error"))
         for n in sources}

@@ -21,6 +21,7 @@ from mmrep.data.sources import BadRow
 from mmrep.evals.suite import Suite, as_json
 from mmrep.evaluate import final
 from mmrep.run import Run, assemble, init_program, train_transform
+from mmrep.shared import Shared, remember
 from mmrep.stop import Stop, Stopped
 from mmrep.workdir import locked, note, open_workdir, record
 from mmrep.writers import Progress, Writer
@@ -29,25 +30,26 @@ Say = Callable[[str], None]
 STOP, REFUSED = 1, 2  # what a host asks of a step: to be the last one; to change nothing, for it could not read a row
 
 
-def train(config: Any, workdir: str | Path, *, programs: dict | None = None, say: Say | None = None) -> dict:
+def train(config: Any, workdir: str | Path, *, shared: Shared | None = None, say: Say | None = None, figure: bool = True) -> dict:
     """Train, evaluate and write WORKDIR; returns results.json's content. A run that was stopped goes on.
 
-    programs: compiled programs by key, kept by a caller that trains several configs in one process; runs that differ
-    only in traced values (seed, lr, warm-up, loss weights, lengths) share one.
+    shared: a dict kept by a caller that trains several configs in one process (`mmrep.shared`): runs that differ only in traced
+    values (seed, lr, warm-up, loss weights, lengths, knobs of the data) share one compiled program, equal data are opened once.
+    figure: whether to draw figure.png.
     Raises ValueError or OSError for a config, data or folder that cannot run, FloatingPointError naming step and leaf
     where a gradient is not finite and BadRow for a row that cannot be read (the state before that step is saved), Stopped after SIGTERM
     or SIGINT.
     """
     speak = say or (lambda text: print(text, file=sys.stderr, flush=True))
     say = speak if hosts.first() else lambda text: None
-    programs = {} if programs is None else programs
+    shared = {} if shared is None else shared
     workdir = Path(workdir)
     with Stop(workdir) as stop, ExitStack() as holding:
         cfg.check_keys(config)
         # the lock first: what the folder holds may be another process's work
         hosts.first_then_others(lambda: holding.enter_context(locked(workdir)))
         if not config.stages:
-            return _train(config, workdir, programs, stop, say)
+            return _train(config, workdir, shared, stop, say, figure=figure)
         hosts.first_then_others(lambda: open_workdir(config, workdir))
         stages = stages_of(config)
         for i, stage in enumerate(stages):  # all of them first: a mistake in the last must not cost the first
@@ -57,7 +59,7 @@ def train(config: Any, workdir: str | Path, *, programs: dict | None = None, say
         for i, stage in enumerate(stages):
             say(f"stage {i + 1} of {len(stages)}: {workdir / f'stage{i}'}")
             on = "test" if i == len(stages) - 1 else "val"
-            results = _train(stage, workdir / f"stage{i}", programs, stop, say, on)
+            results = _train(stage, workdir / f"stage{i}", shared, stop, say, on, figure)
         if hosts.first():
             write_json(workdir / "results.json", results)
         return results
@@ -93,7 +95,7 @@ def check_stage(config: Any, where: str) -> None:
         raise ValueError(f"{where}: {error}") from None
 
 
-def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on: str = "test") -> dict:
+def _train(config: Any, workdir: Path, shared: Shared, stop: Stop, say: Say, on: str = "test", figure: bool = True) -> dict:
     began = time.perf_counter()
     seconds: dict[str, float] = {}
     hosts.first_then_others(lambda: open_workdir(config, workdir))
@@ -104,7 +106,7 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
         return json.loads(finished.read_text())
 
     # ---- parts -----------------------------------------------------------------------------------------------------
-    run, suite, source = hosts.first_then_others(lambda: _parts(config, workdir, programs))
+    run, suite, source = hosts.first_then_others(lambda: _parts(config, workdir, shared))
     batch, rows = config.data[suite.stream].batch, len(run.sources[suite.stream])
     every = _intervals(config, batch, rows, run.total)
     fitted = start.fit(source, run)
@@ -136,7 +138,7 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
         manager = checkpoint.open_folder(workdir / "checkpoints", config.save.keep, config.save.metric, config.save.mode,
                                          scheduled)
         closing.callback(checkpoint.close, manager)
-        init = programs.setdefault(("init", run.program), init_program(run))
+        init = remember(shared, "init", run.program, lambda: init_program(run))
         newest = checkpoint.latest(manager)
         if newest is None:
             anew = (workdir / "metrics.jsonl").is_file()
@@ -186,15 +188,16 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
                         checkpoint.wait(manager)
                     writer.write(first, found)
                 for done in range(first + 1, run.total + 1):
-                    inputs = {n: sharding.put_batch(run.mesh, streams.without_text(next(b))) for n, b in batches.items()}
+                    inputs = {n: streams.without_text(next(b)) for n, b in batches.items()}
                     mine = REFUSED if any(b.refused for b in batches.values()) else STOP if stop.asked else 0
-                    asked = sharding.put_batch(run.mesh, np.full(sharding.row_shards(run.mesh), mine, np.int8))
-                    if ("step", run.program) not in programs:
-                        programs["step", run.program] = jax.jit(
+                    asked = np.full(sharding.row_shards(run.mesh), mine, np.int8)
+                    inputs, asked = sharding.put_batch(run.mesh, (inputs, asked))
+                    if ("step", run.program) not in shared:
+                        shared["step", run.program] = jax.jit(
                             _asked(run.step), donate_argnums=0, out_shardings=(run.placed, replicated)
                         ).lower(state, inputs, hp, go, asked).compile()
                         allocator.fill_holes()
-                    state, metrics = programs["step", run.program](state, inputs, hp, go, asked)
+                    state, metrics = shared["step", run.program](state, inputs, hp, go, asked)
                     go = metrics["go"]
                     if done == first + 1:
                         jax.block_until_ready(go)
@@ -231,17 +234,17 @@ def _train(config: Any, workdir: Path, programs: dict, stop: Stop, say: Say, on:
     if config.evals:
         say(f"evaluating on {on}" + (f", with the controls {', '.join(config.eval.controls)}" if config.eval.controls else ""))
     with jax.set_mesh(run.mesh):
-        return final(run, suite, state, workdir, seconds, say, init, on)
+        return final(run, suite, state, workdir, seconds, say, init, on, figure)
 
 
-def _parts(config: Any, workdir: Path, programs: dict) -> tuple[Run, Suite, start.Source | None]:
+def _parts(config: Any, workdir: Path, shared: Shared) -> tuple[Run, Suite, start.Source | None]:
     """The run, its evaluators and what it starts from; ValueError for what of them cannot work."""
     source = start.open_source(config, workdir)
     start.inherit_tokenizer(source, config, workdir)
-    run = assemble(config, workdir)  # host 0 trains the tokenizer, the others read it
+    run = assemble(config, workdir, shared=shared)  # host 0 trains the tokenizer, the others read it
     streams.check_sizes(config, run.sources)
     start.check_tokenizer(source, run)
-    suite = Suite(run, programs=programs)
+    suite = Suite(run, shared=shared)
     suite.check()
     return run, suite, source
 

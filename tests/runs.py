@@ -19,7 +19,7 @@ jax.config.update("jax_compilation_cache_dir", CACHE)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 CLIP = {"clip": {"name": "contrastive"}}
 TOWERS = tiny.TOWERS
-PROGRAMS: dict = {}  # compiled steps, shared by the runs of this process
+SHARED: dict = {}  # compiled steps and opened data, shared by the runs of this process
 
 # The config of the subprocess runs. MMREP_TEST_SIGNAL = "NUMBER STEP" sends the process a signal right after it has
 # read that step's metrics: the same point on any machine, however busy.

@@ -135,7 +135,7 @@ def test_views_differ_in_their_draws_equal_ones_share_a_forward_pass_and_evaluat
 
 @pytest.mark.slow
 def test_a_run_with_it_is_opened_again_without(tmp_path):
-    train(config(total="1 steps"), tmp_path, programs={}, say=lambda text: None)
+    train(config(total="1 steps"), tmp_path, shared={}, say=lambda text: None)
     model, params, _ = mmrep.load(tmp_path)
     x = np.asarray(pixels(2, 32, 32, 1) * 255).astype(np.uint8)
     standard = (x / np.float32(255) - np.float32(0.42)) / np.float32(0.15)

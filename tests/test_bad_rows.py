@@ -14,7 +14,7 @@ from tests import runs
 
 
 def go(config, workdir):
-    return train(config, workdir, programs=runs.PROGRAMS, say=lambda text: None)
+    return train(config, workdir, shared=runs.SHARED, say=lambda text: None)
 
 
 def test_a_row_that_training_cannot_read_ends_the_run_after_saving(tmp_path):

@@ -27,7 +27,7 @@ def command(monkeypatch, capsys):
     monkeypatch.chdir(runs.ROOT)
     monkeypatch.setattr(os, "environ", dict(os.environ))
     real = loop.train
-    monkeypatch.setattr(loop, "train", lambda c, w, **k: real(c, w, programs=runs.PROGRAMS, **k))
+    monkeypatch.setattr(loop, "train", lambda c, w, **k: real(c, w, shared=runs.SHARED, **k))
 
     def run(*args):
         code = cli.main([str(a) for a in args])

@@ -52,17 +52,17 @@ def test_nothing_is_copied_where_no_text_is_taken_over_or_none_is_trained(tmp_pa
 def test_stages_share_one_tokenizer(tmp_path):
     other = {"data": {"main": {"source": {"n_mentioned": 1}}}}
     config = runs.config(tokenizer=WORDS, stages=({"total": "1 steps"}, {"total": "1 steps"} | other))
-    train(config, tmp_path, programs=runs.PROGRAMS, say=lambda text: None)
+    train(config, tmp_path, shared=runs.SHARED, say=lambda text: None)
     first, second = ((tmp_path / f"stage{i}" / "tokenizer.json").read_bytes() for i in (0, 1))
     assert first == second
 
 
 def test_a_run_stopped_before_its_first_checkpoint_says_that_it_starts_anew(tmp_path):
     lines: list[str] = []
-    train(runs.config(total="1 steps"), tmp_path, programs=runs.PROGRAMS, say=lines.append)
+    train(runs.config(total="1 steps"), tmp_path, shared=runs.SHARED, say=lines.append)
     (tmp_path / "results.json").unlink()
     shutil.rmtree(tmp_path / "checkpoints")  # as after a kill: rows were written, no step was saved
     assert not any("anew" in line for line in lines)
-    train(runs.config(total="1 steps"), tmp_path, programs=runs.PROGRAMS, say=lines.append)
+    train(runs.config(total="1 steps"), tmp_path, shared=runs.SHARED, say=lines.append)
     assert any(line.startswith("started anew, for no step had been saved (config.save.every), in ") for line in lines)
     assert [row["step"] for row in runs.rows(tmp_path)] == [1]

@@ -25,7 +25,7 @@ from tests import runs, tiny
 
 
 def go(config, workdir, log=None):
-    return train(config, workdir, programs=runs.PROGRAMS, say=(log if log is not None else []).append)
+    return train(config, workdir, shared=runs.SHARED, say=(log if log is not None else []).append)
 
 
 def signal_at(monkeypatch, step, number=signal.SIGTERM):
@@ -194,14 +194,16 @@ def test_hyperparameters_are_traced(tmp_path, monkeypatch, whole):
         return lambda *args: traced.append(1) or run(*args)
 
     monkeypatch.setattr(loop, "_asked", counted)
-    programs: dict = {}
-    train(runs.config(), tmp_path / "one", programs=programs, say=lambda text: None)
-    step = programs["step", next(k[1] for k in programs)]
+    shared: dict = {}
+    train(runs.config(), tmp_path / "one", shared=shared, say=lambda text: None)
+    step = shared["step", next(k[1] for k in shared if k[0] == "step")]
+    data = [value for key, value in shared.items() if key[0] == "source"]
     config = runs.config(objectives={"clip": {"name": "contrastive", "weight": 0.5}}, seed=3, total="3 steps",
                          **{"optim.lr": 3e-3, "optim.warmup": "0 steps", "log.tensorboard": True})
-    train(config, tmp_path / "other", programs=programs, say=lambda text: None)
-    assert {key[0] for key in programs} == {"init", "step", "embed", "texts"} and len(programs) == 4 and len(traced) == 1
-    assert programs["step", next(k[1] for k in programs)] is step  # a compiled program cannot compile again
+    train(config, tmp_path / "other", shared=shared, say=lambda text: None)
+    assert sorted(key[0] for key in shared if key[0] != "source") == ["embed", "init", "step", "texts"] and len(traced) == 1
+    assert shared["step", next(k[1] for k in shared if k[0] == "step")] is step  # a compiled program cannot compile again
+    assert [value for key, value in shared.items() if key[0] == "source"] == data and data  # nor are the data opened again
     windowed = runs.config(objectives={"clip": {"name": "contrastive", "from": "1 steps"}})  # its terms are conditional: another program
     assert assemble(windowed).program != assemble(runs.config()).program
     assert runs.rows(tmp_path / "one") == runs.rows(workdir)

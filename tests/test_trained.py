@@ -30,7 +30,7 @@ def run(tmp_path_factory):
     c = runs.config(total="2 steps", evals={"retrieval": {"name": "retrieval"}})
     with c.unlocked():
         c.data.main = {"source": source, "batch": 16, "prepare": ({"name": "resize", "size": 32},)}
-    loop.train(c, folder / "w", say=quiet, programs=runs.PROGRAMS)
+    loop.train(c, folder / "w", say=quiet, shared=runs.SHARED)
     other = write(folder / "b", first=40, rows={i: {"split": "test"} for i in range(24, 40)})
     for i in range(24, 32):  # of the test rows 24..39, which hold pictures 4..19: 8 stored anew, 8 never seen
         (other.parent / f"{i:04d}.jpg").write_bytes(changed(PICTURES[i - 20]))
@@ -63,7 +63,7 @@ def test_rows_of_the_run_that_params_came_from_are_left_out_too(run, tmp_path):
     with config.unlocked():
         config.init.path = str(folder / "w")
         config.data.main.source.path = str(write(tmp_path / "c", first=20))
-    loop.train(config, tmp_path / "w", say=quiet, programs=runs.PROGRAMS)
+    loop.train(config, tmp_path / "w", say=quiet, shared=runs.SHARED)
     results = evaluate.evaluate(tmp_path / "w", {"path": str(other)}, say=quiet)
     assert "unchecked" not in results["overlap"]
     assert results["overlap"]["excluded"] == 8 and results["metrics"]["retrieval/image_to_text/R@1/instance"]["n"] == 8
@@ -85,13 +85,13 @@ def test_a_run_on_prepared_rows_is_the_run_on_the_table(run, tmp_path):
     c = config.copy_and_resolve_references()
     with c.unlocked():
         c.data.main = {"source": {"name": "records", "path": str(prepared)}, "batch": 16}
-    results = loop.train(c, tmp_path / "w", say=quiet, programs=runs.PROGRAMS)
+    results = loop.train(c, tmp_path / "w", say=quiet, shared=runs.SHARED)
     runs.assert_equal(runs.params(tmp_path / "w"), runs.params(folder / "w"))
     assert results["metrics"] == json.loads((folder / "w" / "results.json").read_text())["metrics"]
     with c.unlocked():  # a run on the table, and one that prepares, are evaluated on prepared rows, too
         c.data.main = config.data.main.to_dict() | {"prepare": ({"name": "center_crop", "size": 32},)}
     again = prepare(c.data.main.to_dict(), tmp_path / "again", 1, 10, quiet)
-    loop.train(c, tmp_path / "v", say=quiet, programs=runs.PROGRAMS)
+    loop.train(c, tmp_path / "v", say=quiet, shared=runs.SHARED)
     found = evaluate.evaluate(tmp_path / "v", {"name": "records", "path": str(again)}, say=quiet, overlap="allow")
     assert found["metrics"] == json.loads((tmp_path / "v" / "results.json").read_text())["metrics"]
     assert not open_run(tmp_path / "v", {"name": "records", "path": str(again)}).suite.streams["main"].data.prepare
@@ -113,7 +113,7 @@ def test_categories_of_other_data_are_read_by_their_names(tmp_path):
     c = runs.config(total="1 steps", encoders=towers, objectives={"clip": {"name": "contrastive", "a": "tabular", "b": "text"}})
     with c.unlocked():
         c.data.main = {"source": {"name": "manifest", "path": table("a.csv"), "columns": columns}, "batch": 16}
-    loop.train(c, tmp_path / "w", say=quiet, programs=runs.PROGRAMS)
+    loop.train(c, tmp_path / "w", say=quiet, shared=runs.SHARED)
     rng = np.random.default_rng(0)
     path, said = table("b.csv", odd=(3, 7)), []  # two rows of test alone, of a value that comes first in the alphabet
     embed = {name: evaluate.export(tmp_path / "w", tmp_path / f"{name}.npz", data, "val", said.append)
@@ -129,7 +129,7 @@ def test_a_run_finds_its_data_from_another_folder(run, tmp_path, monkeypatch):
     with config.unlocked():
         config.data.main.source.path = "a/metadata.jsonl"
     monkeypatch.chdir(folder)
-    loop.train(config, tmp_path / "w", say=quiet, programs=runs.PROGRAMS)
+    loop.train(config, tmp_path / "w", say=quiet, shared=runs.SHARED)
     before = evaluate.evaluate(tmp_path / "w", say=quiet)
     write(tmp_path / "elsewhere" / "a", first=50)  # another table of the same name lies there
     monkeypatch.chdir(tmp_path / "elsewhere")

@@ -102,6 +102,8 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def put_batch(mesh: Mesh, batch: Any) -> Any:
     """This host's rows (numpy) to global arrays split over the rows' axes."""
     placement = NamedSharding(mesh, PartitionSpec(ROWS))
+    if jax.process_count() == 1:  # one call for all leaves: a fourth of the time, which small models wait for
+        return jax.device_put(batch, placement)
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(placement, np.asarray(x)), batch)
 
 

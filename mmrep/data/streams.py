@@ -4,6 +4,7 @@
 (`skipped`), and the source what was left out when it was opened (`skipped`, too).
 """
 
+import os
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,6 +25,7 @@ from mmrep.data.reading import read_rows
 from mmrep.data.records import records
 from mmrep.data.tfds import tfds
 from mmrep.data.transforms import compose, tokenize
+from mmrep.shared import Shared, remember
 
 SOURCES = {"phantom": phantom, "manifest": manifest, "tfds": tfds, "records": records, "embeddings": embeddings}
 STREAM_KEYS = ("source", "sources", "temperature", "batch", "prepare", "augment", "evaluate", "cache_mib", "on_error", "fraction")
@@ -76,12 +78,32 @@ def transform_of(stream: Any, key: str, where: str) -> Transform | None:
     return compose(specs, f"{where}.{key}", training) if specs else None
 
 
-def open_source(stream: Any, split: str, where: str = "config.data.main") -> Any:
+def open_source(stream: Any, split: str, where: str = "config.data.main", shared: Shared | None = None) -> Any:
     """A stream's source (or mixture) of a split, prepared and cached in memory. Raises ValueError or FileNotFoundError.
 
-    The stream's `on_error` is that of its sources, too, unless they name their own.
+    The stream's `on_error` is that of its sources, too, unless they name their own. shared: of `mmrep.shared`, where it may lie opened.
     """
-    stream = cfg.plain(stream)
+    return remember(shared, "source", (opened_key(stream), where, split), lambda: _open_source(cfg.plain(stream), split, where))
+
+
+def opened_key(stream: Any) -> str:
+    """Names what its opened source depends on: of a stream's config, and of the files that it names their sizes and times."""
+    config = {k: v for k, v in cfg.plain(stream).items() if k not in ("batch", "augment", "evaluate")}
+    stats = {}
+
+    def look(node: Any) -> None:
+        if isinstance(node, (dict, tuple)):
+            for one in node.values() if isinstance(node, dict) else node:
+                look(one)
+        elif isinstance(node, str) and os.path.exists(node):
+            found = os.stat(node)
+            stats[node] = (found.st_mtime_ns, found.st_size)
+
+    look(config)
+    return cfg.digest({"config": config, "files": stats})
+
+
+def _open_source(stream: dict, split: str, where: str) -> Any:
     given = {"on_error": stream["on_error"]} if stream.get("on_error") else {}
     share = _share(stream, where)
     prepare = transform_of(stream, "prepare", where)
@@ -128,8 +150,11 @@ def texts(source: Any, limit: int = 8192) -> Iterable[str]:
             yield from [text] if isinstance(text, str) else text or ()
 
 
-def open_tokenizer(config: Any, train: dict[str, Any], saved: Path | None = None) -> tokenizers.Tokenizer:
-    """The config's tokenizer: bytes, a file, or one trained on the training texts (kept at `saved` for a resume)."""
+def open_tokenizer(config: Any, train: dict[str, Any], saved: Path | None = None, shared: Shared | None = None) -> tokenizers.Tokenizer:
+    """The config's tokenizer: bytes, a file, or one trained on the training texts (kept at `saved` for a resume).
+
+    shared: of `mmrep.shared`, where it may lie trained on the same texts.
+    """
     spec = {k: v for k, v in cfg.plain(config.tokenizer).items() if k != "length"}
     if spec["name"] == "byte" or spec["name"].endswith(".json"):
         for key in spec.keys() - {"name"}:
@@ -146,7 +171,8 @@ def open_tokenizer(config: Any, train: dict[str, Any], saved: Path | None = None
             if "text" in source.fields:
                 yield from texts(source)
 
-    trained = cfg.build(tokenizers.TRAINERS, spec, "config.tokenizer", texts=corpus())
+    key = cfg.digest({"tokenizer": spec, "data": {n: opened_key(s) for n, s in config.data.items()}})
+    trained = remember(shared, "tokenizer", key, lambda: cfg.build(tokenizers.TRAINERS, spec, "config.tokenizer", texts=corpus()))
     if saved is not None:
         part = saved.with_suffix(".part")
         tokenizers.save(trained, part)

@@ -7,10 +7,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from mmrep import config as cfg
 from mmrep.evals.features import Features
 from mmrep.evals.named import Found
 from mmrep.evals.probe import paired
 from mmrep.run import init_program
+from mmrep.shared import forget, remember
 
 CONTROLS = ("untrained", "raw_pca")
 
@@ -25,23 +27,40 @@ def controls(suite: Any, on: str, wanted: tuple[str, ...], seed: int, features: 
     """
     if not wanted or not suite.run.config.evals:
         return {}, {}
-    params = (init or init_program(suite.run))(np.int32(seed), suite.run.hp).params
     raw = tuple(sorted({modality_of(spec) for _, spec, _ in suite.entries() if reads_raw(suite, spec)})) if "raw_pca" in wanted else ()
     why = ""
     if raw and jax.process_count() > 1:
         raw, why = (), "raw inputs of several hosts are not gathered; run `mmrep evaluate` on one host"
-    untrained = suite.features(params, suite.run.config.eval.limit, keep_inputs=raw)
-    found, differences = {}, {}
+    key = _key(suite, on, wanted, seed)
+    forget(suite.shared, "controls", but=(key,))
+    found, untrained, inputs = remember(suite.shared, "controls", key, lambda: _judged(suite, on, wanted, seed, raw, init))
+    found, differences = dict(found), {}
     if why:
         found["raw_pca"] = differences["raw_pca"] = {"raw_pca": why}
     if "untrained" in wanted:
-        found["untrained"] = suite.evaluate(params, on, untrained)
         differences["untrained"] = compared(suite, features, untrained, on)
     if raw:
-        inputs = pca(untrained, raw)
-        found["raw_pca"] = suite.evaluate(params, on, inputs, partial(reads_raw, suite))
         differences["raw_pca"] = compared(suite, features, inputs, on, partial(reads_raw, suite))
     return found, differences
+
+
+def _key(suite: Any, on: str, wanted: tuple[str, ...], seed: int) -> str:
+    """Names what the controls depend on: the config without what is of training alone, so that runs of one process that differ in
+    learning rate, length, ... share them."""
+    c = cfg.plain(suite.run.config)
+    c = {k: v for k, v in c.items() if k not in ("optim", "total", "save", "log", "loader", "micro", "ema", "init", "stages", "rules")}
+    return cfg.digest({"config": c, "program": suite.run.program, "on": on, "wanted": wanted, "seed": seed})
+
+
+def _judged(suite: Any, on: str, wanted: tuple[str, ...], seed: int, raw: tuple[str, ...], init: Callable | None) -> tuple[dict, Any, Any]:
+    """What the evaluators find of the controls, the untrained encoders' features, and the raw inputs' components as features."""
+    params = (init or init_program(suite.run))(np.int32(seed), suite.run.hp).params
+    untrained = suite.features(params, suite.run.config.eval.limit, keep_inputs=raw)
+    found = {"untrained": suite.evaluate(params, on, untrained)} if "untrained" in wanted else {}
+    inputs = pca(untrained, raw) if raw else None
+    if raw:
+        found["raw_pca"] = suite.evaluate(params, on, inputs, partial(reads_raw, suite))
+    return found, untrained, inputs
 
 
 def compared(suite: Any, ours: Callable, theirs: Callable, on: str, only: Callable[[dict], bool] = lambda spec: True

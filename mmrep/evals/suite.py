@@ -24,6 +24,7 @@ from mmrep.evals.named import Found
 from mmrep.evals.supervised import heads_of
 from mmrep.metrics.intervals import Interval
 from mmrep.run import Run, batch_like, train_transform
+from mmrep.shared import Shared, remember
 
 # What an evaluator is given besides its config; it takes those that its signature names:
 #   split(name) -> Features, every row embedded; texts([str]) -> f32[n, E]; on: the split to judge; names, trained: class names
@@ -62,9 +63,9 @@ class Suite:
     `skipped` counts the rows of each split that could not be read; `opened` holds the sources by (stream, split).
     """
 
-    def __init__(self, run: Run, data: Any = None, facts: dict | None = None, programs: dict | None = None):
+    def __init__(self, run: Run, data: Any = None, facts: dict | None = None, shared: Shared | None = None):
         config = run.config
-        self.run, self.skipped, self.programs = run, {}, {} if programs is None else programs
+        self.run, self.skipped, self.shared = run, {}, {} if shared is None else shared
         self.stream = "main" if "main" in config.data else sorted(config.data)[0]
         self.modalities = tuple(sorted(config.encoders))
         self.program = self._program("embed", lambda: embedder(run.encode, run.reads, self.modalities, run.mesh))
@@ -87,11 +88,8 @@ class Suite:
             self.streams[name] = Stream(stream if own else data, own, transform, spec, names)
 
     def _program(self, kind: Any, make: Callable) -> Callable:
-        """A jitted function, shared with the other runs of `programs` that differ in traced values only."""
-        key = (kind, self.run.program)
-        if key not in self.programs:
-            self.programs[key] = make()
-        return self.programs[key]
+        """A jitted function, shared with the other runs of the process that differ in traced values only."""
+        return remember(self.shared, kind, self.run.program, make)
 
     def form(self, field: str) -> tuple[tuple[int, ...], np.dtype] | None:
         """Shape and dtype of a field of one row as it is evaluated, of the first stream that has it."""
@@ -103,7 +101,7 @@ class Suite:
         if (stream, split) not in self.opened:
             one = self.streams[stream]
             mine = split == "train" and one.own and self.run.sources.get(stream)
-            found = mine or streams.open_source(one.data, split, f"config.data.{stream}")
+            found = mine or streams.open_source(one.data, split, f"config.data.{stream}", self.shared)
             self.opened[stream, split] = found if one.own else recoded(found, self.categories.get(stream, {}))
         return self.opened[stream, split]
 

@@ -116,7 +116,7 @@ def test_an_encoder_of_two_fields_trains_in_micro_batches_is_judged_and_loaded(t
     whole, parts = (tiny.value_and_grads(c.copy_and_resolve_references().unlock(), micro=m) for m in (1, 2))
     assert np.isclose(whole[0], parts[0], rtol=1e-5)
     tiny.assert_close(whole[1], parts[1])
-    results = train(c, tmp_path, programs={}, say=lambda text: None)
+    results = train(c, tmp_path, shared={}, say=lambda text: None)
     assert 0 <= results["metrics"]["probe/class:tabular/accuracy"]["value"] <= 1
     model, params, _ = mmrep.load(tmp_path)
     encoded = model["encode"](params, "tabular", {"tabular": np.ones((2, 10), np.float32), "category": np.ones((2, 6), np.int32)})
@@ -126,7 +126,7 @@ def test_an_encoder_of_two_fields_trains_in_micro_batches_is_judged_and_loaded(t
 
 
 def test_a_notebook_is_told_what_an_encoder_would_take_for_something_else(tmp_path):
-    train(runs.config(total="1 steps"), tmp_path, programs=runs.PROGRAMS, say=lambda text: None)
+    train(runs.config(total="1 steps"), tmp_path, shared=runs.SHARED, say=lambda text: None)
     model, params, _ = mmrep.load(tmp_path)
     pixels = np.full((2, 32, 32, 1), 200, np.uint8)
     encode = lambda x, m="image": model["encode"](params, m, x).embedding  # noqa: E731

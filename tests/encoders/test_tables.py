@@ -182,7 +182,7 @@ def test_numbers_are_standardized_by_the_training_rows_in_training_and_when_open
     scale = run.measured["scales"]["tabular"]
     assert np.allclose(scale["mean"], values.mean(0), rtol=1e-4) and np.allclose(scale["std"], values.std(0), rtol=1e-3)
     assert run.measured["cardinalities"] == tuple(codes.max(0) + 1) and run.measured["columns"] == 10
-    train(c, tmp_path, programs={}, say=lambda text: None)
+    train(c, tmp_path, shared={}, say=lambda text: None)
     model, params, _ = mmrep.load(tmp_path)
     shifted = {"tabular": values[:4], "category": codes[:4]}
     before = model["encode"](params, "labs", shifted).pooled

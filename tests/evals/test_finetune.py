@@ -45,7 +45,7 @@ def test_heads_are_read_by_class_name_and_refused_where_they_do_not_fit():
 
 def test_pretrain_then_finetune_a_tenth_of_the_labels(tmp_path):
     other = tmp_path / "pretrained"
-    train(runs.config(total="2 steps"), other, programs=runs.PROGRAMS, say=lambda text: None)
+    train(runs.config(total="2 steps"), other, shared=runs.SHARED, say=lambda text: None)
     c = cfg.load("configs/finetune.py:smoke,fraction=0.1,frozen=1", [f"init.path={other}"])
     with c.unlocked():
         c.encoders = {"image": runs.TOWERS["image"]}

@@ -26,7 +26,7 @@ RETRIEVAL = {"retrieval": {"name": "retrieval", "ks": (1,)}}
 
 
 def go(config, workdir):
-    return train(config, workdir, programs=runs.PROGRAMS, say=lambda text: None)
+    return train(config, workdir, shared=runs.SHARED, say=lambda text: None)
 
 
 def test_every_mistake_in_an_evaluator_is_named_before_training():
@@ -92,18 +92,18 @@ def test_an_evaluator_can_read_tokens_and_params_and_two_runs_share_its_program(
         yield "tokens/length", mean_interval(np.array(lengths, float), np.arange(len(lengths)), bounds=None)
 
     monkeypatch.setitem(EVALS, "tokens", tokens)
-    programs = {}
+    shared = {}
     for seed in (0, 1):
         run = assemble(runs.config(evals={"t": {"name": "tokens", "modality": "text"}}, seed=seed))
-        suite = Suite(run, programs=programs)
+        suite = Suite(run, shared=shared)
         suite.check()
         with jax.set_mesh(run.mesh):
             params = jax.jit(run.init, out_shardings=run.placed)(np.int32(0), run.hp).params
             found = suite.evaluate(params, "val")["tokens/length"]
-            count = len(programs)
+            programs = [value for key, value in shared.items() if key[0] != "source"]
         want = [0 if text is None else len(run.tokenizer.encode([text], 10**4)[0].nonzero()[0]) for text in suite.source("val").texts()]
         assert found.n == len(want) and np.isclose(found.value, np.minimum(want, run.config.tokenizer.length).mean())
-    assert count == 3 and all(program._cache_size() <= 1 for program in programs.values())  # embed, texts and this view, once
+    assert len(programs) == 3 and all(program._cache_size() <= 1 for program in programs)  # embed, texts and this view, once
 
 
 def test_rows_are_judged_without_augmentation_whatever_it_does_to_their_shape(tmp_path):
