@@ -49,6 +49,30 @@ def parser() -> argparse.ArgumentParser:
     p = add("check", "what to know before a long run: overfit, chance, gradients, memory, hours")
     config(p)
     p.add_argument("--steps", type=int, default=60, help="steps of the overfit test (default: 60)")
+    p = add("sweep", "run a study, or a config over axes and seeds; the same command goes on after a stop")
+    p.formatter_class, p.epilog = argparse.RawDescriptionHelpFormatter, SWEEP
+    p.add_argument("study", metavar="STUDY", help="a folder with a sweep.py (experiments/NAME, or NAME), or FILE.py[:arg] of a config")
+    p.add_argument("--out", default="", metavar="DIR", help="folder of the runs and their table (default: runs/NAME/SCALE)")
+    p.add_argument("--over", action="append", default=[], metavar="KEY=V1,V2,...", help="an axis of the grid; several may be given")
+    p.add_argument("--seeds", default="", metavar="N", help="seeds 0..N-1, or a list such as 3,7,11 (default: the study's; 1 of a config)")
+    p.add_argument("--scale", default="small", help="of a study: smoke, small or paper (default: small)")
+    p.add_argument("--workers", type=int, default=1, metavar="N", help="processes on this machine (default: 1)")
+    p.add_argument("--retry", action="store_true", help="try again what failed")
+    p.add_argument("--dry-run", action="store_true", help="list the runs and what became of them")
+    p = add("report", "tables of a sweep's results, and one page to look at: report.html, .md, .tex, results.csv, .parquet")
+    p.add_argument("dir", metavar="DIR", help="the sweep's folder")
+    p.add_argument("--metric", action="append", default=[], metavar="NAME", help="a metric of the tables; several may be given")
+    p.add_argument("--baseline", action="append", default=[], metavar="AXIS=VALUE", help="what the others are compared with")
+    p = add("reproduce", "run a paper figure's study, draw it, and judge what it must show")
+    p.add_argument("study", nargs="?", default="", metavar="STUDY", help="experiments/NAME, or NAME")
+    p.add_argument("--all", action="store_true", help="every study")
+    p.add_argument("--list", action="store_true", help="every study with its minutes and last result")
+    p.add_argument("--json", action="store_true", help="with --list: as JSON")
+    p.add_argument("--scale", default="small", help="smoke, small or paper (default: small)")
+    p.add_argument("--out", default="", metavar="DIR", help="folder of its runs (default: runs/NAME/SCALE)")
+    p.add_argument("--workers", type=int, default=1, metavar="N", help="processes on this machine (default: 1)")
+    p.add_argument("--retry", action="store_true", help="try again what failed")
+    p.add_argument("--record", action="store_true", help="write figure and verdicts into the study's folder and README.md, too")
     _data_parser(add("data", "look at data, divide and prepare them"))
     p = add("bench", "measure")
     bench = p.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -62,6 +86,14 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--steps", type=int, default=0, help="train so many steps, too, and tell the share of their time spent waiting for data")
     return top
 
+
+SWEEP = """examples:
+  mmrep sweep configs/quickstart.py --over optim.lr=1e-3,2e-3 --over objectives.clip.name=contrastive,sigmoid --seeds 3 --workers 2
+  mmrep sweep experiments/siglip_batch --scale smoke
+Axes are keys of the config (`mmrep train --config.KEY=`); `arg.NAME` is an argument of the config's file; --config.KEY=VALUE holds for
+all runs.
+What is finished is skipped, what was stopped goes on; runs that differ in traced values only (learning rate, seed, weights, temperatures,
+lengths, knobs of the data) share one compiled program in each worker."""
 
 BENCH_DATA = """The line's keys; batches that lay ready are not timed:
   examples_per_s         rows read, decoded, augmented, tokenized and batched a second, without the stream's cache
@@ -216,6 +248,19 @@ def _dispatch(args: argparse.Namespace, overrides: list[str], say, said: str) ->
 
             write_json(Path(args.json), results)
         return 0
+
+    if args.command == "sweep":
+        from mmrep.sweeps.commands import sweep
+
+        return sweep(args, overrides, print)
+    if args.command == "reproduce":
+        from mmrep.sweeps.commands import reproduce
+
+        return reproduce(args, print)
+    if args.command == "report":
+        from mmrep.sweeps.commands import report
+
+        return report(args, print)
 
     if args.command == "data":
         from mmrep.data.audit.commands import run

@@ -18,6 +18,7 @@ from mmrep.core.types import TrainState
 from mmrep.data import embeddings
 from mmrep.data.sources import identify
 from mmrep.evals.controls import controls
+from mmrep.evals.projection import projection
 from mmrep.evals.suite import Suite, as_json, reasons
 from mmrep.opened import open_run, place
 from mmrep.run import Run
@@ -52,6 +53,9 @@ def final(run: Run, suite: Suite, state: TrainState, workdir: Path, seconds: dic
     seconds["evaluate"] = round(time.perf_counter() - began, 2)
     results |= {"config_hash": cfg.digest(config), "seconds": seconds, "step": step}
     if hosts.first():
+        picture = projection(features(on), suite.streams[suite.stream].names) if config.evals else None
+        if picture:
+            write_json(workdir / "map.json", picture | {"split": on, "stream": suite.stream})
         write_json(workdir / "results.json", results)  # first: a figure that fails must not cost a reading of test
         if figure:
             from mmrep.figure import run_figure

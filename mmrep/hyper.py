@@ -43,6 +43,14 @@ def hyperparameters(config: Any, terms: dict, examples: dict[str, int]) -> tuple
 
 def program_key(config: Any, hp: dict, vocab: int, specs: dict, measured: dict) -> str:
     """Names the compiled program: the config without what is traced (hyper-parameters, seed, durations, data), and what was measured."""
+    c = untraced(config, {i: tuple(rule) for i, rule in hp["rules"].items()}, {n: tuple(term) for n, term in hp["terms"].items()})
+    c["data"] = {n: (s["batch"], sorted((k, str(v)) for k, v in specs[n].items())) for n, s in c["data"].items()}
+    c["tokenizer"], c["measured"] = (vocab, config.tokenizer.length), {k: str(v) for k, v in measured.items()}
+    return cfg.digest(c)
+
+
+def untraced(config: Any, rules: dict[str, tuple], terms: dict[str, tuple]) -> dict:
+    """The config without what is traced: rules and terms name the traced keys of each."""
     c = cfg.plain(config)
     for key in ("seed", "total", "evals", "eval", "save", "log", "init", "stages", "loader"):
         c.pop(key, None)
@@ -50,12 +58,22 @@ def program_key(config: Any, hp: dict, vocab: int, specs: dict, measured: dict) 
         c["optim"].pop(key)
     c["optim"]["clip"] = c["optim"]["clip"] > 0
     for i, rule in enumerate(c["rules"]):
-        for key in hp["rules"][str(i)]:
+        for key in rules.get(str(i), ()):
             rule[key] = key
     for name, spec in c["objectives"].items():
-        for key in hp["terms"][name]:
+        for key in terms.get(name, ()):
             spec[key] = key  # its value is traced, that it is there is not: a window or a ramp is another program
     c["ema"] = sorted(c["ema"])
-    c["data"] = {n: (s["batch"], sorted((k, str(v)) for k, v in specs[n].items())) for n, s in c["data"].items()}
-    c["tokenizer"], c["measured"] = (vocab, config.tokenizer.length), {k: str(v) for k, v in measured.items()}
+    return c
+
+
+def group_key(config: Any) -> str:
+    """Names what makes a program, as far as the config alone tells: runs of one group most likely share one. Nothing is opened."""
+    from mmrep.model import make_terms
+
+    specs, rules = cfg.plain(config.objectives), cfg.plain(config.rules)
+    of_rule, of_term = ("lr", "wd", "layer_decay", *optim.WINDOW), (*optim.WINDOW, "ramp")
+    c = untraced(config, {str(i): tuple(k for k in of_rule if k in rule) for i, rule in enumerate(rules)},
+                 {n: (*term.objective.hp, "weight", *(k for k in of_term if k in specs[n])) for n, term in make_terms(config, 2).items()})
+    c["data"] = {n: s["batch"] for n, s in c["data"].items()}
     return cfg.digest(c)

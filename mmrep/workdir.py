@@ -40,8 +40,7 @@ def open_workdir(config: Any, workdir: Path) -> None:
     if hosts.first():
         make_folder(workdir)
     file = workdir / "config.json"
-    changed = cfg.diff(cfg.from_json(file.read_text()), config) if file.is_file() else {}
-    changed = {k: (old, new) for k, (old, new) in changed.items() if not k.startswith(MAY_CHANGE) and not _skips(k, new)}
+    changed = changes_of(cfg.from_json(file.read_text()), config) if file.is_file() else {}
     if changed and any(_trained(folder) for folder in (workdir, *workdir.glob("stage*"))):
         (key, (old, new)), *rest = changed.items()
         more = ", ".join(k for k, _ in rest[:5]) + (f" and {len(rest) - 5} more" if len(rest) > 5 else "")
@@ -55,6 +54,11 @@ def open_workdir(config: Any, workdir: Path) -> None:
         part = workdir / "config.part"
         part.write_text(cfg.to_json(config) + "\n")
         part.replace(file)
+
+
+def changes_of(before: Any, now: Any) -> dict[str, tuple[Any, Any]]:
+    """{key path: (before, now)} of two configs, of what makes them two different runs."""
+    return {k: (old, new) for k, (old, new) in cfg.diff(before, now).items() if not k.startswith(MAY_CHANGE) and not _skips(k, new)}
 
 
 def _skips(key: str, new: Any) -> bool:

@@ -1,0 +1,93 @@
+"""Axes of a sweep as plain lists of points: a grid, named settings, random draws, and products of them.
+
+    def sweep(scale):
+        loss = named("loss", softmax={"objectives.clip.name": "contrastive"}, sigmoid={"objectives.clip.name": "sigmoid"})
+        return product(loss, grid({"optim.lr": (1e-4, 1e-3)}))
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Point(NamedTuple):
+    """One setting. axes: {name: value as tables show it}; changes: {config path: value}, of which `arg.NAME` is an argument of the
+    config's file (`configs/x.py:NAME=value`) and None removes a key."""
+
+    axes: dict[str, Any]
+    changes: dict[str, Any]
+
+
+def grid(axes: Mapping[str, Sequence[Any]]) -> list[Point]:
+    """Every combination of the values: grid({"optim.lr": (1e-4, 1e-3), "data.main.batch": (64, 128)}) has four points.
+
+    Raises ValueError for an axis without values, or whose values are no list.
+    """
+    for key, values in axes.items():
+        if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+            raise ValueError(f"axis {key}: {values!r} is no list of values; write ({values!r},)")
+        if not len(list(values)):
+            raise ValueError(f"axis {key}: has no values, so the grid is empty; give at least one")
+    return [Point(dict(zip(axes, values)), dict(zip(axes, values))) for values in itertools.product(*axes.values())]
+
+
+def named(axis: str, /, settings: Mapping[str, Mapping[str, Any]] | None = None, **more: Mapping[str, Any]) -> list[Point]:
+    """An axis whose values are names, each of several changes: named("loss", softmax={...}, sigmoid={...})."""
+    settings = dict(settings or {}) | more
+    if not settings:
+        raise ValueError(f"axis {axis}: has no values, so the grid is empty; give at least one")
+    return [Point({axis: name}, dict(changes)) for name, changes in settings.items()]
+
+
+def sample(axes: Mapping[str, Callable[[np.random.Generator], Any] | Sequence[Any]], n: int, seed: int = 0) -> list[Point]:
+    """`n` random points: of each axis a function of a numpy Generator (`log_uniform(1e-5, 1e-2)`), or a list to choose from.
+
+    The draws depend on (seed, number of the point, name of the axis) alone: more points, or another axis, leave the others as they are.
+    """
+    if n < 1 or not axes:
+        raise ValueError(f"random points: {n} of {len(axes)} axes is an empty sweep; give at least one of each")
+    points = []
+    for i in range(n):
+        values = {}
+        for key, of in axes.items():
+            rng = np.random.Generator(np.random.Philox(key=[seed, i], counter=[0, 0, 0, int.from_bytes(key.encode()[-7:], "big")]))
+            values[key] = of(rng) if callable(of) else list(of)[int(rng.integers(len(of)))]
+        points.append(Point(values, dict(values)))
+    return points
+
+
+def uniform(low: float, high: float) -> Callable[[np.random.Generator], float]:
+    """Evenly in [low, high), to 4 digits."""
+    return lambda rng: float(f"{rng.uniform(low, high):.4g}")
+
+
+def log_uniform(low: float, high: float) -> Callable[[np.random.Generator], float]:
+    """Evenly in the logarithm in [low, high), to 4 digits. Raises ValueError for bounds that are not above 0."""
+    if not 0 < low < high:
+        raise ValueError(f"log_uniform: needs 0 < low < high, got {low} and {high}")
+    return lambda rng: float(f"{math.exp(rng.uniform(math.log(low), math.log(high))):.4g}")
+
+
+def product(*axes: Iterable[Point | Mapping[str, Any]]) -> list[Point]:
+    """Every combination of the lists' points. Raises ValueError where two of them set the same axis or key, or one is empty."""
+    found = [Point({}, {})]
+    for number, points in enumerate(axes, 1):
+        points = [as_point(p) for p in points]
+        if not points:
+            raise ValueError(f"product: list {number} of {len(axes)} has no points, so the grid is empty")
+        for key in sorted((found[0].axes.keys() & points[0].axes.keys()) | (found[0].changes.keys() & points[0].changes.keys())):
+            raise ValueError(f"product: {key} is set by two of its lists; name it in one")
+        found = [Point(a.axes | b.axes, a.changes | b.changes) for a in found for b in points]
+    return found
+
+
+def as_point(point: Point | Mapping[str, Any]) -> Point:
+    """A Point as it is; a plain dict {config path: value} as one whose axes are its keys."""
+    if isinstance(point, Point):
+        return point
+    if not isinstance(point, Mapping):
+        raise ValueError(f"sweep: {point!r} is no point; yield dicts of overrides, such as {{'optim.lr': 1e-3}}")
+    return Point(dict(point), dict(point))

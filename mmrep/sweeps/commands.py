@@ -1,0 +1,121 @@
+"""`mmrep sweep`: its arguments to a study."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mmrep import config as cfg
+from mmrep.sweeps import axes, plan
+from mmrep.sweeps.results import cell
+
+
+def sweep(args: argparse.Namespace, overrides: list[str], say: Callable[[str], None]) -> int:
+    """Run what the command line asks for; the exit code."""
+    from mmrep.sweeps.run import run_sweep
+
+    study, out = study_of(args, overrides)
+    return run_sweep(study, Path(args.out or out), args.workers, tuple(overrides), args.retry, args.dry_run, say)
+
+
+def report(args: argparse.Namespace, say: Callable[[str], None]) -> int:
+    """Write and print the report of a sweep's folder; the exit code."""
+    from mmrep.sweeps import report
+
+    baseline = {}
+    for text in args.baseline:
+        axis, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"--baseline {text}: write --baseline AXIS=VALUE")
+        baseline[axis] = cell(value)
+    return report.report(Path(args.dir), args.metric, baseline if args.baseline else None, say)
+
+
+def reproduce(args: argparse.Namespace, say: Callable[[str], None]) -> int:
+    """Reproduce one study or all, or list them; the exit code."""
+    from mmrep.sweeps import reproduce
+
+    if args.list:
+        return reproduce.list_studies(args.scale, args.json, say)
+    if args.all:
+        return reproduce.reproduce_all(args.scale, args.workers, args.retry, args.record, say)
+    if not args.study:
+        raise ValueError("reproduce: name a study, or give --all or --list")
+    out = Path(args.out) if args.out else None
+    return 0 if reproduce.passed(reproduce.reproduce(args.study, args.scale, out, args.workers, args.retry, args.record, say)) else 1
+
+
+def study_of(args: argparse.Namespace, overrides: list[str]) -> tuple[plan.Study, str]:
+    """The study that is asked for, with the command line's axes and seeds, and the usual folder of its runs."""
+    seeds = plan.seeds_of(_seeds(args.seeds)) if args.seeds else ()
+    if is_config(args.study):
+        study = plan.Study(Path(args.study.partition(":")[0]).stem, args.study, [axes.Point({}, {})], (0,), {}, ())
+        out = f"runs/{study.name}_sweep"
+    else:
+        study = plan.load_study(args.study, args.scale)
+        out = f"runs/{study.name}/{args.scale}"
+    if args.over:
+        if study.simulate:
+            raise ValueError(f"--over: {study.name} is a simulation, whose axes stand in its sweep.py")
+        study = study._replace(points=axes.product(study.points, axes.grid(_axes(args.over, study.config, overrides))))
+    return study._replace(seeds=seeds or study.seeds), out
+
+
+def is_config(name: str) -> bool:
+    """Whether a name is that of a config's file rather than of a study's folder or sweep.py."""
+    file = Path(name.partition(":")[0])
+    return file.suffix == ".py" and file.name != "sweep.py"
+
+
+def _seeds(text: str) -> int | list[int]:
+    try:
+        return [int(s) for s in text.split(",")] if "," in text else int(text)
+    except ValueError:
+        raise ValueError(f"--seeds {text}: give a number of seeds, such as 5, or a list, such as 3,7,11") from None
+
+
+def _axes(given: list[str], config: str, overrides: list[str]) -> dict[str, list[Any]]:
+    """{config path: values} of --over KEY=V1,V2, each of the type that the config has there."""
+    base, found = cfg.load(config, overrides), {}
+    for text in given:
+        key, equals, values = text.partition("=")
+        key = key.removeprefix("config.")
+        if not equals:
+            raise ValueError(f"--over {text}: write --over KEY=V1,V2,...")
+        if key in found:
+            raise ValueError(f"--over {key}: comes twice; give all of its values at once")
+        parts = split_values(values)
+        if not parts or not all(parts):
+            raise ValueError(f"--over {text}: the axis {key} has {'an empty' if parts else 'no'} value, so the grid is empty; write "
+                             f"{key}=V1,V2")
+        found[key] = parts if key.startswith("arg.") else [_value(base, key, part) for part in parts]
+    return found
+
+
+def _value(base: Any, key: str, text: str) -> Any:
+    """The value that `--config.KEY=TEXT` would set."""
+    config = cfg.override_with(base, {}, "")
+    cfg.apply(config, f"{key}={text}")
+    node = config
+    for part in key.split("."):
+        node = node[part]
+    return cfg.plain(node)
+
+
+def split_values(text: str) -> list[str]:
+    """Text split at commas that stand in no bracket or quote."""
+    parts, depth, quote = [""], 0, ""
+    for c in text:
+        if quote:
+            quote = "" if c == quote else quote
+        elif c in "\"'":
+            quote = c
+        elif c in "([{":
+            depth += 1
+        elif c in ")]}":
+            depth -= 1
+        elif c == "," and not depth:
+            parts.append("")
+            continue
+        parts[-1] += c
+    return [part.strip() for part in parts] if text.strip() else []

@@ -1,0 +1,169 @@
+"""`mmrep report DIR`: the table of results, tables of means and comparisons, and one page to look at."""
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmrep import config as cfg
+from mmrep.core.names import nearest
+from mmrep.sweeps import plan, results, status, tables
+from mmrep.sweeps.compare import compare, metrics_of, problems, summarize
+from mmrep.writers import read_rows
+
+POINTS = 60  # of a learning curve
+
+
+def report(out: Path, metrics: Iterable[str] = (), baseline: dict[str, Any] | None = None, say: Callable[[str], None] = print) -> int:
+    """Write OUT/results.csv and .parquet, report.md, report.tex and report.html anew, and print the tables; 0, or 1 for 0 finished runs.
+
+    metrics: of the tables (else what the study shows, its family, or a few); they are the family of comparisons where the study declares
+    none. baseline: {axis: value}, else the study's. Raises ValueError for a name that is not there, or a damaged file.
+    """
+    found = plan.read_plan(out)
+    rows, runs = results.collect(out)
+    results.write(rows, runs, out)
+    axes = found["axes"]
+    shown = metrics_of(rows, list(metrics) or list(found["shown"]) or list(found["family"]))
+    family = [m for m in found["family"]] or shown
+    wrong = problems(rows, runs, list(dict.fromkeys([*shown, *family])))
+    base = baseline if baseline is not None else found["baseline"]
+    for axis in base:
+        if runs and axis not in axes:
+            raise ValueError(f"--baseline {axis}: no axis is called so; {nearest(axis, axes)}")
+    summary = summarize(rows, shown, axes)
+    compared = compare(rows, base, family, axes)
+    declared = "" if baseline is None or not found["family"] else " (baseline given with the report, not by the study)"
+    text = written(found, runs, wrong, summary, compared, axes, shown, declared)
+    for line in text("terminal"):
+        say(line)
+    (out / "report.md").write_text("\n".join(text("markdown")) + "\n")
+    (out / "report.tex").write_text("\n".join(text("latex")) + "\n")
+    from mmrep.sweeps.page import page
+
+    data = gathered(out, found, rows, runs, wrong, summary, compared, axes, shown)
+    part = out / "report.html.part"
+    part.write_text(page(data), encoding="utf-8")
+    part.replace(out / "report.html")
+    say(f"wrote {out / 'report.html'}, report.md, report.tex, results.csv and results.parquet")
+    return 0 if rows else 1
+
+
+def written(found: dict, runs: list[dict], wrong: list[str], summary: list[dict], compared: list[dict], axes: list[str],
+            shown: list[str], declared: str) -> Callable[[str], list[str]]:
+    """kind ("terminal", "markdown", "latex") -> the report's lines."""
+    done = sum(r["state"] == "finished" for r in runs)
+    stars = {(c["tag"], c["metric"]): c["stars"] for c in compared}
+    few = min((s["n"] for s in summary), default=0)
+
+    def lines(kind: str) -> list[str]:
+        make = {"terminal": tables.terminal, "markdown": tables.markdown, "latex": tables.latex}[kind]
+        mark = {"terminal": "", "markdown": "## ", "latex": "% "}[kind]
+        point = {"terminal": "! ", "markdown": "- ", "latex": "% "}[kind]
+        out = [f"{mark[1:]}{found['study']}: {done} of {len(runs)} runs finished", *([""] if wrong else []),
+               *(f"{point}{line}" for line in wrong)]
+        if summary:
+            means = "values of every seed" if few < 4 else "mean [95 % interval over seeds]"
+            out += ["", f"{mark}Results: {means}", "", make(tables.of_means(summary, axes, shown, stars))]
+            out += ["", f"{mark}Spread: between seeds, and by the test cases of one run", "", make(tables.of_variance(summary))]
+        if compared:
+            out += ["", f"{mark}Against the baseline{declared}: paired by seed, sign-flip tests, Holm over {len(compared)} comparisons", "",
+                    *_footed(tables.of_comparisons(compared), make)]
+        return out
+
+    return lines
+
+
+def _footed(table: tables.Table, make: Callable) -> list[str]:
+    """A table whose last column, of notes, is put below it, each note once, with letters in their place."""
+    head, rows = table
+    notes = list(dict.fromkeys(r[-1] for r in rows if r[-1]))
+    letters = {note: chr(97 + i) if i < 26 else str(i) for i, note in enumerate(notes)}
+    marked = [[*r[:-1], f"({letters[r[-1]]})" if r[-1] else ""] for r in rows]
+    return [make((head, marked)), *([""] if notes else []), *(f"({letter}) {note}" for note, letter in letters.items())]
+
+
+# ---- what the page shows ---------------------------------------------------------------------------------------------
+
+def gathered(out: Path, found: dict, rows: list[dict], runs: list[dict], wrong: list[str], summary: list[dict], compared: list[dict],
+             axes: list[str], shown: list[str]) -> dict[str, Any]:
+    """The data of the page, as plain values: see `page.page`."""
+    per_run: dict[str, dict] = {}
+    for row in rows:
+        one = per_run.setdefault(row["run"], {"values": {}, "controls": {}})
+        if not row["control"]:
+            one["values"][row["metric"]] = [row["value"], row["low"], row["high"], row["n"]]
+        elif "/" not in row["control"]:
+            one["controls"].setdefault(row["control"], {})[row["metric"]] = row["value"]
+    pictures: dict[str, dict] = {}
+    listed = []
+    for run, planned in zip(runs, found["runs"]):
+        folder = status.folder_of(out, planned)
+        keep = ("run", "tag", "seed", "axes", "state", "error", "tries", "step", "seconds")
+        listed.append({k: run[k] for k in keep} | per_run.get(run["run"], {"values": {}, "controls": {}}) | {
+            "curve": curve(folder), "map": map_of(folder, planned["config"], pictures)})
+    every = list(dict.fromkeys(r["metric"] for r in results.where(rows)))
+    first = rows[0] if rows else {"commit": "", "device": ""}
+    return tables.plain({
+        "study": found["study"], "config": Path(found["config"]).name if found["config"] else "simulation", "axes": axes,
+        "generated": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), "commit": first["commit"], "device": first["device"],
+        "metrics": list(dict.fromkeys([*shown, *every])), "shown": shown, "runs": listed, "pictures": pictures, "summary": summary,
+        "comparisons": compared, "problems": wrong})
+
+
+def curve(folder: Path) -> dict[str, list] | None:
+    """The learning curves of metrics.jsonl, thinned to about POINTS rows; None where there are none."""
+    file = folder / "metrics.jsonl"
+    rows = read_rows(file) if file.is_file() else []
+    train, judged = [r for r in rows if "loss" in r], [r for r in rows if "loss" not in r]
+    kept = [train[i] for i in np.unique(np.linspace(0, len(train) - 1, min(POINTS, len(train))).astype(int))] if train else []
+    kept = sorted([*kept, *judged], key=lambda r: r["step"])
+    if not kept:
+        return None
+    keys = [k for k in dict.fromkeys(k for r in kept for k in r) if k not in ("step", "time") and not k.startswith("grad_norm/")]
+    keys = [k for k in keys if k.startswith("val/") or "/" not in k or k.endswith(("/loss", "/scale"))][:24]
+    return {"step": [r["step"] for r in kept]} | {k: [r.get(k) for r in kept] for k in keys}
+
+
+def map_of(folder: Path, config: dict, pictures: dict[str, dict]) -> dict | None:
+    """The run's map.json with the key of its rows' pictures, which are read once for all runs of the same data."""
+    file = folder / "map.json"
+    if not file.is_file():
+        return None
+    try:
+        found = json.loads(file.read_text())
+    except ValueError:
+        return None
+    stream = config["data"][found["stream"]]
+    key = cfg.digest({"data": stream, "split": found["split"], "rows": found["rows"]})
+    if key not in pictures:
+        pictures[key] = read_pictures(stream, found)
+    return found | {"data": key}
+
+
+def read_pictures(stream: dict, found: dict) -> dict[str, dict]:
+    """{"images": {row: data URI}, "texts": {row: text}} of the rows that a map shows; empty where the data are not there any more."""
+    from mmrep.data import streams
+    from mmrep.data.reading import read_rows as read
+    from mmrep.data.sources import BadRow
+    from mmrep.sweeps.page import thumbnail
+
+    rows = sorted({*found["rows"], *(r for q in found["retrieval"] for r in [q["query"], *(hit[0] for hit in q["found"])])})
+    images, texts = {}, {}
+    try:
+        source = streams.open_source(cfg.plain(stream), found["split"])
+        for row, example in zip(rows, read(source, np.array(rows))):
+            if isinstance(example, BadRow):
+                continue
+            text = example.get("text")
+            if text is not None:
+                texts[str(row)] = str(text if isinstance(text, str) else " / ".join(text))[:400]
+            shown = next((example[k] for k in ("image", "volume", "signal") if k in example), None)
+            if shown is not None:
+                images[str(row)] = thumbnail(np.asarray(shown))
+    except (ValueError, OSError):
+        pass
+    return {"images": images, "texts": texts}

@@ -1,0 +1,188 @@
+"""`mmrep reproduce`: run a figure's study, draw it from its table of results, and judge what it must show."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mmrep.core.files import write_json
+from mmrep.sweeps import plan, results, tables
+from mmrep.sweeps.assertions import KINDS, Verdict, counts, judge, read_expected
+
+Say = Callable[[str], None]
+MARK = ("<!-- recorded: written by `mmrep reproduce --record` -->", "<!-- end of recorded -->")
+
+
+def reproduce(path: str, scale: str = "small", out: Path | None = None, workers: int = 1, retry: bool = False, record: bool = False,
+              say: Say = print) -> dict[str, Any]:
+    """Run, draw and judge one study; what it writes to OUT/reproduced.json: verdicts, measured quantities, minutes, hardware, commit.
+
+    record: also into the study's folder: figure.png, recorded.json and the table in README.md. Raises ValueError or FileNotFoundError for a
+    study, a table or an expectation that is wrong, and where runs failed.
+    """
+    from mmrep.sweeps.run import run_sweep
+
+    study = plan.load_study(path, scale)
+    folder = plan.find_study(path).resolve().parent
+    expected = read_expected(folder / "expected.json")
+    figure = figure_of(folder)
+    out = out or Path("runs") / study.name / scale
+    began = time.perf_counter()
+    if run_sweep(study, out, workers, (), retry, False, say):
+        raise ValueError(f"{study.name}: not all of its runs are finished, so there is nothing to judge; see {out}")
+    rows = results.read(out)
+    measured = {k: float(v) for k, v in figure.measure(rows).items()}
+    draw(figure, rows, out)
+    verdicts = judge(expected, measured, scale, min(r["time"] for r in rows))
+    seconds = sum({r["run"]: r["seconds"] for r in rows}.values())
+    found = {"study": study.name, "paper": expected["paper"], "scale": scale, "minutes": round(seconds / 60, 2),
+             "wall_minutes": round((time.perf_counter() - began) / 60, 2), "time": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+             "device": rows[0]["device"], "commit": rows[0]["commit"], "runs": len({r["run"] for r in rows}),
+             "seeds": list(study.seeds), "verdicts": [v._asdict() for v in verdicts], "measured": measured}
+    write_json(out / "reproduced.json", tables.plain(found))
+    for line in told(found):
+        say(line)
+    say(f"{out / 'figure.png'} and figure.pdf; numbers in {out / 'results.csv'}")
+    if record:
+        keep(folder, out, found)
+        say(f"recorded in {folder}")
+    return found
+
+
+def figure_of(folder: Path) -> Any:
+    """The study's figure.py. Raises FileNotFoundError or ValueError for what it lacks."""
+    file = folder / "figure.py"
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: is missing; it has measure(rows) -> {{name: number}} and draw(rows) -> a matplotlib figure")
+    module = plan.load_module(file)
+    for name in ("measure", "draw"):
+        if not callable(getattr(module, name, None)):
+            raise ValueError(f"{file}: has no {name}(rows)")
+    return module
+
+
+def draw(figure: Any, rows: results.Rows, out: Path) -> None:
+    """Write OUT/figure.png and OUT/figure.pdf, in the house's style."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    from mmrep.sweeps.style import STYLE
+
+    with plt.rc_context(STYLE):
+        drawn = figure.draw(rows)
+        for kind in ("png", "pdf"):
+            part = out / f"figure.part.{kind}"
+            drawn.savefig(part, dpi=200, **({"metadata": {"CreationDate": None}} if kind == "pdf" else {}))
+            part.replace(out / f"figure.{kind}")
+        plt.close(drawn)
+
+
+def told(found: dict) -> list[str]:
+    """The verdicts as lines: one table a kind."""
+    lines = [f"{found['study']} ({found['paper']}), {found['scale']} scale: {found['runs']} runs, {found['minutes']:g} minutes of "
+             f"{found['device']}"]
+    for kind in (*KINDS, "control"):
+        mine = [Verdict(**v) for v in found["verdicts"] if v["kind"] == kind]
+        for v in mine:
+            word = v.verdict if kind != "control" or v.verdict == "NOT RUN" else "FAILS, as it must" if v.ok else "PASSES, as it must not"
+            value = "" if v.value is None or v.verdict == "NOT RUN" else f"{v.value:.4g}"
+            lines.append(f"  {word:8} {kind:10} {v.id}: {v.text}; measured {value}" + (f"  ({v.note})" if v.note else ""))
+    return lines
+
+
+def summary(found: dict) -> str:
+    """Passed of all, kind by kind: never added up."""
+    each = counts([Verdict(**v) for v in found["verdicts"]])
+    words = []
+    for kind in (*KINDS, "control"):
+        n = each.get(kind)
+        if n and n["PASS"] + n["FAIL"]:
+            name = "controls fail as they must" if kind == "control" else kind
+            words.append(f"{name} {n['PASS']}/{n['PASS'] + n['FAIL']}")
+    return ", ".join(words) or "nothing judged at this scale"
+
+
+def passed(found: dict) -> bool:
+    """Whether every verdict is as it must be."""
+    return all(v["ok"] for v in found["verdicts"])
+
+
+def keep(folder: Path, out: Path, found: dict) -> None:
+    """Put the figure, the verdicts and their table into the study's folder, and between the marks of its README."""
+    import shutil
+
+    shutil.copyfile(out / "figure.png", folder / "figure.png")
+    write_json(folder / "recorded.json", tables.plain(found))
+    readme = folder / "README.md"
+    text = readme.read_text()
+    if MARK[0] not in text or MARK[1] not in text:
+        raise ValueError(f"{readme}: has no lines {MARK[0]!r} and {MARK[1]!r}, between which the numbers go")
+    head, _, rest = text.partition(MARK[0])
+    tail = rest.partition(MARK[1])[2]
+    readme.write_text(head + "\n".join([MARK[0], *recorded(found), MARK[1]]) + tail)
+
+
+def recorded(found: dict) -> list[str]:
+    """The lines of a README that say what came out."""
+    rows = []
+    for v in map(lambda v: Verdict(**v), found["verdicts"]):
+        word = v.verdict if v.kind != "control" or v.verdict == "NOT RUN" else "fails, as it must" if v.ok else "PASSES, as it must not"
+        rows.append([v.kind, v.id, v.text, "" if v.value is None or v.verdict == "NOT RUN" else f"{v.value:.4g}", word])
+    seeds = ", ".join(map(str, found["seeds"]))
+    return ["", f"Ours, {found['scale']} scale, seeds {seeds}: {found['runs']} runs, {found['minutes']:g} minutes "
+            f"on {found['device']}, {found['time']}, commit {found['commit']}.", "", "![figure](figure.png)", "",
+            tables.markdown((["kind", "id", "assertion", "measured", "verdict"], rows)), ""]
+
+
+def studies(root: Path = Path("experiments")) -> list[Path]:
+    """Folders of the studies that can be reproduced."""
+    return sorted(file.parent for file in root.glob("*/expected.json"))
+
+
+def listed(scale: str) -> list[dict[str, Any]]:
+    """Every study with its paper, minutes and last result: of this machine (runs/NAME/SCALE) where there is one, else as recorded."""
+    found = []
+    for folder in studies():
+        expected = read_expected(folder / "expected.json")
+        here, kept = Path("runs") / folder.name / scale / "reproduced.json", folder / "recorded.json"
+        file = here if here.is_file() else kept
+        last = json.loads(file.read_text()) if file.is_file() else None
+        found.append({"study": folder.name, "paper": expected["paper"], "assertions": len(expected["assertions"]),
+                      "controls": len(expected["controls"]), "minutes": last and last["minutes"], "time": last and last["time"],
+                      "scale": last and last["scale"], "result": summary(last) if last else "not run", "ok": passed(last) if last else None,
+                      "where": "here" if here.is_file() else "recorded" if last else ""})
+    return found
+
+
+def list_studies(scale: str, as_json: bool, say: Say = print) -> int:
+    """Print what `listed` gives, as a table or as JSON."""
+    found = listed(scale)
+    if as_json:
+        say(json.dumps(found, indent=1))
+        return 0
+    if not found:
+        say("no experiments/*/expected.json here: run it from the project's root")
+        return 0
+    rows = [[f["study"], f["paper"], "" if f["minutes"] is None else f"{f['minutes']:.1f}", f["scale"] or "", f["time"] or "",
+             {True: "PASS", False: "FAIL", None: ""}[f["ok"]], f["result"], f["where"]] for f in found]
+    say(tables.terminal((["study", "paper", "minutes", "scale", "time", "", "result", "from"], rows)))
+    return 0
+
+
+def reproduce_all(scale: str, workers: int, retry: bool, record: bool, say: Say = print) -> int:
+    """Every study one after another; a table at the end. 0 where all verdicts are as they must be."""
+    wrong, ends = [], []
+    for folder in studies():
+        say(f"== {folder.name}")
+        try:
+            found = reproduce(str(folder), scale, None, workers, retry, record, say)
+            ends.append([folder.name, "PASS" if passed(found) else "FAIL", f"{found['minutes']:.1f}", summary(found)])
+            wrong += [] if passed(found) else [folder.name]
+        except (ValueError, OSError) as error:
+            wrong.append(folder.name)
+            ends.append([folder.name, "ERROR", "", " ".join(str(error).split())])
+    say(tables.terminal((["study", "", "minutes", "result"], ends)))
+    return int(bool(wrong))
