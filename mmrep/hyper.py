@@ -42,10 +42,12 @@ def hyperparameters(config: Any, terms: dict, examples: dict[str, int]) -> tuple
 
 
 def program_key(config: Any, hp: dict, vocab: int, specs: dict, measured: dict) -> str:
-    """Names the compiled program: the config without what is traced (hyper-parameters, seed, durations, data), and what was measured."""
+    """Names the compiled program: the config without what is traced (hyper-parameters, seed, durations, data), and what was measured,
+    of which scales are traced, too."""
     c = untraced(config, {i: tuple(rule) for i, rule in hp["rules"].items()}, {n: tuple(term) for n, term in hp["terms"].items()})
     c["data"] = {n: (s["batch"], sorted((k, str(v)) for k, v in specs[n].items())) for n, s in c["data"].items()}
-    c["tokenizer"], c["measured"] = (vocab, config.tokenizer.length), {k: str(v) for k, v in measured.items()}
+    c["tokenizer"], c["measured"] = (vocab, config.tokenizer.length), {k: str(v) for k, v in measured.items() if k != "scales"}
+    c["scales"] = {field: sorted((k, len(v)) for k, v in scale.items()) for field, scale in measured["scales"].items()}
     return cfg.digest(c)
 
 

@@ -83,18 +83,27 @@ def scales(config: Any, measured: dict[str, Any]) -> dict[str, dict]:
     return out
 
 
+def traced_scales(config: Any, measured: dict[str, Any]) -> dict[str, dict]:
+    """Of `scales` what was measured, f32 arrays: it is traced, so that runs on other data of the same form share a program."""
+    given = cfg.plain(config.inputs)
+    return {name: {k: jnp.asarray(scale[k], jnp.float32) for k in ("mean", "std") if k in scale and k not in given.get(name, {})}
+            for name, scale in scales(config, measured).items()}
+
+
 def make_encode(towers: dict[str, Tower], inputs: dict[str, dict]) -> Callable:
     """encode(params["encoders"], view, batch, keys | None) -> Encoded; batch: raw fields, u8 pixels, i32 tokens or a table's numbers.
 
-    inputs: as `scales` gives them. keys: [B] in training, when inputs are augmented, None otherwise.
+    inputs: as `scales` gives them. keys: [B] in training, when inputs are augmented, None otherwise. measured: of `traced_scales`, in the
+    place of constants in `inputs`.
     """
 
-    def encode(params: Params, view: View, batch: Batch, keys: Array | None = None) -> Encoded:
+    def encode(params: Params, view: View, batch: Batch, keys: Array | None = None, measured: dict[str, dict] | None = None) -> Encoded:
         if view.modality not in towers:
             raise ValueError(f"no encoder for {view.modality!r}; {nearest(view.modality, towers)}")
         tower = towers[view.modality]
         fields = reads_of(tower, view.modality)
-        x = floats(read(batch, view, fields), tower.field or view.modality, inputs, view.modality, fields, keys)
+        now = {name: scale | (measured or {}).get(name, {}) for name, scale in inputs.items()}
+        x = floats(read(batch, view, fields), tower.field or view.modality, now, view.modality, fields, keys)
         return tower.apply({"params": params[view.modality]}, x, keys, view.mask, view.causal)
 
     return encode

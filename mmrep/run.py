@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mmrep import config as cfg
 from mmrep.core import optim, sharding, step, tree
@@ -15,7 +16,7 @@ from mmrep.data.example import is_field
 from mmrep.encoders.inputs import complete
 from mmrep.hyper import hyperparameters, program_key
 from mmrep.measure import NOTHING, measure
-from mmrep.model import make_encode, make_init, make_nets, make_terms, reads_of, scales, towers
+from mmrep.model import make_encode, make_init, make_nets, make_terms, reads_of, scales, towers, traced_scales
 from mmrep.shared import Shared, forget
 from mmrep.validate import check_augment, check_batches, check_causal, check_heads, check_names, check_pairs, check_views
 
@@ -70,6 +71,7 @@ def assemble(config: Any, workdir: Path | None = None, devices: list | None = No
     reads = {m: reads_of(tower, m) for m, tower in built.items()}
     terms, nets = make_terms(config, tokenizer.vocab_size), make_nets(config)
     total, hp = hyperparameters(config, terms, facts["examples"] if facts else {n: len(s) for n, s in sources.items()})
+    hp["inputs"] = jax.tree.map(np.asarray, traced_scales(config, measured))
     check_views(terms, reads, specs)
     check_augment(config, specs)
     check_heads(config, sources)

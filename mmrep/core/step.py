@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -159,6 +160,7 @@ def make_loss(encode: Callable, nets: dict[str, Net], terms: dict[str, Term], mi
     def loss(params: Params, ema: dict, aux: dict, streams: dict[str, Batch], rng: Array, step: Array, hp: dict
              ) -> tuple[Array, tuple[dict, dict]]:
         on = {n: optim.active(step, h) for n, h in hp["terms"].items() if any(k in h for k in optim.WINDOW)}
+        scaled = partial(encode, measured=hp["inputs"]) if "inputs" in hp else encode
         bound = {n: (lambda *a, net=net, n=n, **k: net.apply(params["nets"][n], *a, **k)) for n, net in nets.items()}
         results, new_aux = {}, dict(aux)
         for stream, batch in streams.items():
@@ -166,7 +168,7 @@ def make_loss(encode: Callable, nets: dict[str, Net], terms: dict[str, Term], mi
             mine = {n: t for n, t in terms.items() if t.stream == stream}
             first = {n: t for n, t in mine.items() if t.objective.after is None}
             second = {n: t for n, t in mine.items() if n not in first}
-            rest = (params, ema, aux, rng, hp, encode, bound, micro, on)
+            rest = (params, ema, aux, rng, hp, scaled, bound, micro, on)
             sums, needed = _pass(first, batch, *rest)
             keys = example_keys(rng, batch["index"])
             for name, term in first.items():

@@ -6,9 +6,12 @@ only) is a reason under the metric's name. An evaluator gives the same names wha
 """
 
 from mmrep.evals.alignment import alignment
+from mmrep.evals.identify import identify
 from mmrep.evals.probe import probe
 from mmrep.evals.retrieval import retrieval
+from mmrep.evals.spectrum import spectrum
 from mmrep.evals.supervised import supervised
 from mmrep.evals.zeroshot import zeroshot
 
-EVALS = {"zeroshot": zeroshot, "retrieval": retrieval, "probe": probe, "alignment": alignment, "supervised": supervised}
+EVALS = {"zeroshot": zeroshot, "retrieval": retrieval, "probe": probe, "alignment": alignment, "supervised": supervised,
+         "identify": identify, "spectrum": spectrum}

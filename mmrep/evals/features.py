@@ -16,20 +16,20 @@ from mmrep.encoders.inputs import Fields, complete
 Features = dict[str, np.ndarray]
 
 
-def embedder(encode: Callable, reads: dict[str, Fields], modalities: tuple[str, ...], mesh: Any) -> Callable[[Params, dict], dict]:
-    """One compiled program: (params["encoders"], Batch) -> the batch's rows and, for each modality, its outputs.
+def embedder(encode: Callable, reads: dict[str, Fields], modalities: tuple[str, ...], mesh: Any) -> Callable[..., dict]:
+    """One compiled program: (params["encoders"], Batch, hp["inputs"]) -> the batch's rows and, for each modality, its outputs.
 
     reads: modality -> the fields that its encoder reads.
     """
 
-    def run(params: Params, batch: dict) -> dict:
+    def run(params: Params, batch: dict, measured: dict) -> dict:
         batch = complete(batch, reads)
         rows = {k: v for k, v in batch.items() if k in ("index", "group", "case", "valid") or k.startswith("label/")}
         # of several samples the first is embedded
         rows |= {f"present/{m}": mark[:, 0] if mark.ndim == 2 else mark for m, mark in batch["present"].items()}
         for m in modalities:
             if m in params and all(key in batch for key in reads[m]):
-                encoded = encode(params, View(m), batch, None)
+                encoded = encode(params, View(m), batch, None, measured)
                 rows |= {f"{m}/embedding": encoded.embedding, f"{m}/pooled": encoded.pooled.astype(np.float32)}
         return rows
 
@@ -82,12 +82,12 @@ def together(batches: pipeline.Batches) -> Iterator[Batch]:
         raise BadRow("another host could not read a row of the split; its own output says which")
 
 
-def encoder(encode: Callable, reads: dict[str, Fields], view: View, mesh: Any) -> Callable[[Params, dict], tuple]:
-    """(params["encoders"], Batch) -> (Encoded of the view, the batch), whole on every host."""
+def encoder(encode: Callable, reads: dict[str, Fields], view: View, mesh: Any) -> Callable[..., tuple]:
+    """(params["encoders"], Batch, hp["inputs"]) -> (Encoded of the view, the batch), whole on every host."""
 
-    def run(params: Params, batch: dict) -> tuple:
+    def run(params: Params, batch: dict, measured: dict) -> tuple:
         batch = complete(batch, reads)
-        return encode(params, view, batch, None), batch
+        return encode(params, view, batch, None, measured), batch
 
     return jax.jit(run, out_shardings=sharding.replicated(mesh))
 

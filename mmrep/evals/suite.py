@@ -68,7 +68,8 @@ class Suite:
         self.run, self.skipped, self.shared = run, {}, {} if shared is None else shared
         self.stream = "main" if "main" in config.data else sorted(config.data)[0]
         self.modalities = tuple(sorted(config.encoders))
-        self.program = self._program("embed", lambda: embedder(run.encode, run.reads, self.modalities, run.mesh))
+        program = self._program("embed", lambda: embedder(run.encode, run.reads, self.modalities, run.mesh))
+        self.program = lambda params, batch: program(params, batch, run.hp["inputs"])
         self.texts = None
         if "text" in config.encoders:
             self.texts = text_encoder(self._program("texts", lambda: text_program(run.encode, run.mesh)), run.tokenizer,
@@ -175,12 +176,12 @@ class Suite:
 
     def _encode(self, params: Params, view: View, batch: Batch) -> tuple[Encoded, Batch]:
         program = self._program(view, lambda: encoder(self.run.encode, self.run.reads, view, self.run.mesh))
-        return jax.device_get(program(params, batch))
+        return jax.device_get(program(params, batch, self.run.hp["inputs"]))
 
     def _pretended(self, view: View, batch: Batch) -> tuple[Encoded, Batch]:
         """As `_encode`, of zeros, without compiling."""
         program = encoder(self.run.encode, self.run.reads, view, self.run.mesh)
-        encoded, rows = jax.eval_shape(program, self.run.shapes.params["encoders"], batch)
+        encoded, rows = jax.eval_shape(program, self.run.shapes.params["encoders"], batch, self.run.hp["inputs"])
         return _zeros(encoded), _zeros(rows)
 
     def _evaluators(self, features: Callable, batches: Callable, given: dict, on: str, only: Callable = lambda spec: True

@@ -7,6 +7,7 @@ from mmrep.objectives.masked import masked
 from mmrep.objectives.matching import matching
 from mmrep.objectives.sigmoid import sigmoid
 from mmrep.objectives.supervised import supervised
+from mmrep.objectives.uniform import align_uniform
 
 OBJECTIVES = {"contrastive": contrastive, "sigmoid": sigmoid, "moco": moco, "masked": masked, "distill": distill,
-              "matching": matching, "caption": caption, "supervised": supervised}
+              "matching": matching, "caption": caption, "supervised": supervised, "align_uniform": align_uniform}

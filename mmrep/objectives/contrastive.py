@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from mmrep.core.names import within
+from mmrep.core.names import nearest, within
 from mmrep.core.step import presence
 from mmrep.core.types import Array, Batch, Encoded, Objective
 from mmrep.objectives.allpairs import infonce
@@ -30,18 +30,31 @@ def logit_scale(params: dict, hp: dict) -> Array:
     return jnp.exp(at_most(params["logit_scale"], jnp.log(hp["max_scale"])))
 
 
+SIMILARITIES = ("cosine", "dot", "l2")
+
+
+def as_products(u: Array, v: Array) -> tuple[Array, Array]:
+    """Vectors f[B, D + 2] whose inner products are -|u_i - v_j|^2."""
+    one, a, b = jnp.ones((len(u), 1), u.dtype), (u * u).sum(-1, keepdims=True), (v * v).sum(-1, keepdims=True)
+    return jnp.concatenate([2 * u, a, one], -1), jnp.concatenate([v, -one, -b], -1)
+
+
 def contrastive(a: str | dict = "image", b: str | dict = "text", *, direction: float = 0.5, smoothing: float = 0.0,
                 temperature: float = 0.07, learn_temperature: bool = True, max_scale: float = 100.0,
-                group: bool = True, soft: bool = False, soft_temperature: float = 1.0, method: str = "auto"
-                ) -> Objective:
+                group: bool = True, soft: bool = False, soft_temperature: float = 1.0, method: str = "auto",
+                similarity: str = "cosine") -> Objective:
     """Symmetric InfoNCE over the global batch (CLIP, Radford 2021; ConVIRT, Zhang 2022: direction 0.75).
 
     L = mean_i [ w CE(S_i., P_i.) + (1 - w) CE(S_.i, P_.i) ], S = s u v^T over rows that hold both modalities.
     direction: w, of a -> b. smoothing: label smoothing. group: rows with the same `group` are positives, sharing the
     target equally. soft: targets softmax(L L^T / soft_temperature) from the batch's `soft` labels f32[B, K] instead
-    (MedCLIP, Wang 2022). method: of `allpairs.infonce`.
+    (MedCLIP, Wang 2022). method: of `allpairs.infonce`. similarity: "cosine" of the embeddings, or of the encoders' outputs before the head
+    "dot" (Jing 2022) or "l2", -|u - v|^2 (Zimmermann 2021, eq. 4, p = 2; Daunhawer 2023), which are not normalized.
     """
     views = {"a": as_view(a), "b": as_view(b)}
+    if similarity not in SIMILARITIES:
+        raise ValueError(f"similarity: unknown {similarity!r}; {nearest(similarity, SIMILARITIES)}")
+    field = "embedding" if similarity == "cosine" else "pooled"
     for name, value in (("temperature", temperature), ("max_scale", max_scale), ("soft_temperature", soft_temperature)):
         within(name, value, 0, low_open=True)
     for name, value in (("direction", direction), ("smoothing", smoothing)):
@@ -55,14 +68,15 @@ def contrastive(a: str | dict = "image", b: str | dict = "text", *, direction: f
     def loss(params: dict, state: dict, encodings: dict[str, Encoded], batch: Batch, keys: Array, hp: dict, nets: dict
              ) -> tuple[Array, dict]:
         scale = logit_scale(params, hp)
-        value = infonce(encodings["a"].embedding, encodings["b"].embedding, scale,
+        u, v = (getattr(encodings[view], field).astype(jnp.float32) for view in ("a", "b"))
+        value = infonce(*(as_products(u, v) if similarity == "l2" else (u, v)), scale,
                         group=batch.get("group") if group and not soft else None,
                         soft=batch["soft"] if soft else None, valid=presence(batch, views.values()),
                         direction=hp["direction"], smoothing=hp["smoothing"],
                         soft_temperature=hp["soft_temperature"], method=method)
         return value, {"scale": scale}
 
-    return Objective(views, loss, coupled=True, needs={"a": ("embedding",), "b": ("embedding",)}, init=init,
+    return Objective(views, loss, coupled=True, needs={"a": (field,), "b": (field,)}, init=init,
                      hp={"direction": direction, "smoothing": smoothing, "temperature": temperature,
                          "max_scale": max_scale, "soft_temperature": soft_temperature})
 

@@ -42,6 +42,11 @@ def named(axis: str, /, settings: Mapping[str, Mapping[str, Any]] | None = None,
     return [Point({axis: name}, dict(changes)) for name, changes in settings.items()]
 
 
+def fixed(changes: Mapping[str, Any]) -> list[Point]:
+    """What is the same in every run, and so is no axis: one point, for `product`."""
+    return [Point({}, dict(changes))]
+
+
 def sample(axes: Mapping[str, Callable[[np.random.Generator], Any] | Sequence[Any]], n: int, seed: int = 0) -> list[Point]:
     """`n` random points: of each axis a function of a numpy Generator (`log_uniform(1e-5, 1e-2)`), or a list to choose from.
 

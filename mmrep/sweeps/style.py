@@ -5,10 +5,10 @@ PURPLE, SKY, YELLOW, BLACK = "#CC79A7", "#56B4E9", "#F0E442", "#000000"
 COLORS = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, BLACK)
 GREY = "#8C8C8C"
 STYLE = {
-    "font.size": 8, "axes.titlesize": 9, "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.labelsize": 8, 
-    "legend.fontsize": 7, "xtick.labelsize": 7, "ytick.labelsize": 7, "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.7,
-    "lines.linewidth": 1.3, "lines.markersize": 4, "legend.frameon": False, "figure.constrained_layout.use": True, "savefig.bbox": "tight",
-    "pdf.fonttype": 42, "font.family": "DejaVu Sans"}
+    "font.size": 8, "font.family": "DejaVu Sans", "axes.titlesize": 9, "axes.titleweight": "bold", "axes.titlelocation": "left",
+    "axes.labelsize": 8, "legend.fontsize": 7, "xtick.labelsize": 7, "ytick.labelsize": 7, "axes.spines.top": False,
+    "axes.spines.right": False, "axes.linewidth": 0.7, "lines.linewidth": 1.3, "lines.markersize": 4, "legend.frameon": False,
+    "figure.constrained_layout.use": True, "savefig.bbox": "tight", "pdf.fonttype": 42}
 
 
 def over_seeds(ax, x, found, **kwargs) -> None:

@@ -14,6 +14,7 @@ from mmrep.data.phantom.latents import SPLITS
 from mmrep.data.phantom.philox import bits, normal, uniform
 
 _SLOPE = 0.2
+_STRANGER = 1 << 30  # ids from here on are in no split
 
 
 @lru_cache(maxsize=16)
@@ -53,7 +54,7 @@ def unmixed(matrices: Sequence[np.ndarray], x: np.ndarray) -> np.ndarray:
 
 
 class Identifiable:
-    """Rows of one split: two views f32[D] under `fields`, their latents as labels; build it with `identifiable`."""
+    """Rows of one split: two views (or more) f32[D] under `fields`, their latents as labels; build it with `identifiable`."""
 
     def __init__(self, split: str, seed: int, n: int, sizes: tuple[int, int, int], options: dict):
         self.split, self.seed, self._sizes, self._options = split, seed, sizes, options
@@ -61,40 +62,69 @@ class Identifiable:
         self.index = np.arange(n, dtype=np.int32) + SPLITS[split]
         total = sum(sizes)
         shared = options["shared_mixing"]
-        self.mixings = tuple(mixing(seed, 0 if shared else view, total, options["layers"], options["candidates"]) for view in (0, 1))
+        self.mixings = tuple(mixing(seed, 0 if shared else view, total, options["layers"], options["candidates"])
+                             for view in range(len(self.fields)))
         self._roots = _roots(seed, sizes, options["dependent"])
 
     def __len__(self) -> int:
         return len(self.index)
 
     def latents(self, rows: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
-        """content f64[B,nc], style, style_changed f64[B,ns], private_1, private_2 f64[B,nm]."""
-        (nc, ns, nm), options = self._sizes, self._options
-        names = {"latent/content": nc, "latent/style": ns, "latent/mask": ns, "latent/change": ns, "latent/private": 2 * max(nm, 1)}
-        raw = bits(self.seed, self.index[np.asarray(rows, np.int64)], {k: max(v, 1) for k, v in names.items()})
-        draw = {name: normal(uniform(raw[name]))[:, :size] for name, size in names.items()}
+        """content f64[B,nc], style, style_changed f64[B,ns], private_1, private_2 f64[B,nm], and content/2, what the second view shows (a
+        stranger's, with pair noise); of a third view style_changed_3, content/3, private_3."""
+        nm, options = self._sizes[2], self._options
+        ids = self.index[np.asarray(rows, np.int64)].astype(np.int64)
+        content, style = self._shared(ids)
+        found, other = {"content": content, "style": style}, (content, style)
+        if options["pair_noise"]:  # all views but the first are then of a stranger, who is in no split
+            wrong = uniform(bits(self.seed, ids, {"latent/pair": 1})["latent/pair"]) < options["pair_noise"]
+            other = tuple(np.where(wrong, theirs, mine) for theirs, mine in zip(self._shared(ids + _STRANGER), other))
+        for view in range(1, len(self.fields)):
+            end = "" if view == 1 else f"/{view + 1}"
+            changed = self._changed(ids, other[1], end)
+            found |= {"style_changed" + ("" if view == 1 else f"_{view + 1}"): changed, f"content/{view + 1}": other[0]}
+        if options["both"]:
+            found["style"] = self._changed(ids, style, "/1")
+        private = normal(uniform(bits(self.seed, ids, {"latent/private": 2 * max(nm, 1)})["latent/private"]))
+        found |= {"private_1": _times(private[:, :nm], self._roots["private_1"]),
+                  "private_2": _times(private[:, nm:2 * nm], self._roots["private_2"])}
+        for view in range(2, len(self.fields)):
+            name = f"latent/private/{view + 1}"
+            found[f"private_{view + 1}"] = normal(uniform(bits(self.seed, ids, {name: max(nm, 1)})[name]))[:, :nm]
+        return found
+
+    def _shared(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Content f64[B,nc] and style f64[B,ns] of subjects."""
+        nc, ns, _ = self._sizes
+        raw = bits(self.seed, ids, {"latent/content": nc, "latent/style": max(ns, 1)})
+        draw = {name: normal(uniform(raw[name]))[:, :size] for name, size in (("latent/content", nc), ("latent/style", ns))}
         content = _times(draw["latent/content"], self._roots["content"])
         style = _times(draw["latent/style"], self._roots["style"])
-        if options["causal"]:
+        if self._options["causal"]:
             style = style + _times(content, self._roots["effect"]) + self._roots["offset"]
-        mask = uniform(raw["latent/mask"])[:, :ns] < options["change"]
-        changed = style + mask * _times(draw["latent/change"], self._roots["change"])
-        private = draw["latent/private"]
-        return {"content": content, "style": style, "style_changed": changed,
-                "private_1": _times(private[:, :nm], self._roots["private_1"]),
-                "private_2": _times(private[:, nm:2 * nm], self._roots["private_2"])}
+        return content, style
+
+    def _changed(self, ids: np.ndarray, style: np.ndarray, end: str) -> np.ndarray:
+        """style + mask * noise f64[B,ns], as a view sees it; end: of the names of its draws."""
+        ns = self._sizes[1]
+        raw = bits(self.seed, ids, {f"latent/{what}{end}": max(ns, 1) for what in ("mask", "change")})
+        mask = uniform(raw[f"latent/mask{end}"])[:, :ns] < self._options["change"]
+        noise = _times(normal(uniform(raw[f"latent/change{end}"]))[:, :ns], self._roots["change"])
+        return style + self._options["amplitude"] * mask * noise
 
     def block(self, rows: Sequence[int] | np.ndarray) -> dict:
-        """Rows i[B] -> the two views f32[B,D], label/content, label/style, label/style_changed, label/private_1, label/private_2 f32, index
+        """Rows i[B] -> the views f32[B,D], label/content, label/style, label/style_changed, label/private_1, label/private_2 f32, index
         and case i32[B]. Raises IndexError for rows out of range."""
         rows = np.asarray(rows, np.int64)
         if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
             raise IndexError(f"phantom {self.split}: rows {rows.min()}..{rows.max()} asked for, but it has {len(self)}")
         z = self.latents(rows)
-        views = (np.concatenate([z["content"], z["style"], z["private_1"]], 1),
-                 np.concatenate([z["content"], z["style_changed"], z["private_2"]], 1))
+        views = [np.concatenate([z["content"], z["style"], z["private_1"]], 1)]
+        for view in range(2, len(self.fields) + 1):
+            changed = z["style_changed" if view == 2 else f"style_changed_{view}"]
+            views.append(np.concatenate([z[f"content/{view}"], changed, z[f"private_{view}"]], 1))
         out = {name: mixed(m, v).astype(np.float32) for name, m, v in zip(self.fields, self.mixings, views)}
-        out |= {f"label/{name}": value.astype(np.float32) for name, value in z.items() if value.shape[1]}
+        out |= {f"label/{name}": value.astype(np.float32) for name, value in z.items() if value.shape[1] and "/" not in name}
         return out | {"index": self.index[rows], "case": self.index[rows]}
 
     def __getitem__(self, row: int) -> dict:
@@ -115,20 +145,24 @@ def _roots(seed: int, sizes: tuple[int, int, int], dependent: bool) -> dict[str,
 
 def identifiable(split: str, seed: int = 0, n: int = 65_536, content: int = 5, style: int = 5, private: int = 5, change: float = 1.0,
                  causal: bool = False, dependent: bool = False, layers: int = 3, shared_mixing: bool = False, candidates: int = 25_000,
-                 names: Sequence[str] = ("x1", "x2")) -> Identifiable:
+                 names: Sequence[str] = ("x1", "x2"), amplitude: float = 1.0, both: bool = False, pair_noise: float = 0.0) -> Identifiable:
     """Source of two views of latent vectors; row i is a pure function of (seed, split, i, options).
 
     content, style, private: dimensions (style and private may be 0); change: probability that a style coordinate differs between the views;
     causal: style gets B content + a; dependent: covariances are Wishart draws; layers: of the mixing networks; shared_mixing: one network
-    for both views; names: batch keys of the views. Every latent is a label: label/content f32[nc], ...
+    for both views (0: none, the views are the latents themselves); names: batch keys of the views, two or more, of which every later one
+    changes the style anew and has private latents of its own; amplitude: of the change; both: the first view's style is changed, too;
+    pair_noise: share of rows whose later views are of a stranger's content and style. Every latent is a label: label/content f32[nc], ...
     Raises ValueError for anything out of range.
     """
     names = tuple(names)
-    if split not in SPLITS or content < 1 or min(style, private) < 0 or layers < 1 or not 0 <= change <= 1 or candidates < layers:
-        raise ValueError("phantom latent: needs content >= 1, style, private >= 0, layers >= 1, change in 0..1, candidates >= layers; got "
+    if split not in SPLITS or content < 1 or min(style, private) < 0 or layers < 0 or not 0 <= change <= 1 or candidates < layers:
+        raise ValueError("phantom latent: needs content >= 1, style, private >= 0, layers >= 0, change in 0..1, candidates >= layers; got "
                          f"{split=} {content=} {style=} {private=} {layers=} {change=} {candidates=}")
-    if len(names) != 2 or names[0] == names[1]:
-        raise ValueError(f"phantom latent: names must be two batch keys, got {names}")
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ValueError(f"phantom latent: names must be two or more batch keys, got {names}")
+    if not 0 <= pair_noise <= 1 or not 0 <= amplitude < np.inf:
+        raise ValueError(f"phantom latent: needs pair_noise in 0..1 and amplitude >= 0, got {pair_noise} and {amplitude}")
     options = {"change": change, "causal": causal, "dependent": dependent, "layers": layers, "shared_mixing": shared_mixing,
-               "candidates": candidates, "names": names}
+               "candidates": candidates, "names": names, "amplitude": amplitude, "both": both, "pair_noise": pair_noise}
     return Identifiable(split, seed, n, (content, style, private), options)

@@ -9,6 +9,7 @@ import numpy as np
 
 from mmrep.core.names import nearest
 from mmrep.data.phantom import scene
+from mmrep.data.phantom.attributes import attributes as attribute_lists
 from mmrep.data.phantom.factors import MODALITIES
 from mmrep.data.phantom.identify import identifiable
 from mmrep.data.phantom.image import render_image
@@ -226,7 +227,7 @@ def phantom(split: str = "train", seed: int = 0, n: int | Mapping[str, int] | No
             label_noise: float = 0.0, causal: float = 0.0, change: float = 1.0, synergy: str = "bijection", match: float = 0.5,
             spurious: float = 0.0, shifted: bool = False, balanced: bool = False, dependent: bool = False,
             holdout: Sequence[Sequence[int]] = (), unseen: bool = True, mode: str = "render",
-            latent: Mapping[str, Any] | None = None) -> Any:
+            latent: Mapping[str, Any] | None = None, attributes: Mapping[str, Any] | None = None) -> Any:
     """Synthetic subjects of one split as a random-access source; row i is a pure function of (seed, split, i, knobs).
 
     n: rows, or {split: rows} (default 65,536 train, 512 val, 512 test, or the scale's); modalities: some of image, volume, signal, text,
@@ -241,10 +242,10 @@ def phantom(split: str = "train", seed: int = 0, n: int | Mapping[str, int] | No
     round in the test split; shifted: test images come from a scanner of its own, vendor 3. holdout: combinations (finding, laterality,
     severity_bin) that train and val lack, and test consists of (or lacks, too: unseen=False).
     mode: "render", or "latent" for vectors x_m = f_m(content, style, private) of `identify.identifiable`, whose options `latent` holds,
-    and which takes no other knob but seed and n.
+    and which takes no other knob but seed and n; or "attributes", in the same way, for the lists of `attributes.attributes`.
     Raises ValueError, naming the knob, for anything out of range.
     """
-    given = {name: value for name, value in locals().items() if name not in ("split", "seed", "n", "mode", "latent")}
+    given = {name: value for name, value in locals().items() if name not in ("split", "seed", "n", "mode", "latent", "attributes")}
     missing, unpaired = missing or {}, unpaired or {}
     modalities = (modalities,) if isinstance(modalities, str) else tuple(modalities)
     if split not in SPLITS:
@@ -263,16 +264,18 @@ def phantom(split: str = "train", seed: int = 0, n: int | Mapping[str, int] | No
     n = n.get(split, usual) if isinstance(n, Mapping) else usual if n is None else n
     if not 0 < n <= 1 << 28:
         raise ValueError(f"phantom n must be 1..2^28, got {n}")
-    if mode not in ("render", "latent"):
-        raise ValueError(f"phantom mode must be render or latent, got {mode!r}")
-    if mode == "latent":
+    vectors = {"latent": (identifiable, latent or {}), "attributes": (attribute_lists, attributes or {})}
+    if mode != "render" and mode not in vectors:
+        raise ValueError(f"phantom mode must be render, latent or attributes, got {mode!r}")
+    if mode in vectors:
         usual = inspect.signature(phantom).parameters
         if changed := [name for name, value in given.items() if value != usual[name].default]:
-            raise ValueError(f"phantom {changed[0]}: is of mode='render'; mode='latent' takes seed, n and what `latent` holds")
-        known = [name for name in inspect.signature(identifiable).parameters if name not in ("split", "seed", "n")]
-        if not isinstance(latent or {}, Mapping) or set(latent or {}) - set(known):
-            raise ValueError(f"phantom latent: {latent!r}: give {{name: value}} of {', '.join(known)}")
-        return identifiable(split, seed, n, **(latent or {}))
+            raise ValueError(f"phantom {changed[0]}: is of mode='render'; mode={mode!r} takes seed, n and what `{mode}` holds")
+        make, options = vectors[mode]
+        known = [name for name in inspect.signature(make).parameters if name not in ("split", "seed", "n")]
+        if not isinstance(options, Mapping) or set(options) - set(known):
+            raise ValueError(f"phantom {mode}: {options!r}: give {{name: value}} of {', '.join(known)}")
+        return make(split, seed, n, **options)
     if not modalities or set(modalities) - set(MODALITIES):
         bad = next((m for m in modalities if m not in MODALITIES), "")
         raise ValueError(f"phantom modalities {modalities} must be among {MODALITIES}" + (f"; {nearest(bad, MODALITIES)}" if bad else ""))
