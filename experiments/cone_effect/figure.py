@@ -42,8 +42,9 @@ def measure(rows: list) -> dict[str, float]:
         found[f"cos/{name}/25"] = line[name, "true"][-1]
     for name in ("tanh", "linear"):
         found[f"largest |cos|/{name} without bias"] = max(map(abs, line[name, "false"]))
-    found |= {"cos/linear/1": line["linear", "true"][0], "cos/linear/25": line["linear", "true"][-1],
-              "largest distance of linear to the published curve": max(abs(line["linear", "true"][k - 1] - v) for k, v in PUBLISHED.items()),
+    linear = line["linear", "true"]
+    found |= {"cos/linear/1": linear[0], "cos/linear/25": linear[-1],
+              "largest distance of linear to the published curve": max(abs(linear[k - 1] - v) for k, v in PUBLISHED.items()),
               "largest distance of tanh without bias to the closed form": max(
                   abs(a - b) for a, b in zip(line["tanh", "false"], arc_cosine(DEPTH))),
               "largest |cos|/relu without bias": max(map(abs, plain))}
@@ -57,11 +58,11 @@ def draw(rows: list):
     figure, axes = plt.subplots(1, 2, figsize=(6.8, 2.7), sharey=True)
     for ax, bias, title in ((axes[0], "true", "With biases"), (axes[1], "false", "Without biases")):
         for color, (key, name) in zip(style.COLORS, NAMES.items()):
-            style.over_seeds(ax, depth, by[key, bias], color=color, label=name, marker=None)
+            style.over_seeds(ax, depth, by[key, bias], color=color, label=name, marker=None, ls="--" if key == "leaky_relu" else "-")
         ax.set(title=title, xlabel="layers", xlim=(0, DEPTH + 0.5), ylim=(-0.05, 1.05))
     axes[0].plot(list(PUBLISHED), list(PUBLISHED.values()), "o", mfc="none", mec=style.BLACK, ms=5, label="published (ReLU)")
-    axes[1].plot(depth, arc_cosine(DEPTH), "--", color=style.BLACK, lw=1, label="closed form (ReLU)")
+    axes[1].plot(depth, arc_cosine(DEPTH), ":", color=style.BLACK, lw=1.6, label="closed form (ReLU)")
     axes[0].set_ylabel("mean cosine of two inputs")
-    for ax in axes:
-        ax.legend(loc="center right")
+    lines = {label: line for ax in axes[::-1] for line, label in zip(*ax.get_legend_handles_labels())}
+    axes[1].legend(lines.values(), lines.keys(), loc="center right")
     return figure

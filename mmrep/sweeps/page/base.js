@@ -151,7 +151,7 @@ function coloring(key) {  // {of: run -> color, legend: an element}
 const filter = { text: "", picks: new Map(), brushes: new Map() };  // picks: dimension -> option, brushes: dimension -> [from, to]
 let left = RUNS.slice();                                             // the runs that pass
 const passes = new Uint8Array(RUNS.length).fill(1);
-const drawers = [];                                                  // a function a section, called when `left` changes
+const drawers = [];  // {section, draw, stale}: drawn anew when `left` changes
 
 RUNS.forEach((run, i) => {
   run.i = i;
@@ -167,8 +167,45 @@ function update() {
   left = RUNS.filter((run) => words.every((w) => run.find.includes(w)) && picks.every((p) => p.test(run)) && inside(run));
   passes.fill(0);
   for (const run of left) passes[run.i] = 1;
-  for (const draw of drawers) draw();
+  drawBar();
+  for (const one of drawers) one.stale = true;
+  soon();
 }
+
+// A filter must answer at once: what is in sight is drawn in the next frame, the rest when the browser has time or it is scrolled to.
+
+function drawsWhenFiltered(section, draw) {
+  const one = { section, draw, stale: true };
+  drawers.push(one);
+  new IntersectionObserver(soon, { rootMargin: "300px" }).observe(section);
+}
+
+const idle = window.requestIdleCallback || ((f) => setTimeout(f, 60));
+let awaited = false;
+
+function soon() {
+  if (awaited) return;
+  awaited = true;
+  requestAnimationFrame(() => {
+    awaited = false;
+    const sight = drawers.filter((one) => one.stale && one.section.getBoundingClientRect().top < innerHeight && one.section.getBoundingClientRect().bottom > 0);
+    for (const one of sight) redraw(one);
+    idle(rest);
+  });
+}
+
+function rest() {  // one section at a time, so that typing is never kept waiting
+  const one = drawers.find((d) => d.stale);
+  if (!one) return;
+  redraw(one);
+  if (drawers.some((d) => d.stale)) idle(rest);
+}
+
+function redraw(one) {
+  one.stale = false;
+  one.draw();
+}
+addEventListener("beforeprint", () => drawers.filter((d) => d.stale).forEach(redraw));
 
 // ---- small parts of the page ----------------------------------------------------------------------------------------
 

@@ -146,14 +146,15 @@ function startCurves() {
   controls.append(chooser("curve", keys.map((k) => [k, k]), view.key, set("key")), chooser("color", by.map((k) => [k, dimension(k).name]), view.color, set("color")),
     toggle("mean over seeds", false, set("mean")), toggle("log y", false, set("log")));
   body.append(legend, host, note);
-  drawers.push(draw);
+  drawsWhenFiltered(section, draw);
   markers.push((run) => plot.mark(run));
   resized(host, draw);
 }
 
 function resized(host, draw) {  // draw again when the width changes, once it rests
-  let width = host.clientWidth, timer = 0;
+  let width = 0, timer = 0;
   new ResizeObserver(() => {
+    if (!width) width = host.clientWidth;  // told once at the start: nothing changed yet
     if (Math.abs(host.clientWidth - width) < 2) return;
     width = host.clientWidth;
     clearTimeout(timer);

@@ -39,6 +39,8 @@ function optionsOf(dim) {  // of an axis with more values than a list can hold, 
     test: (r) => dim.of(r) !== null && dim.of(r) >= cut[i] && (dim.of(r) < cut[i + 1] || (i === 3 && dim.of(r) <= cut[4])) })), ...unset];
 }
 
+let drawBar = () => {};  // how many runs pass, and what keeps the others out
+
 function drawFilter() {
   const form = byId("filter");
   form.addEventListener("submit", (e) => e.preventDefault());
@@ -63,14 +65,14 @@ function drawFilter() {
     update();
   } }, "clear");
   form.append(find, ...selects, chips, shownCount, clear);
-  drawers.push(() => {
+  drawBar = () => {
     shownCount.replaceChildren(h("b", null, left.length.toLocaleString("en-US")), ` of ${plural(RUNS.length, "run")}`);
     clear.disabled = !filter.text && !filter.picks.size && !filter.brushes.size;
     chips.replaceChildren(...[...filter.brushes].map(([key, range]) => h("button", { type: "button", class: "chip", "aria-label": `remove the range of ${dimension(key).name}`,
       onclick: () => { filter.brushes.delete(key); update(); } }, `${dimension(key).name.split("/").pop()} ${brushText(key, range)} \u00d7`)));
     const picked = filter.picks.get("state")?.text ?? "";
     for (const button of document.querySelectorAll(".counts button")) button.setAttribute("aria-pressed", String(button.dataset.state === picked));
-  });
+  };
 }
 
 function brushText(key, range) {

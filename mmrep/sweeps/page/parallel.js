@@ -138,8 +138,7 @@ function startParallel() {
     h("span", { class: "note" }, "Drag along an axis to keep a range, click on a value to keep it, click again to let go."));
   const same = D.axes.filter((a) => !VARYING.includes(a)).map((a) => `${a} = ${shown(dimension(`axis ${a}`).distinct[0])}`);
   body.append(legend, host, ...(same.length ? [h("p", { class: "note" }, `The same in all runs: ${same.join(", ")}.`)] : []));
-  make();
-  drawers.push(draw);
+  drawsWhenFiltered(section, () => { if (!host.firstChild) make(); draw(); });
   markers.push((run) => { if (over) over.setAttribute("d", run && lines[run.i] ? pathOf(xs, lines[run.i].ys) : ""); });
   resized(host, remake);
 }

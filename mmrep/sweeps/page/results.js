@@ -1,5 +1,6 @@
 // Means over seeds as dots and intervals, a row a setting, and the comparisons with the baseline.
 
+const MOST = 60;  // rows before a button shows the rest
 const FEW = 4;  // with fewer seeds an interval says little: their values are shown instead
 
 function startResults() {
@@ -7,7 +8,7 @@ function startResults() {
   const compared = section.querySelector(".compared"), metrics = METRICS.filter((m) => D.summary.some((one) => one.metric === m));
   const baselines = new Set(D.comparisons.map((c) => c.baseline)), tested = [...new Set(D.comparisons.map((c) => c.metric))];
   const controlNames = [...new Set(RUNS.flatMap((r) => Object.keys(r.controls)))];
-  const view = { metric: metrics[0], order: "declared", control: controlNames.includes("untrained") ? "untrained" : controlNames[0], all: false };
+  const view = { metric: metrics[0], order: "declared", control: controlNames.includes("untrained") ? "untrained" : controlNames[0], all: false, every: false };
   const tagsOf = new Map();
   for (const run of RUNS) tagsOf.set(run.tag, [...(tagsOf.get(run.tag) || []), run]);
 
@@ -32,8 +33,12 @@ function startResults() {
       h("thead", null, h("tr", null, (axes.length ? axes : ["setting"]).map((a) => h("th", { class: axes.length && dimension(`axis ${a}`).numeric ? "" : "text" }, breakable(a))), h("th", { class: "plot" }, head),
         h("th", null, "mean"), h("th", { class: "text" }, "95 % interval"), h("th", null, "seeds"), h("th", { title: "standard deviation between seeds" }, "sd seeds"),
         h("th", { title: "standard error that a single run has by its sample of test cases" }, "se test"))),
-      h("tbody", null, rows.map((row) => dotRow(row, axes, width, x, grid, text))))), caption(rows, every.length));
+      h("tbody", null, first(rows).map((row) => dotRow(row, axes, width, x, grid, text))))), ...moreOf(rows, "setting"), caption(rows, every.length));
   };
+
+  const first = (rows) => (view.every ? rows : rows.slice(0, MOST));
+  const moreOf = (rows, what) => (first(rows).length === rows.length ? [] : [h("p", null, h("button", { type: "button", class: "more", onclick: () => { view.every = true; draw(); } },
+    `show all ${plural(rows.length, what)}`), h("span", { class: "note" }, ` the first ${MOST} are shown`))]);
 
   const dotRow = (row, axes, width, x, grid, text) => {
     const base = baselines.has(row.tag), color = base ? "#d55e00" : "#0072b2", mid = 12.5, interval = row.n >= FEW && row.low !== null && row.high !== null;
@@ -70,7 +75,7 @@ function startResults() {
       + " Detectable: the smallest difference that this many seeds find in 80 % of studies.";
     const outside = !view.all && !tested.includes(view.metric);
     const none = h("p", { class: "empty" }, outside ? `${view.metric} is not of the family that is compared: ${tested.slice(0, 4).join(", ")}.` : "No comparison passes the filter.");
-    compared.replaceChildren(h("div", { class: "controls" }, tested.length > 1 || outside ? switcher : null), ...(rows.length ? [tableOf(rows)] : [none]), h("p", { class: "note" }, family));
+    compared.replaceChildren(h("div", { class: "controls" }, tested.length > 1 || outside ? switcher : null), ...(rows.length ? [tableOf(first(rows)), ...moreOf(rows, "comparison")] : [none]), h("p", { class: "note" }, family));
   };
 
   const tableOf = (rows) => {
@@ -90,6 +95,6 @@ function startResults() {
   const set = (name) => (value) => { view[name] = value; draw(); };
   if (metrics.length) controls.append(chooser("metric", metrics.map((m) => [m, m]), view.metric, set("metric")),
     chooser("order", [["declared", "as declared"], ["mean", "by mean"]], view.order, set("order")), ...(controlNames.length > 1 ? [chooser("control", controlNames.map((c) => [c, c]), view.control, set("control"))] : []));
-  drawers.push(draw);
+  drawsWhenFiltered(section, draw);
   resized(body, draw);
 }

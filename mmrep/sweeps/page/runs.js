@@ -1,4 +1,6 @@
-// The table of runs. Its rows are made once; a filter hides rows, sorting moves them, other columns make them anew.
+// The table of runs. Rows are made when they are scrolled to, and kept: a browser needs a third of a second to lay out 500 of them.
+
+const CHUNK = 80;  // rows that are added at once
 
 let ordered = RUNS.slice();  // as the table shows them, for "next" in a run's panel
 
@@ -7,7 +9,8 @@ function startRuns() {
   const chosen = new Set((D.shown.length ? D.shown : METRICS).slice(0, 6));
   const sort = { key: "", down: false };
   const table = h("table", { class: "pickable", "aria-label": "runs" }), none = h("p", { class: "empty", hidden: true }, "No run passes the filter.");
-  let rows = [], columns = [];
+  const scroller = h("div", { class: "scroll", role: "region", "aria-label": "table of runs" }, table);
+  let rows = [], columns = [], seen = [], drawn = 0, entry = null;  // rows: made so far, by run; seen: runs that pass, in order
 
   const columnsNow = () => {
     const plain = (key, name, of, text, kind = "") => ({ key, name, of, text, kind });
@@ -44,10 +47,15 @@ function startRuns() {
   const make = () => {
     columns = columnsNow();
     if (!columns.some((c) => c.key === sort.key)) sort.key = "";
-    rows = RUNS.map((run) => h("tr", { tabindex: -1, "data-run": run.i, "aria-label": `${run.run}, ${run.state}; Enter opens it` }, cellsOf(run)));
-    table.replaceChildren(h("thead", null, h("tr", null, columns.map((c) => h("th", { scope: "col", class: c.kind, "aria-sort": "none", "data-key": c.key },
-      h("button", { type: "button", title: `sort by ${c.name}`, onclick: () => sortBy(c) }, breakable(c.name)))))), h("tbody"));
+    rows = [];
+    table.replaceChildren(h("thead", null, h("tr", null, columns.map(headOf))), h("tbody"));
     order();
+  };
+
+  const headOf = (c) => {  // as wide as its longest cell, so that columns stay where they are when further rows come
+    const long = c.text ? Math.max(...RUNS.map((r) => String(c.text(r)).length)) : 8;
+    return h("th", { scope: "col", class: c.kind, "aria-sort": "none", "data-key": c.key, style: `min-width:calc(${Math.min(long, 40)}ch + 22px)` },
+      h("button", { type: "button", title: `sort by ${c.name}`, onclick: () => sortBy(c) }, breakable(c.name)));
   };
 
   const sortBy = (column) => {  // of a metric the largest first: what one looks for
@@ -68,21 +76,34 @@ function startRuns() {
         return sign * (typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y)));
       });
     }
-    for (const th of table.querySelectorAll("th")) th.setAttribute("aria-sort", th.dataset.key !== sort.key ? "none" : sort.down ? "descending" : "ascending");
-    const part = document.createDocumentFragment();
-    part.append(...ordered.map((run) => rows[run.i]));
-    table.tBodies[0].append(part);
-    hide();
+    for (const th of table.querySelectorAll("th")) {
+      th.setAttribute("aria-sort", th.dataset.key !== sort.key ? "none" : sort.down ? "descending" : "ascending");
+    }
+    draw();
   };
 
-  const hide = () => {
-    rows.forEach((row, i) => { if (row.hidden === Boolean(passes[i])) row.hidden = !passes[i]; });
-    none.hidden = left.length > 0;
-    const entry = ordered.find((run) => passes[run.i]);  // one row is in the order of tabs, arrows reach the others
-    if (!rows.some((row) => row.tabIndex === 0 && !row.hidden)) {
-      for (const row of rows) if (row.tabIndex === 0) row.tabIndex = -1;
-      if (entry) rows[entry.i].tabIndex = 0;
-    }
+  const rowOf = (run) => rows[run.i] ||= h("tr", { tabindex: -1, "data-run": run.i, class: opened === run ? "open" : null,
+    "aria-label": `${run.run}, ${run.state}; Enter opens it` }, cellsOf(run));
+
+  const more = (count) => {
+    table.tBodies[0].append(...seen.slice(drawn, drawn + count).map(rowOf));
+    drawn = Math.min(drawn + count, seen.length);
+  };
+
+  const enter = (run) => {  // one row is in the order of tabs, arrows reach the others
+    if (entry) entry.tabIndex = -1;
+    entry = rowOf(run);
+    entry.tabIndex = 0;
+  };
+
+  const draw = () => {
+    seen = ordered.filter((run) => passes[run.i]);
+    drawn = 0;
+    table.tBodies[0].replaceChildren();
+    scroller.scrollTop = 0;
+    more(CHUNK);
+    none.hidden = seen.length > 0;
+    if (seen.length) enter(seen[0]);
   };
 
   const runOf = (e) => { const row = e.target.closest("tbody tr"); return row && RUNS[+row.dataset.run]; };
@@ -90,24 +111,30 @@ function startRuns() {
   table.addEventListener("pointerover", (e) => { const run = runOf(e); if (run !== looked) look(run || null); });
   table.addEventListener("pointerleave", () => look(null));
   table.addEventListener("keydown", (e) => {
-    const run = runOf(e);
+    const run = runOf(e), move = { ArrowDown: 1, ArrowUp: -1 }[e.key];
     if (!run) return;
     if (e.key === "Enter" || e.key === " ") { e.preventDefault(); openRun(run, rows[run.i]); }
-    const move = { ArrowDown: 1, ArrowUp: -1 }[e.key];
     if (!move) return;
     e.preventDefault();
-    const seen = ordered.filter((r) => passes[r.i]), next = seen[seen.indexOf(run) + move];
-    if (!next) return;
-    rows[run.i].tabIndex = -1;
-    rows[next.i].tabIndex = 0;
-    rows[next.i].focus();
+    const next = seen.indexOf(run) + move;
+    if (!seen[next]) return;
+    if (next >= drawn) more(CHUNK);
+    enter(seen[next]);
+    entry.focus();
   });
+  scroller.addEventListener("scroll", () => {
+    if (drawn < seen.length && scroller.scrollTop + 2 * scroller.clientHeight > scroller.scrollHeight) more(CHUNK);
+  }, { passive: true });
   controls.append(...(METRICS.length ? [picker("columns", METRICS, chosen, make)] : []),
-    h("span", { class: "note" }, "Click on a header to sort, on a row for the run. A value's 95 % interval over test cases is its tooltip."));
-  body.append(h("div", { class: "scroll", role: "region", "aria-label": "table of runs" }, table), none);
-  make();
-  drawers.push(hide);
-  markers.push(() => rows.forEach((row, i) => row.classList.toggle("open", opened !== null && opened.i === i)));
+    h("span", { class: "note" }, "Click on a header to sort, on a row for the run. A value's tooltip has its 95 % interval over test cases."));
+  body.append(scroller, none);
+  columns = columnsNow();
+  drawsWhenFiltered(section, () => { if (!table.tHead) make(); else draw(); });
+  let was = null;
+  markers.push(() => {
+    if (was !== opened) for (const run of [was, opened]) if (run && rows[run.i]) rows[run.i].classList.toggle("open", run === opened);
+    was = opened;
+  });
 }
 
 function metricCell(run, column) {
