@@ -293,6 +293,12 @@ def test_latent_mode_is_invertible_and_goes_through_the_pipeline():
     assert causal.mixings[0] is causal.mixings[1] and "label/private_1" not in causal[0]
     with pytest.raises(ValueError, match="content >= 1"):
         phantom(mode="latent", latent={"content": 0})
+    noisy = {"candidates": 500, "pair_noise": {"train": 0.25}}
+    for split, share in (("train", 0.25), ("val", 0.0)):
+        z = phantom(split, n=4000, mode="latent", latent=noisy).latents(np.arange(4000))
+        near((z["content"] != z["content/2"]).any(1), share)
+    with pytest.raises(ValueError, match="pair_noise of no split"):
+        phantom(mode="latent", latent={"pair_noise": {"training": 0.25}})
     for name, value in (("missing", {"image": 0.5}), ("pair_noise", 0.3), ("modalities", ("image",)), ("size", 64)):
         with pytest.raises(ValueError, match=f"phantom {name}: is of mode='render'"):
             phantom(mode="latent", **{name: value})

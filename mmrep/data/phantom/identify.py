@@ -5,7 +5,7 @@ x_1 = f_1(c, s, m_1) and x_2 = f_2(c, s~, m_2): content c is shared, style s is 
 von Kuegelgen et al. 2021, section 5.1). An ideal contrastive pair of encoders recovers c and nothing else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -145,14 +145,16 @@ def _roots(seed: int, sizes: tuple[int, int, int], dependent: bool) -> dict[str,
 
 def identifiable(split: str, seed: int = 0, n: int = 65_536, content: int = 5, style: int = 5, private: int = 5, change: float = 1.0,
                  causal: bool = False, dependent: bool = False, layers: int = 3, shared_mixing: bool = False, candidates: int = 25_000,
-                 names: Sequence[str] = ("x1", "x2"), amplitude: float = 1.0, both: bool = False, pair_noise: float = 0.0) -> Identifiable:
+                 names: Sequence[str] = ("x1", "x2"), amplitude: float = 1.0, both: bool = False,
+                 pair_noise: float | Mapping[str, float] = 0.0) -> Identifiable:
     """Source of two views of latent vectors; row i is a pure function of (seed, split, i, options).
 
     content, style, private: dimensions (style and private may be 0); change: probability that a style coordinate differs between the views;
     causal: style gets B content + a; dependent: covariances are Wishart draws; layers: of the mixing networks; shared_mixing: one network
     for both views (0: none, the views are the latents themselves); names: batch keys of the views, two or more, of which every later one
     changes the style anew and has private latents of its own; amplitude: of the change; both: the first view's style is changed, too;
-    pair_noise: share of rows whose later views are of a stranger's content and style. Every latent is a label: label/content f32[nc], ...
+    pair_noise: share of rows whose later views are of a stranger's content and style, of every split or as {split: share}, 0 of those not
+    named (pairs to be judged are best left true). Every latent is a label: label/content f32[nc], ...
     Raises ValueError for anything out of range.
     """
     names = tuple(names)
@@ -161,6 +163,10 @@ def identifiable(split: str, seed: int = 0, n: int = 65_536, content: int = 5, s
                          f"{split=} {content=} {style=} {private=} {layers=} {change=} {candidates=}")
     if len(names) < 2 or len(set(names)) < len(names):
         raise ValueError(f"phantom latent: names must be two or more batch keys, got {names}")
+    if isinstance(pair_noise, Mapping):
+        if wrong := set(pair_noise) - set(SPLITS):
+            raise ValueError(f"phantom latent: pair_noise of no split {sorted(wrong)[0]!r}; name some of {', '.join(SPLITS)}")
+        pair_noise = pair_noise.get(split, 0.0)
     if not 0 <= pair_noise <= 1 or not 0 <= amplitude < np.inf:
         raise ValueError(f"phantom latent: needs pair_noise in 0..1 and amplitude >= 0, got {pair_noise} and {amplitude}")
     options = {"change": change, "causal": causal, "dependent": dependent, "layers": layers, "shared_mixing": shared_mixing,
