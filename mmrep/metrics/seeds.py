@@ -36,7 +36,7 @@ def sign_flip(differences: Sequence[float], draws: int = 100_000, seed: int = 0)
         return math.nan
     seen = abs(d.sum()) * (1 - 1e-12)  # equal sums must count as equal whatever their rounding
     if len(d) <= EXACT:
-        signs = np.array(list(itertools.product((1.0, -1.0), repeat=len(d) - 1))).reshape(-1, len(d) - 1)
+        signs = np.array(list(itertools.product((1.0, -1.0), repeat=len(d) - 1))).reshape(2 ** (len(d) - 1), len(d) - 1)
         sums = d[0] + signs @ d[1:]  # the other half is its mirror image
         return float((np.abs(sums) >= seen).mean())
     rng = np.random.Generator(np.random.Philox(seed))

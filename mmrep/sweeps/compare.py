@@ -107,8 +107,8 @@ def problems(rows: Rows, runs: Rows, metrics: list[str]) -> list[str]:
     if not done:
         lines.append(f"0 of {len(runs)} runs are finished: there are no results yet")
     for run in runs:
-        times = f' {run["tries"]} times' if run['tries'] > 1 else ''
         if run["state"] == "failed":
+            times = f" {run['tries']} times" if run["tries"] > 1 else ""
             lines.append(f"{run['run']} failed{times}: {run['error']}")
         elif run["state"] == "stopped":
             lines.append(f"{run['run']} is half-done (step {run['step']}): its numbers are not in the table")

@@ -196,7 +196,7 @@ def _drive(jobs: list[Job], out: Path, workers: int, configs: list[dict], states
                 if worker.run is not None and not stop:  # it died under its run: killed for memory, a crash in native code
                     run = names[worker.run]
                     error = f"the worker process died ({_died(event['code'])}); {out / f'worker{worker.number}.log'} may say more"
-                    status.note_failure(out / "runs" / run.name, error)
+                    status.note_failure(out / "runs" / run.name, error, tries=states[run.number].tries + 1)
                     view.ended(run.number, run.name, "failed", error, 0.0)
                     worker.run = None
                     if waiting:

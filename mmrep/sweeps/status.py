@@ -90,10 +90,9 @@ def last_row(file: Path) -> tuple[int, float]:
     return 0, float("nan")
 
 
-def note_failure(folder: Path, error: str, trace: str = "") -> None:
-    """Write failed.json, which counts the tries."""
+def note_failure(folder: Path, error: str, trace: str = "", tries: int = 1) -> None:
+    """Write failed.json; tries: how often the run was begun, this time included."""
     folder.mkdir(parents=True, exist_ok=True)
-    tries = state_of(folder).tries + 1
     write_json(folder / "failed.json", {"error": error, "trace": trace, "tries": tries,
                                         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
 
