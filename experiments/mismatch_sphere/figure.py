@@ -41,16 +41,16 @@ def draw(rows: list):
             ax.plot(gaps, [c - min(curve) for c in curve], color=color, label=f"{scale:g}")
             lowest = [values(rows, "best |z|", by="scale", mismatch=mismatch)[scale][0]]
             ax.plot([2 * z for z in lowest], [0] * len(lowest), "o", color=color, ms=4, clip_on=False)
-        ax.set(title=title, xlabel="gap, 2z", ylim=(-0.02, 0.6))
+        ax.set(title=title, xlabel="gap, 2z", ylim=(-0.005, 0.16))
     axes[0].set_ylabel("loss above its lowest")
     axes[0].legend(title="scale", loc="upper center", title_fontsize=7)
     found = values(rows, "best |z|", by="scale", mismatch="true")
     line = [10 ** (k / 20) for k in range(0, 61)]
     best = values(rows, "best scale", by="scale", mismatch="true")[1000.0][0]
     axes[2].plot(line, [2 * math.sqrt(max(1 - best / s, 0)) for s in line], "--", color=style.GREY, lw=1, label="closed form")
-    axes[2].plot(list(found), [2 * v[0] for v in found.values()], "o", color=style.RED, label="one pair mismatched")
     right = values(rows, "best |z|", by="scale", mismatch="false")
-    axes[2].plot(list(right), [2 * v[0] for v in right.values()], "s", color=style.BLUE, label="all pairs right")
-    axes[2].set(xscale="log", title="Best gap", xlabel="scale of the logits, 1 / temperature", ylabel="gap", ylim=(-0.1, 2.1))
-    axes[2].legend(loc="center left")
+    axes[2].plot(list(right), [2 * v[0] for v in right.values()], "s", mfc="none", ms=7, color=style.BLUE, label="all pairs right")
+    axes[2].plot(list(found), [2 * v[0] for v in found.values()], "o", color=style.RED, label="one pair mismatched")
+    axes[2].set(xscale="log", title="Best gap", xlabel="scale of the logits, 1 / temperature", ylabel="gap", ylim=(-0.12, 2.9), yticks=(0, 0.5, 1, 1.5, 2))
+    axes[2].legend(loc="upper left")
     return figure
