@@ -7,7 +7,7 @@ import numpy as np
 
 from mmrep.evals.named import Found, cases, column, tried, variant
 from mmrep.metrics import geometry, similarity
-from mmrep.metrics.intervals import Interval, jackknife, permutation_null
+from mmrep.metrics.intervals import Interval, jackknife, mean_interval, permutation_null
 
 PAIR = ("image", "text")
 UNIT, FREE = (0.0, 1.0), (-np.inf, np.inf)
@@ -17,10 +17,11 @@ BOUNDS = {"gap": (0.0, 2.0), "rmg": UNIT, "alignment": (0.0, 4.0), "cka_linear":
 
 
 def alignment(split: Callable[[str], dict], texts: Callable, *, pair: tuple[str, str] = PAIR, k: int = 10,
-              limit: int = 1024, on: str = "test") -> Iterator[tuple[str, Found]]:
+              limit: int = 1024, separability: bool = False, on: str = "test") -> Iterator[tuple[str, Found]]:
     """`alignment/gap`, `rmg`, `cka_debiased_linear`, `mutual_knn@10`, ... of one row a case, at most `limit` of them.
 
     They are spread over the data, for files are often sorted; n says how many. Intervals: delete-group jackknife.
+    separability: also `alignment/separability`, the accuracy at which a hyperplane tells the modalities of unseen pairs apart.
     `.../null` is what randomly paired rows read, at the same n and k: the mean and the middle 95 % of permutations. Of
     another pair the names begin with `alignment:a-b/`. Raises ValueError for a pair that is not there.
     """
@@ -43,6 +44,9 @@ def alignment(split: Callable[[str], dict], texts: Callable, *, pair: tuple[str,
         why = near if name.startswith("mutual_knn") else few
         yield (f"{prefix}/{name}", why) if why else tried(
             f"{prefix}/{name}", lambda fn=fn, bounds=BOUNDS[re.split("[@/]", name)[0]]: jackknife(fn, n, bounds=bounds))
+    if separability:
+        yield (f"{prefix}/separability", few) if few else tried(
+            f"{prefix}/separability", lambda: mean_interval(geometry.separability(x, y)))
     for name, why, statistic in (("cka_debiased_linear", few, lambda: _permuted_cka(x, y)),
                                  (f"mutual_knn@{k}", near, lambda: _permuted_knn(x, y, k))):
         yield (f"{prefix}/{name}/null", why) if why else tried(f"{prefix}/{name}/null", lambda s=statistic: _null(s(), n))

@@ -50,6 +50,31 @@ def relative_modality_gap(x: np.ndarray, y: np.ndarray) -> float:
     return float(matched / (matched + (within[0] + within[1]) / 2))
 
 
+def separability(x: np.ndarray, y: np.ndarray, folds: int = 5, strength: float = 10.0) -> np.ndarray:
+    """How well a hyperplane tells the modalities apart: of each pair the share of its two unit embeddings told right, f64[n].
+
+    By logistic regression of inverse penalty `strength`, fitted on the other folds of pairs (row i is of fold i mod `folds`); the mean of
+    0, 1/2 and 1 is an accuracy, 1/2 where the modalities lie alike. x, y f[n, d] with paired rows, n >= 2 folds. One of the usual measures
+    of the modality gap.
+    """
+    import warnings
+
+    from sklearn.linear_model import LogisticRegression
+
+    x, y = _paired(x, y)
+    if folds < 2 or len(x) < 2 * folds:
+        raise ValueError(f"separability in {folds} folds needs two or more of them and {2 * folds} pairs; got {len(x)}")
+    fold, right, target = np.arange(len(x)) % folds, np.zeros(len(x)), lambda n: np.repeat([0, 1], n)
+    for k in range(folds):
+        train, test = fold != k, fold == k
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # where they can be told apart the weights only grow, and nothing converges
+            model = LogisticRegression(C=strength, max_iter=200).fit(np.concatenate([x[train], y[train]]), target(train.sum()))
+        told = model.predict(np.concatenate([x[test], y[test]])) == target(test.sum())
+        right[test] = told.reshape(2, -1).mean(0)
+    return right
+
+
 def alignment(x: np.ndarray, y: np.ndarray, alpha: float = 2.0) -> float:
     """Mean of |x_i - y_i|^alpha over matched unit embeddings, in [0, 2^alpha]; smaller is better aligned.
 

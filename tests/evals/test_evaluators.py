@@ -145,6 +145,10 @@ def test_alignment_of_a_rotation_is_perfect_and_of_noise_null(split):
     data["text/embedding"] = data["text/embedding"] + 0.02 * rotation[np.arange(len(data["index"])) % 8]
     near = run("alignment", {"test": data}.get)["alignment/mutual_knn@10"]
     assert 0.9 < near.low < near.value < near.high <= 1
+    data["text/embedding"] = -data["image/embedding"]
+    assert "alignment/separability" not in got
+    told = run("alignment", {"test": data}.get, separability=True)["alignment/separability"]
+    assert told.n == 120 and told.low < told.value  # a pair a case
 
 
 def test_raw_pca_control_chooses_its_width_on_validation():

@@ -85,3 +85,14 @@ def test_dimensions_of_isotropic_low_rank_and_known_spectra():
     assert geo.stable_rank(z) == pytest.approx(21 / 16)
     eigenvalues = np.linalg.eigvalsh(np.cov(x[:500].T))
     assert geo.participation_ratio(x[:500]) == pytest.approx(eigenvalues.sum() ** 2 / (eigenvalues**2).sum())
+
+
+def test_separability_is_chance_of_one_law_and_one_of_two_caps():
+    rng = np.random.Generator(np.random.Philox(5))
+    x, y, shift = rng.normal(size=(300, 8)), rng.normal(size=(300, 8)), np.eye(8)[0] * 6
+    alike = geo.separability(x, y)
+    assert alike.shape == (300,) and set(alike) <= {0.0, 0.5, 1.0} and 0.4 < alike.mean() < 0.6
+    assert geo.separability(x + shift, y - shift).mean() > 0.99
+    assert geo.separability(x, x).mean() <= 0.5  # pairs that fall together cannot be told apart
+    with pytest.raises(ValueError, match="10 pairs; got 9"):
+        geo.separability(x[:9], y[:9])
