@@ -8,6 +8,7 @@ setup(
     description="Representation learning across medical modalities, in JAX",
     python_requires=">=3.11",
     packages=find_packages(include=["mmrep", "mmrep.*"]),
+    package_data={"mmrep.sweeps": ["page/*"]},
     package_dir={"": "."},  # an editable install by path: `import mmrep` beside the clone must not find the clone's own folder
     install_requires=[
         "jax>=0.10", "flax>=0.12", "optax>=0.2.8", "orbax-checkpoint>=0.12", "tensorflow-datasets>=4.9.10",

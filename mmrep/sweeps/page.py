@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 PARTS = Path(__file__).with_name("page")
-SCRIPTS = ("base", "head", "chart", "results", "runs", "parallel", "detail", "start")
+SCRIPTS = ("base", "head", "chart", "results", "runs", "parallel", "detail", "map", "start")
 SIDE = 48  # pixels of a thumbnail
 LEADS = 3  # of a signal that are drawn
 
@@ -53,7 +53,7 @@ def packed(data: dict[str, Any]) -> dict[str, Any]:
             kept = ("pair", "retrieval", "data")
             label = found["label"] and short(found["label"]) | {"values": number(found["label"]["values"])}
             found = {k: short(found[k]) for k in kept} | {"xy": short(found["xy"], 4), "rows": number(found["rows"]), "label": label}
-        return finite(run) | {
+        return {k: finite(run[k]) for k in ("run", "tag", "seed", "axes", "state", "error", "tries", "step")} | {
             "values": short([run["values"].get(m) for m in metrics]) if run["values"] else [], "seconds": short(run["seconds"]),
             "controls": {name: short([of.get(m) for m in metrics]) for name, of in run["controls"].items()},
             "curve": curve and {key: number(values) for key, values in curve.items()}, "map": found}

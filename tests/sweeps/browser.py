@@ -23,7 +23,7 @@ def find_chromium() -> str | None:
 
 
 class Browser:
-    """with Browser() as b: b.open(path); b.click("button"); b.js("document.title"). `errors` holds what the page threw or logged as an error."""
+    """with Browser() as b: b.open(path); b.click("button"); b.js("document.title"). errors: what the page threw or logged as one."""
 
     def __init__(self, width: int = 1280, height: int = 900):
         self.size, self.number, self.errors, self.folder = (width, height), 0, [], tempfile.mkdtemp(prefix="mmrep-browser-")

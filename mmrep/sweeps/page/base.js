@@ -35,10 +35,16 @@ function columnFormat(values) {  // one number of decimals for a column, so that
   const known = values.filter((v) => v !== null && v !== undefined && v !== 0).map(Math.abs);
   if (!known.length) return shown;
   const most = Math.max(...known), whole = values.every((v) => v === null || v === undefined || Number.isInteger(v));
-  if (most >= 1e6 || most < 1e-3) return (v) => (v === null || v === undefined ? "–" : v === 0 ? "0" : v.toExponential(2).replace("e+", "e"));
-  const decimals = whole ? 0 : Math.max(0, Math.min(6, 3 - Math.max(0, Math.floor(Math.log10(most)) + (most >= 1 ? 1 : 0))  + (most < 0.1 ? 1 : 0)));
+  if (most >= 1e6 || most < 1e-3) return (v) => (v === null || v === undefined ? "–" : v === 0 ? "0"
+    : v.toExponential(2).replace("e+", "e"));
+  const decimals = whole ? 0 : Math.max(0, Math.min(6, 3 - Math.max(0, Math.floor(Math.log10(most)) + (most >= 1 ? 1 : 0))
+    + (most < 0.1 ? 1 : 0)));
   return (v) => (v === null || v === undefined ? "–" : v.toFixed(decimals).replace("-", "\u2212"));
 }
+
+const thousands = (v) => v.toLocaleString("en-US");
+const isNumber = (v) => typeof v === "number";
+const interval = ({ low, high }, text) => (isNumber(low) && isNumber(high) ? `[${text(low)}, ${text(high)}]` : "–");
 
 function duration(seconds) {
   if (!seconds) return "–";
@@ -52,7 +58,11 @@ function plural(n, word) {
 
 function breakable(name) {  // "retrieval/image_to_text/R@1": may break after each part, and its last part is what the eye looks for
   const parts = name.split("/"), last = parts.pop();
-  return [...parts.map((p) => h("small", null, p + "/", h("wbr"))), last];
+  return [...parts.map((p) => h("small", null, p + "/", h("wbr"))), ...last.split(/(?<=_)/).flatMap((p, i) => (i ? [h("wbr"), p] : [p]))];
+}
+
+function splitName(run) {  // a run's name, which may break between its parts
+  return run.run.split(/(?<=[,/])/).flatMap((part) => [part, h("wbr")]);
 }
 
 // ---- dimensions: an axis, the seed or a metric, as a value and a place between 0 and 1 -------------------------------
@@ -83,7 +93,8 @@ function niceTicks(low, high, count) {
 function logTicks(low, high) {
   const found = [], from = Math.floor(Math.log10(low)), to = Math.ceil(Math.log10(high));
   const within = (v) => v >= low * 0.999 && v <= high * 1.001, every = Math.max(1, Math.ceil((to - from) / 8));
-  for (let e = from; e <= to; e += every) for (const m of to - from > 3 ? [1] : [1, 2, 5]) if (within(m * 10 ** e)) found.push(+(m * 10 ** e).toPrecision(6));
+  for (let e = from; e <= to; e += every) for (const m of to - from > 3 ? [1] : [1, 2,
+    5]) if (within(m * 10 ** e)) found.push(+(m * 10 ** e).toPrecision(6));
   return found.length > 1 ? found : [low, high];
 }
 
@@ -114,7 +125,8 @@ function dimension(key) {  // "axis lr", "metric probe/auroc", "seed" or "state"
   dimensions.set(key, made);
   return made;
 }
-const VARYING = D.axes.filter((a) => dimension(`axis ${a}`).distinct.length > 1 || RUNS.some((r) => r.axes[a] === null || r.axes[a] === undefined));
+const VARYING = D.axes.filter((a) => dimension(`axis ${a}`).distinct.length > 1 || RUNS.some((r) => r.axes[a] === null
+  || r.axes[a] === undefined));
 
 // ---- colors: Okabe and Ito's for kinds, a dark part of viridis for amounts; both read with any color vision -----------
 
@@ -136,7 +148,8 @@ function coloring(key) {  // {of: run -> color, legend: an element}
   if (dim.numeric && (dim.kind !== "seed" || distinct.length > KINDS.length)) {
     of = (run) => (dim.at(run) === null ? GRAY : ramp(dim.at(run)));
     entries = distinct.length <= 10 && dim.kind !== "metric" ? distinct.map((v) => entry(ramp(dim.place(v)), shown(v)))
-      : [h("span", null, shown(distinct[0]), h("i", { class: "ramp", style: `background:linear-gradient(90deg,${RAMP})` }), shown(distinct.at(-1)))];
+      : [h("span", null, shown(distinct[0]), h("i", { class: "ramp", style: `background:linear-gradient(90deg,${RAMP})` }),
+        shown(distinct.at(-1)))];
   } else {  // more kinds than colors: the rest are gray, and said to be
     const colors = new Map(distinct.slice(0, KINDS.length).map((v, i) => [v, dim.kind === "state" ? STATE_COLORS[v] : KINDS[i]]));
     of = (run) => colors.get(dim.of(run)) ?? GRAY;
@@ -188,7 +201,8 @@ function soon() {
   awaited = true;
   requestAnimationFrame(() => {
     awaited = false;
-    const sight = drawers.filter((one) => one.stale && one.section.getBoundingClientRect().top < innerHeight && one.section.getBoundingClientRect().bottom > 0);
+    const sight = drawers.filter((one) => one.stale && one.section.getBoundingClientRect().top < innerHeight
+      && one.section.getBoundingClientRect().bottom > 0);
     for (const one of sight) redraw(one);
     idle(rest);
   });
@@ -226,10 +240,20 @@ function picker(label, options, chosen, change) {  // several of many names; `ch
   } }), h("span", null, breakable(name))));
   const find = h("input", { type: "search", placeholder: "find a metric", "aria-label": `find in ${label}`, oninput: () =>
     boxes.forEach((box, i) => { box.hidden = !options[i].toLowerCase().includes(find.value.toLowerCase()); }) });
-  const made = h("details", { class: "picker" }, h("summary", { class: "button" }, label), h("div", null, options.length > 8 && find, h("div", { class: "list" }, boxes)));
+  const made = h("details", { class: "picker" }, h("summary", { class: "button" }, label),
+    h("div", null, options.length > 8 && find, h("div", { class: "list" }, boxes)));
   made.addEventListener("keydown", (e) => { if (e.key === "Escape") { made.open = false; made.firstChild.focus(); e.stopPropagation(); } });
   document.addEventListener("pointerdown", (e) => { if (!made.contains(e.target)) made.open = false; });
   return made;
+}
+
+// columns: [{head, cell(row), text?, wrap?, kind?, title?} or nothing, ...]
+function tableOf(columns, rows, { label, mark, ...attributes }) {
+  const kept = columns.filter(Boolean), kind = (c) => [c.kind, c.text && "text", c.wrap && "wrap"].filter(Boolean).join(" ") || null;
+  const head = h("tr", null, kept.map((c) => h("th", { scope: "col", class: kind(c), title: c.title }, c.head)));
+  const body = rows.map((row) => h("tr", { class: mark && mark(row) }, kept.map((c) => h("td", { class: kind(c) }, c.cell(row)))));
+  return h("div", { class: "scroll", role: "region", tabindex: 0, "aria-label": label },
+    h("table", attributes, h("thead", null, head), h("tbody", null, body)));
 }
 
 function tip(text, event) {

@@ -6,16 +6,18 @@ function startParallel() {
   const chosen = new Set((D.shown.length ? D.shown.filter((m) => measured.includes(m)) : measured).slice(0, 2));
   const view = { seed: false, color: [...chosen][0] ? `metric ${[...chosen][0]}` : `axis ${VARYING[0]}` };
   const host = h("div", { class: "plot-host", style: "min-height:400px" }), legend = h("div"), colorBox = h("span");
-  const [top, height, bottomGap] = [62, 430, 52], bottom = height - bottomGap;
+  const [top, height, bottomGap, under] = [76, 470, 66, 38], bottom = height - bottomGap;
   let dims = [], xs = [], lines = [], over = null, brushMarks = [];
 
-  const place = (t) => (t === null ? bottom + 22 : bottom - t * (bottom - top));  // without a value: beneath the axis
+  const place = (t) => (t === null ? bottom + under : bottom - t * (bottom - top));  // without a value: beneath the axis
 
   const make = () => {
-    dims = [...VARYING.map((a) => `axis ${a}`), ...(view.seed ? ["seed"] : []), ...METRICS.filter((m) => chosen.has(m)).map((m) => `metric ${m}`)].map(dimension);
+    dims = [...VARYING.map((a) => `axis ${a}`), ...(view.seed ? ["seed"] : []), ...METRICS.filter((m) => chosen.has(m)).map((m) =>
+      `metric ${m}`)].map(dimension);
     for (const key of filter.brushes.keys()) if (!dims.some((d) => d.key === key)) { filter.brushes.delete(key); queueMicrotask(update); }
     if (dims.length < 2) {
-      host.replaceChildren(h("p", { class: "empty" }, "Parallel coordinates need two axes or metrics that vary; choose metrics above, or look at the table."));
+      host.replaceChildren(h("p", { class: "empty" },
+        "Parallel coordinates need two axes or metrics that vary; choose metrics above, or look at the table."));
       [lines, over, brushMarks] = [[], null, []];
       return legend.replaceChildren();
     }
@@ -24,34 +26,51 @@ function startParallel() {
     colorBox.replaceChildren(chooser("color", dims.map((d) => [d.key, d.name]), view.color, (v) => { view.color = v; make(); draw(); }));
     legend.replaceChildren(entries);
     xs = dims.map((_, i) => side + i * (width - 2 * side) / (dims.length - 1));
+    const fans = dims.map(fanOf), colorDim = dimension(view.color);
     lines = RUNS.map((run) => {
-      const ys = dims.map((d) => place(d.at(run)));
+      const ys = dims.map((d, k) => place(d.at(run)) - fans[k](run));
       return { run, ys, path: s("path", { d: pathOf(xs, ys), stroke: of(run), "stroke-width": 1.3, fill: "none" }) };
     });
-    const colorDim = dimension(view.color);  // the highest values drawn last, so that they are seen
+    // the highest values are drawn last, so that they are seen
     const drawn = lines.slice().sort((a, b) => (colorDim.at(a.run) ?? -1) - (colorDim.at(b.run) ?? -1));
     over = s("path", { fill: "none", stroke: "#111", "stroke-width": 2.8, "pointer-events": "none" });
     brushMarks = dims.map(() => s("rect", { class: "brush", width: 16, rx: 2 }));
     const missing = RUNS.some((r) => dims.some((d) => d.at(r) === null));
     const svg = s("svg", { width, height, role: "group", "aria-label": `parallel coordinates of ${plural(RUNS.length, "run")}` },
-      missing && s("text", { x: 4, y: bottom + 26 }, "no value"), s("g", { class: "lines" }, drawn.map((line) => line.path)), over, dims.map((dim, i) => axisOf(dim, i, missing)));
+      missing && s("text", { x: 4, y: bottom + under + 4 }, "no value"), s("g", { class: "lines" }, drawn.map((line) => line.path)), over,
+        dims.map((dim, i) => axisOf(dim, i, missing)));
     svg.addEventListener("pointermove", (e) => hover(e, svg));
     svg.addEventListener("pointerleave", () => { tip(""); look(null); });
     svg.addEventListener("click", (e) => { if (looked && !e.target.classList.contains("hit")) openRun(looked, svg); });
     host.replaceChildren(h("div", { style: "overflow-x:auto" }, svg));
   };
 
+  // Where an axis has few values, the runs of each fan out by their color's rank among all: else they would be one thick line.
+  const fanOf = (dim) => {
+    if (dim.ticks !== dim.distinct || dim.key === view.color) return () => 0;
+    const places = dim.distinct.map(dim.place).sort((a, b) => a - b), gap = Math.min(1,
+      ...places.slice(1).map((t, i) => t - places[i])) * (bottom - top);
+    const ranks = new Float64Array(RUNS.length).fill(-1), by = dimension(view.color),
+      known = RUNS.filter((r) => by.at(r) !== null).sort((a, b) => by.at(a) - by.at(b));
+    known.forEach((run, k) => { ranks[run.i] = known.length > 1 ? (2 * k) / (known.length - 1) - 1 : 0; });
+    return (run) => ranks[run.i] * Math.min(18, gap * 0.36);
+  };
+
   const axisOf = (dim, i, missing) => {
-    const text = (t, label) => s("text", { x: xs[i] + 9, y: t + 4, "paint-order": "stroke", stroke: "#fff", "stroke-width": 3 }, label);
+    const text = (t, label) => s("text", { x: xs[i] + 9, y: t + 4, "paint-order": "stroke", stroke: "#fff", "stroke-width": 4,
+      "stroke-linejoin": "round" }, label);
     const parts = dim.name.split(/(?<=[/])/), rows = [];
     for (const part of parts) if (rows.length && (rows.at(-1) + part).length <= 19) rows.push(rows.pop() + part); else rows.push(part);
     const few = rows.slice(-3).map((r) => (r.length > 20 ? r.slice(0, 19) + "…" : r));
-    const hit = s("rect", { class: "hit", x: xs[i] - 14, y: top - 8, width: 28, height: bottom - top + 16 });
+    const hit = s("rect", { class: "hit", x: xs[i] - 14, y: top - 20, width: 28, height: bottom - top + 40 });
     const group = s("g", { class: "axis", tabindex: 0, role: "slider", "data-key": dim.key, "aria-valuetext": "all", "aria-label":
       `${dim.name}: drag to keep a range; up and down arrows move its lower end, with shift its upper end, Escape clears it` },
-      s("line", { class: "rule", x1: xs[i], x2: xs[i], y1: top, y2: bottom }), missing && s("line", { class: "rule", x1: xs[i] - 4, x2: xs[i] + 4, y1: bottom + 22, y2: bottom + 22 }),
-      dim.ticks.map((v) => [s("line", { class: "rule", x1: xs[i] - 3, x2: xs[i] + 3, y1: place(dim.place(v)), y2: place(dim.place(v)) }), text(place(dim.place(v)), shown(v))]),
-      few.map((row, k) => s("text", { class: k === few.length - 1 ? "strong" : "", x: xs[i], y: top - 16 - 14 * (few.length - 1 - k), "text-anchor": "middle" }, row)),
+      s("line", { class: "rule", x1: xs[i], x2: xs[i], y1: top, y2: bottom }), missing
+        && s("line", { class: "rule", x1: xs[i] - 4, x2: xs[i] + 4, y1: bottom + under, y2: bottom + under }),
+      dim.ticks.map((v) => [s("line", { class: "rule", x1: xs[i] - 3, x2: xs[i] + 3, y1: place(dim.place(v)), y2: place(dim.place(v)) }),
+        text(place(dim.place(v)), shown(v))]),
+      few.map((row, k) => s("text", { class: k === few.length - 1 ? "strong" : "", x: xs[i], y: top - 30 - 14 * (few.length - 1 - k),
+        "text-anchor": "middle" }, row)),
       s("title", null, dim.name), brushMarks[i], hit);
     brushing(group, hit, dim);
     return group;
@@ -65,7 +84,8 @@ function startParallel() {
       if (start === null) return;
       const end = at(e);
       if (Math.abs(end - start) * (bottom - top) < 4) {  // a click: takes the range away, or keeps one value of an axis that has few
-        const near = dim.ticks === dim.distinct && dim.distinct.map((v) => dim.place(v)).find((t) => Math.abs(t - end) * (bottom - top) < 12);
+        const near = dim.ticks === dim.distinct && dim.distinct.map((v) => dim.place(v)).find((t) =>
+          Math.abs(t - end) * (bottom - top) < 12);
         const had = start.had, one = near !== false && near !== undefined && !(had && had[0] === near && had[1] === near);
         if (one) filter.brushes.set(dim.key, [near, near]); else filter.brushes.delete(dim.key);
       }
@@ -86,12 +106,14 @@ function startParallel() {
     hit.addEventListener("pointerup", finish);
     hit.addEventListener("pointercancel", () => { start = null; });
     group.addEventListener("keydown", (e) => {
-      const step = { ArrowUp: 1, ArrowDown: -1 }[e.key], places = dim.ticks === dim.distinct ? dim.distinct.map((v) => dim.place(v)).sort((a, b) => a - b) : null;
+      const step = { ArrowUp: 1, ArrowDown: -1 }[e.key], places = dim.ticks === dim.distinct
+        ? dim.distinct.map((v) => dim.place(v)).sort((a, b) => a - b) : null;
       if (e.key === "Escape" || e.key === "Delete") { if (filter.brushes.delete(dim.key)) update(); return; }
       if (!step) return;
       e.preventDefault();
       const range = (filter.brushes.get(dim.key) || [0, 1]).slice(), end = e.shiftKey ? 1 : 0;
-      const next = places ? (step > 0 ? places.find((t) => t > range[end] + 1e-6) : places.findLast((t) => t < range[end] - 1e-6)) : range[end] + 0.05 * step;
+      const next = places ? (step > 0 ? places.find((t) => t > range[end] + 1e-6) : places.findLast((t) => t < range[end] - 1e-6))
+        : range[end] + 0.05 * step;
       if (next === undefined) return;
       range[end] = Math.min(1, Math.max(0, next));
       if (range[0] > range[1]) range[1 - end] = range[end];
@@ -130,12 +152,15 @@ function startParallel() {
     }
     if ((found && found.run) !== looked) look(found ? found.run : null);
     svg.style.cursor = found ? "pointer" : "";
-    tip(found ? [found.run.run, ...dims.filter((d) => d.kind === "metric").map((d) => `${d.name}: ${shown(d.of(found.run))}`)].join("\n") : "", e);
+    tip(found ? [found.run.run, ...dims.filter((d) => d.kind === "metric").map((d) => `${d.name}: ${shown(d.of(found.run))}`)].join("\n")
+      : "", e);
   };
 
   const remake = () => { make(); draw(); };
-  controls.append(...(measured.length ? [picker("metrics", measured, chosen, remake)] : []), toggle("seed", false, (v) => { view.seed = v; remake(); }), colorBox,
-    h("span", { class: "note" }, "Drag along an axis to keep a range, click on a value to keep it, click again to let go."));
+  controls.append(...(measured.length ? [picker("metrics", measured, chosen, remake)] : []),
+    toggle("seed", false, (v) => { view.seed = v; remake(); }), colorBox,
+    h("span", { class: "note" }, "Drag along an axis to keep a range, click on a value to keep it, click again to let go. "
+      + "Lines that meet in a value fan out by their color."));
   const same = D.axes.filter((a) => !VARYING.includes(a)).map((a) => `${a} = ${shown(dimension(`axis ${a}`).distinct[0])}`);
   body.append(legend, host, ...(same.length ? [h("p", { class: "note" }, `The same in all runs: ${same.join(", ")}.`)] : []));
   drawsWhenFiltered(section, () => { if (!host.firstChild) make(); draw(); });

@@ -1,6 +1,6 @@
-// The table of runs. Rows are made when they are scrolled to, and kept: a browser needs a third of a second to lay out 500 of them.
+// The table of runs. Rows are made when they are scrolled to, and kept: a browser needs a third of a second to lay out 500.
 
-const CHUNK = 80;  // rows that are added at once
+const CHUNK = 50;  // rows that are added at once
 
 let ordered = RUNS.slice();  // as the table shows them, for "next" in a run's panel
 
@@ -8,7 +8,8 @@ function startRuns() {
   const section = byId("runs"), controls = section.querySelector(".controls"), body = section.querySelector(".body");
   const chosen = new Set((D.shown.length ? D.shown : METRICS).slice(0, 6));
   const sort = { key: "", down: false };
-  const table = h("table", { class: "pickable", "aria-label": "runs" }), none = h("p", { class: "empty", hidden: true }, "No run passes the filter.");
+  const table = h("table", { class: "pickable", "aria-label": "runs" }), none = h("p", { class: "empty", hidden: true },
+    "No run passes the filter.");
   const scroller = h("div", { class: "scroll", role: "region", "aria-label": "table of runs" }, table);
   let rows = [], columns = [], seen = [], drawn = 0, entry = null;  // rows: made so far, by run; seen: runs that pass, in order
 
@@ -38,7 +39,8 @@ function startRuns() {
       else if (column.kind !== "metric") cells.push(h("td", { class: column.kind }, String(column.text(run))));
       else if (!empty) cells.push(metricCell(run, column));
       else if (run.error && !cells.some((c) => c.colSpan > 1 || c.className === "error")) {
-        cells.push(h("td", { class: "error", colspan: columns.filter((c) => c.kind === "metric").length, title: run.error }, run.error.split("\n")[0]));
+        cells.push(h("td", { class: "error", colspan: columns.filter((c) => c.kind === "metric").length, title: run.error },
+          run.error.split("\n")[0]));
       } else if (!run.error) cells.push(h("td", { class: "faint" }, "–"));
     }
     return cells;
@@ -54,7 +56,8 @@ function startRuns() {
 
   const headOf = (c) => {  // as wide as its longest cell, so that columns stay where they are when further rows come
     const long = c.text ? Math.max(...RUNS.map((r) => String(c.text(r)).length)) : 8;
-    return h("th", { scope: "col", class: c.kind, "aria-sort": "none", "data-key": c.key, style: `min-width:calc(${Math.min(long, 40)}ch + 22px)` },
+    return h("th", { scope: "col", class: c.kind, "aria-sort": "none", "data-key": c.key,
+      style: `min-width:calc(${Math.min(long, 40)}ch + 22px)` },
       h("button", { type: "button", title: `sort by ${c.name}`, onclick: () => sortBy(c) }, breakable(c.name)));
   };
 
@@ -126,7 +129,7 @@ function startRuns() {
     if (drawn < seen.length && scroller.scrollTop + 2 * scroller.clientHeight > scroller.scrollHeight) more(CHUNK);
   }, { passive: true });
   controls.append(...(METRICS.length ? [picker("columns", METRICS, chosen, make)] : []),
-    h("span", { class: "note" }, "Click on a header to sort, on a row for the run. A value's tooltip has its 95 % interval over test cases."));
+    h("span", { class: "note" }, "Click on a header to sort, on a row for the run. A value's tooltip has its 95 % interval."));
   body.append(scroller, none);
   columns = columnsNow();
   drawsWhenFiltered(section, () => { if (!table.tHead) make(); else draw(); });
@@ -142,6 +145,7 @@ function metricCell(run, column) {
   if (!found) return h("td", { class: "faint", title: "this run has no such metric" }, "–");
   const [value, low, high, n] = found;
   if (value === null) return h("td", { class: "error", style: "text-align:right" }, "NaN");
-  const title = `${column.name}: ${shown(value)}` + (low === null || high === null ? "" : ` [${shown(low)}, ${shown(high)}]`) + (n ? `, n = ${n.toLocaleString("en-US")}` : "");
+  const title = `${column.name}: ${shown(value)}` + (low === null || high === null ? "" : ` [${shown(low)}, ${shown(high)}]`)
+    + (n ? `, n = ${n.toLocaleString("en-US")}` : "");
   return h("td", { class: "bar", title, style: `--v:${(100 * column.dim.place(value)).toFixed(0)}%` }, column.number(value));
 }
