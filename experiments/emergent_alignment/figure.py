@@ -41,5 +41,5 @@ def draw(rows: list):
         style.over_seeds(axes[1], noise, [recall(rows, a, b, "hub", x) for x in noise], color=color, label=text)
     axes[1].axhline(CHANCE, color=style.GREY, lw=1, ls=":", label="chance")
     axes[1].set(title="Hub with wrong pairs", xlabel="share of the hub's pairs that are wrong", ylabel="R@1 of 1,024", ylim=(-0.02, 1.05))
-    axes[1].legend(loc="lower left", bbox_to_anchor=(0, 0.05))
+    axes[1].legend(loc="upper right")
     return figure

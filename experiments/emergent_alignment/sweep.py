@@ -1,6 +1,6 @@
 """Two modalities that never meet, aligned through a hub (Girdhar et al. 2023): which pairs are trained, and how many of them are wrong."""
 
-from mmrep.sweeps import fixed, grid, named, product
+from mmrep.sweeps import Point, fixed, named, product
 
 CONFIG = "configs/toys/hub.py"
 SEEDS = {"smoke": 1, "small": (10, 11, 12), "paper": (10, 11, 12)}
@@ -10,5 +10,7 @@ NOISE = "data.main.source.latent.pair_noise"
 
 def sweep(scale: str) -> list:
     pairs = named("pairs", all={}, hub={"objectives.x2_x3": None}, one={"objectives.x2_x3": None, "objectives.x1_x3": None})
-    points = [*product(pairs, grid({NOISE: (0.0,)})), *product(pairs[1:2], grid({NOISE: (0.25, 0.5, 1.0)}))]
+    # wrong pairs are of the training rows alone: what is judged are true pairs
+    noise = [Point({"pair_noise": share}, {NOISE: {"train": share}}) for share in (0.0, 0.25, 0.5, 1.0)]
+    points = [*product(pairs, noise[:1]), *product(pairs[1:2], noise[1:])]
     return product(points, fixed({"arg.smoke": "true", "total": "20 steps"} if scale == "smoke" else {}))

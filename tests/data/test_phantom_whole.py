@@ -304,3 +304,37 @@ def test_latent_mode_is_invertible_and_goes_through_the_pipeline():
             phantom(mode="latent", **{name: value})
     with pytest.raises(ValueError, match="missing.*True is no rate"):
         phantom(missing={"text": True})
+
+
+def test_latent_views_more_than_two_noise_and_identity():
+    options = {"content": 3, "style": 2, "private": 1, "layers": 0, "names": ("a", "b", "c"), "pair_noise": {"train": 0.4}, "both": True,
+               "amplitude": 0.5}
+    train, test = (phantom(split, n=4000, mode="latent", latent=options).block(np.arange(4000)) for split in ("train", "test"))
+    near((train["a"][:, :3] == train["b"][:, :3]).all(1), 0.6)  # content, of the own subject but for wrong pairs
+    assert (train["b"][:, :3] == train["c"][:, :3]).all() and (test["a"][:, :3] == test["b"][:, :3]).all()  # a stranger is one and the same
+    assert (train["a"][:, :3] == train["label/content"]).all() and (test["a"][:, 5:] == test["label/private_1"]).all()
+    style = np.stack([test[k][:, 3:5] for k in "abc"])
+    assert np.allclose(np.var(style - style.mean(0), 0, ddof=1).mean(), 0.25, atol=0.02)  # each view's own change, of amplitude 0.5
+    before = phantom("test", n=64, mode="latent", latent={"names": ("a", "b")}).block(np.arange(64))
+    more = phantom("test", n=64, mode="latent", latent={"names": ("a", "b", "c")}).block(np.arange(64))
+    assert all((before[k] == more[k]).all() for k in before if not k.startswith("index"))  # a third view changes nothing of the others
+    for wrong in ({"names": ("a",)}, {"names": ("a", "a")}, {"pair_noise": 2.0}, {"pair_noise": {"tset": 0.1}}, {"amplitude": -1.0}):
+        with pytest.raises(ValueError, match="phantom latent"):
+            phantom("test", n=4, mode="latent", latent=wrong)
+
+
+def test_attribute_lists_show_what_they_mention():
+    block = phantom("test", n=3000, mode="attributes", attributes={"mentioned": 3, "noise": 0.0}).block(np.arange(3000))
+    assert (block["label/mentioned"].sum(1) == 3).all() and block["label/mentioned"][:, 0].all()
+    for k in range(1, 6):
+        near(block["label/mentioned"][:, k], 2 / 5)
+    values = np.stack([block["label/object"], *(block[f"label/attribute_{k}"] for k in range(1, 6))], 1)
+    # equal attributes give equal images, equal mentioned attributes equal captions, and only those
+    for view, key in (("x1", values), ("x2", np.where(block["label/mentioned"], values, -1))):
+        _, ours, theirs = np.unique(key, axis=0, return_index=True, return_inverse=True)
+        assert (block[view] == block[view][ours][theirs.ravel()]).all() and len(np.unique(block[view], axis=0)) == len(ours)
+    row = phantom("test", n=3000, mode="attributes", attributes={"mentioned": 3, "noise": 0.0})[77]
+    assert all((row[k] == block[k][77]).all() for k in row)
+    for wrong in ({"mentioned": 7}, {"values": 1}, {"names": ("a", "a")}, {"colour": 1}):
+        with pytest.raises(ValueError, match="phantom attributes"):
+            phantom("test", n=4, mode="attributes", attributes=wrong)
