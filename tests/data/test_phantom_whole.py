@@ -333,6 +333,8 @@ def test_attribute_lists_show_what_they_mention():
     for view, key in (("x1", values), ("x2", np.where(block["label/mentioned"], values, -1))):
         _, ours, theirs = np.unique(key, axis=0, return_index=True, return_inverse=True)
         assert (block[view] == block[view][ours][theirs.ravel()]).all() and len(np.unique(block[view], axis=0)) == len(ours)
+    poor = phantom("test", n=3000, mode="attributes", attributes={"mentioned": 3, "noise": 0.0, "balanced": True}).block(np.arange(3000))
+    assert len(np.unique(poor["x1"], axis=0)) == len(np.unique(block["x2"], axis=0)) and (poor["x2"] == block["x2"]).all()
     row = phantom("test", n=3000, mode="attributes", attributes={"mentioned": 3, "noise": 0.0})[77]
     assert all((row[k] == block[k][77]).all() for k in row)
     for wrong in ({"mentioned": 7}, {"values": 1}, {"names": ("a", "a")}, {"colour": 1}):

@@ -38,7 +38,8 @@ class Attributes:
         mentioned = rank < o["mentioned"]
         hot = np.eye(o["values"])[value]
         noise = np.split(o["noise"] * normal(uniform(raw["attributes/noise"])), 2, axis=1)
-        views = (hot.reshape(len(rows), -1), (hot * mentioned[..., None]).reshape(len(rows), -1))
+        named = (hot * mentioned[..., None]).reshape(len(rows), -1)
+        views = (named if o["balanced"] else hot.reshape(len(rows), -1), named)
         out = {name: (_through(net, view) + e).astype(np.float32) for name, net, view, e in zip(self.fields, self._nets, views, noise)}
         labels = {"object" if i == 0 else f"attribute_{i}": value[:, i].astype(np.int32) for i in range(o["count"])}
         out |= {f"label/{k}": v for k, v in labels.items()} | {"label/mentioned": mentioned.astype(np.uint8)}
@@ -65,11 +66,11 @@ def _through(net: tuple[np.ndarray, np.ndarray], x: np.ndarray) -> np.ndarray:
 
 
 def attributes(split: str, seed: int = 0, n: int = 65_536, count: int = 6, values: int = 4, mentioned: int = 6, width: int = 64,
-               noise: float = 0.1, names: tuple[str, str] = ("x1", "x2")) -> Attributes:
+               noise: float = 0.1, names: tuple[str, str] = ("x1", "x2"), balanced: bool = False) -> Attributes:
     """Source of two views of `count` attributes of `values` values; row i is a pure function of (seed, split, i, options).
 
     mentioned: how many of them the second view names, the first (the object) always among them; width: of the views; noise: deviation of
-    what is added. Raises ValueError for anything out of range.
+    what is added; balanced: the first view shows no more than the second names. Raises ValueError for anything out of range.
     """
     if split not in SPLITS or count < 1 or values < 2 or not 1 <= mentioned <= count or width < 1 or not 0 <= noise < np.inf:
         raise ValueError("phantom attributes: needs count >= 1, values >= 2, mentioned in 1..count, width >= 1, noise >= 0; got "
@@ -78,4 +79,4 @@ def attributes(split: str, seed: int = 0, n: int = 65_536, count: int = 6, value
     if len(names) != 2 or names[0] == names[1]:
         raise ValueError(f"phantom attributes: names must be two batch keys, got {names}")
     return Attributes(split, seed, n, {"count": count, "values": values, "mentioned": mentioned, "width": width, "noise": noise,
-                                       "names": names})
+                                       "names": names, "balanced": balanced})
