@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
         p.add_argument("workdir", help="a run's folder")
         p.add_argument("--data", action="append", default=[], metavar="KEY=VALUE",
                        help="override of the data source, e.g. path=other.csv; several may follow")
-        p.add_argument("--split", default="test", help="train, val or test (default: test, whose readings are counted)")
+        p.add_argument("--split", default="", help="train, val or test (default: test, whose readings are counted)")
 
     p = add("train", "train a config; the same command goes on after a stop")
     config(p)
@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     p = add("evaluate", "evaluate a run again, on its own or on other data")
     run(p)
     p.add_argument("--json", default="", help="write the results here; without it they are only printed")
+    p.add_argument("--all-checkpoints", action="store_true", help="every saved step, on val unless --split says otherwise: a table")
     p.add_argument("--overlap", default="exclude", choices=("exclude", "refuse", "allow"),
                    help="rows of --data that the run was trained on: leave them out (default; where its training data are gone, say so), "
                    "end with an error, or do not look")
@@ -49,6 +50,13 @@ def parser() -> argparse.ArgumentParser:
     p = add("check", "what to know before a long run: overfit, chance, gradients, memory, hours")
     config(p)
     p.add_argument("--steps", type=int, default=60, help="steps of the overfit test (default: 60)")
+    p = add("compare", "two runs on the same rows: layers, paired differences by case, examples that flipped, subgroups")
+    p.add_argument("a", help="a run's folder")
+    p.add_argument("b", help="the other's; differences are b - a")
+    p.add_argument("--split", default="test", help="train, val or test (default: test, whose readings are counted)")
+    p.add_argument("--data", action="append", default=[], metavar="KEY=VALUE", help="override of both data sources")
+    p.add_argument("--by", action="append", default=[], metavar="LABEL", help="a label whose values are subgroups; several may be given")
+    p.add_argument("--out", default="", metavar="DIR", help="write compare.json and compare.png there")
     p = add("sweep", "run a study, or a config over axes and seeds; the same command goes on after a stop")
     p.formatter_class, p.epilog = argparse.RawDescriptionHelpFormatter, SWEEP
     p.add_argument("study", metavar="STUDY", help="a folder with a sweep.py (experiments/NAME, or NAME), or FILE.py[:arg] of a config")
@@ -240,15 +248,27 @@ def _dispatch(args: argparse.Namespace, overrides: list[str], say, said: str) ->
         from mmrep import evaluate
 
         if args.command == "embed":
-            evaluate.export(args.workdir, args.out, data, args.split, say)
+            evaluate.export(args.workdir, args.out, data, args.split or "test", say)
             return 0
-        results = evaluate.evaluate(args.workdir, data, args.split, print, args.overlap)
+        if args.all_checkpoints:
+            results = evaluate.trajectory(args.workdir, data, args.split or "val", print)
+        else:
+            results = evaluate.evaluate(args.workdir, data, args.split or "test", print, args.overlap)
         if args.json:
             from mmrep.core.files import write_json
 
             write_json(Path(args.json), results)
         return 0
 
+    if args.command == "compare":
+        from mmrep.compare import compare
+        from mmrep.compare_view import lines, write
+
+        found = compare(args.a, args.b, args.split, tuple(args.by), data=data)
+        print("\n".join(lines(found)))
+        if args.out:
+            print(f"wrote {write(found, Path(args.out))} and compare.json beside it")
+        return 0
     if args.command == "sweep":
         from mmrep.sweeps.commands import sweep
 

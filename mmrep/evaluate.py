@@ -20,7 +20,7 @@ from mmrep.data.sources import identify
 from mmrep.evals.controls import controls
 from mmrep.evals.projection import projection
 from mmrep.evals.suite import Suite, as_json, reasons
-from mmrep.opened import open_run, place
+from mmrep.opened import folder_of, open_run, place
 from mmrep.run import Run
 from mmrep.summary import summary
 
@@ -127,6 +127,29 @@ def evaluate(workdir: str | Path, data: dict[str, Any] | None = None, split: str
         say(f"{o.folder}: not finished; this is its checkpoint of step {o.step}")
     say(f"test has been read {reads} times ({o.folder / 'test_reads.json'}, embeddings and other data included)")
     return results
+
+
+def trajectory(workdir: str | Path, data: dict[str, Any] | None = None, split: str = "val", say: Say = print) -> dict:
+    """Every saved checkpoint on a split: {"steps", "metrics": {name: {"value", "low", "high", "n": a list each, None where there is none}},
+    "split", "data"}. Counts one reading of test, if it is that. `config.save.keep` says how many checkpoints there are."""
+    from mmrep.sweeps.tables import number, terminal
+
+    folder = folder_of(workdir)
+    steps = sorted(checkpoint.steps_of(folder))
+    if not steps:
+        raise FileNotFoundError(f"{workdir}: no checkpoint is saved there")
+    count_read(folder, int(may_be_test(split, data)))
+    found, shared = [], {}
+    for step in steps:
+        o = open_run(workdir, data, step, shared)
+        with jax.set_mesh(o.run.mesh):
+            found.append(as_json(o.suite.evaluate(o.params, split)))
+    names = list(dict.fromkeys(name for one in found for name in one))
+    metrics = {name: {k: [one[name][k] if name in one else None for one in found] for k in ("value", "low", "high", "n")} for name in names}
+    shown = [n for n in names if not n.endswith(("/null", "/n_labels", "/strength")) and "/ceiling" not in n and "/chance" not in n]
+    say(terminal((["metric", *(f"step {step}" for step in steps)],
+                  [[n, *("–" if v is None else number(v) for v in metrics[n]["value"])] for n in shown])))
+    return {"steps": steps, "metrics": metrics, "split": split, "data": data or {}}
 
 
 def _unknown(suite: Suite) -> list[str]:

@@ -17,6 +17,7 @@ from mmrep.data.records import read_index
 from mmrep.data.survey import PICTURES
 from mmrep.evals.suite import Suite
 from mmrep.run import Run, assemble
+from mmrep.shared import Shared
 
 
 class Opened(NamedTuple):
@@ -30,8 +31,8 @@ class Opened(NamedTuple):
     step: int
 
 
-def open_run(workdir: str | Path, data: dict[str, Any] | None = None, step: int | None = None) -> Opened:
-    """A finished or stopped run, on any number of devices. data: overrides of the main stream's source.
+def open_run(workdir: str | Path, data: dict[str, Any] | None = None, step: int | None = None, shared: Shared | None = None) -> Opened:
+    """A finished or stopped run, on any number of devices. data: overrides of the main stream's source. shared: of `mmrep.shared`.
 
     No data are opened: its folder knows their forms. Raises FileNotFoundError where the folder is no run's.
     """
@@ -63,7 +64,7 @@ def open_run(workdir: str | Path, data: dict[str, Any] | None = None, step: int 
         other = changed.data[main]
     run = assemble(config, folder, facts=known)
     checkpoint.check_same(_shapes(saved["params"]), _shapes(run.shapes.params), str(folder))
-    return Opened(run, place(run, saved["params"], saved["ema"]), Suite(run, other, known), folder, trained, int(saved["step"]))
+    return Opened(run, place(run, saved["params"], saved["ema"]), Suite(run, other, known, shared), folder, trained, int(saved["step"]))
 
 
 def _another_kind(stream: Any, data: dict[str, Any]) -> None:
