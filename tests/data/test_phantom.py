@@ -196,8 +196,12 @@ def test_splits_are_disjoint_and_knobs_do_what_they_say():
     partial = phantom(n=2000, modalities=("text", "tabular"), missing={"text": 0.5, "tabular": 0.9}).block(rows)["present"]
     there = np.stack(list(partial.values()))
     assert there.any(0).all() and abs(there[0].mean() - (0.5 + 0.45 * 0.5)) < 0.04
-    with pytest.raises(ValueError, match="pair_noise"):
-        phantom(pair_noise=2)
+    by_split = {"n": 2000, "modalities": ("text", "tabular"), "pair_noise": {"val": 0.3}}
+    assert phantom(**by_split).block(rows)["text"] == clean["text"]
+    assert phantom("val", **by_split).block(rows)["text"] != phantom("val", n=2000, modalities=("text",)).block(rows)["text"]
+    for wrong in (2, {"tset": 0.1}):
+        with pytest.raises(ValueError, match="pair_noise"):
+            phantom(pair_noise=wrong)
     with pytest.raises(ValueError, match="missing"):
         phantom(missing={"volume": 0.1})
     with pytest.raises(IndexError, match="has 10"):

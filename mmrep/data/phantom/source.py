@@ -235,8 +235,8 @@ def phantom(split: str = "train", seed: int = 0, n: int | Mapping[str, int] | No
     image and report also show organ, texture and markers, and all labels are given (default: where a scale or another modality than
     image, text and tabular is asked for); masks: of lesion and findings beside image and volume.
     n_mentioned: attributes a report names besides the class, 0..6; pair_noise: share of subjects with the report of a subject of no
-    split; duplicates: share of subjects with the content and the very report of an earlier one; label_noise: share with a wrong
-    class label; missing, unpaired: see `missing.check_missing`, at least one modality is kept.
+    split, or {split: share}, 0 of those not named; duplicates: share of subjects with the content and the very report of an earlier one;
+    label_noise: share with a wrong class label; missing, unpaired: see `missing.check_missing`, at least one modality is kept.
     contrast, clutter, nuisance: multiples of the calibrated levels; prevalence (default `PREVALENCE`), correlation, causal, change,
     synergy, match, balanced, dependent: see `latents`. spurious: share of subjects whose vendor tells the first finding, the other way
     round in the test split; shifted: test images come from a scanner of its own, vendor 3. holdout: combinations (finding, laterality,
@@ -254,6 +254,10 @@ def phantom(split: str = "train", seed: int = 0, n: int | Mapping[str, int] | No
         raise ValueError(f"phantom scale must be one of {tuple(SCALES)}, got {scale!r}")
     if isinstance(n, Mapping) and set(n) - set(SPLITS):
         raise ValueError(f"phantom n: no split {sorted(set(n) - set(SPLITS))[0]!r}; name some of {', '.join(SPLITS)}")
+    if isinstance(pair_noise, Mapping):
+        if wrong := set(pair_noise) - set(SPLITS):
+            raise ValueError(f"phantom pair_noise: no split {sorted(wrong)[0]}; name some of {', '.join(SPLITS)}")
+        pair_noise = pair_noise.get(split, 0.0)
     for name, value in (("seed", seed), ("size", size), ("n_mentioned", n_mentioned), *(
             (f"n of {k}", v) for k, v in (n.items() if isinstance(n, Mapping) else [("a split", n)]))):
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer))):
