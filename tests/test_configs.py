@@ -14,7 +14,7 @@ from mmrep.train import train
 from tests import runs
 from tests.data.builders.test_medmnist import write
 
-CONFIGS = sorted(p.name for p in (runs.ROOT / "configs").glob("*.py") if p.name != "base.py")
+CONFIGS = sorted(p.relative_to(runs.ROOT / "configs").as_posix() for p in (runs.ROOT / "configs").rglob("*.py") if p.name != "base.py")
 
 
 @pytest.mark.parametrize("name", CONFIGS)
