@@ -50,6 +50,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.eval = {"every": "0 steps", "batch": 256, "limit": 4096, "controls": ("untrained", "raw_pca")}
     # every; keep: how many checkpoints, the best by metric (e.g. "val/probe/findings/auroc"; "": the newest)
     c.save = {"every": "25%", "metric": "", "mode": "max", "keep": 2}
-    c.log = {"every": "10 steps", "tensorboard": False}
+    # trackers beside metrics.jsonl: TensorBoard; a project of Weights & Biases, an experiment of MLflow ("": none)
+    c.log = {"every": "10 steps", "tensorboard": False, "wandb": "", "mlflow": ""}
     c.stages = ()              # dicts of overrides, run in sequence, each from the last one's params
     return c

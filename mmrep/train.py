@@ -23,6 +23,7 @@ from mmrep.evaluate import final
 from mmrep.run import Run, assemble, init_program, train_transform
 from mmrep.shared import Shared, remember
 from mmrep.stop import Stop, Stopped
+from mmrep.trackers import open_trackers
 from mmrep.workdir import locked, note, open_workdir, record
 from mmrep.writers import Progress, Writer
 
@@ -149,7 +150,7 @@ def _train(config: Any, workdir: Path, shared: Shared, stop: Stop, say: Say, on:
         first = int(state.step)
         replicated = sharding.replicated(run.mesh)
         hp, go = jax.device_put((run.hp, np.ones((), bool)), replicated)
-        writer = Writer(workdir, first, config.log.tensorboard, hosts.first())
+        writer = Writer(workdir, first, hosts.first(), open_trackers(config, workdir) if hosts.first() else ())
         closing.callback(writer.close)
         progress = Progress(run.total, batch, first, say, hosts.first())
         closing.callback(progress.end)

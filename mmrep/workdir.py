@@ -16,7 +16,7 @@ from mmrep.core import checkpoint
 from mmrep.core.files import write_json
 from mmrep.run import describe
 
-MAY_CHANGE = ("mesh.", "micro", "loader.", "log.tensorboard", "save.every")  # on a resume: not what is computed
+MAY_CHANGE = ("mesh.", "micro", "loader.", "log.tensorboard", "log.wandb", "log.mlflow", "save.every")  # on a resume: not what is computed
 
 
 def make_folder(workdir: Path) -> None:

@@ -1,20 +1,21 @@
-"""What a run writes while it runs: metrics.jsonl, metrics.csv, TensorBoard by flag, and a line for the person."""
+"""What a run writes while it runs: metrics.jsonl, metrics.csv, trackers by flag, and a line for the person."""
 
 import csv
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+from mmrep.trackers import Tracker
 
 
 class Writer:
     """Rows of metrics, appended to metrics.jsonl; a resumed run first forgets what came after its checkpoint."""
 
-    def __init__(self, workdir: Path, step: int, tensorboard: bool = False, active: bool = True):
-        self.path, self.active = workdir / "metrics.jsonl", active
-        self._board = None
+    def __init__(self, workdir: Path, step: int, active: bool = True, trackers: Iterable[Tracker] = ()):
+        self.path, self.active, self._trackers = workdir / "metrics.jsonl", active, list(trackers)
         if not active:
             return
         if self.path.exists():
@@ -23,12 +24,6 @@ class Writer:
             part.write_text("".join(json.dumps(r) + "\n" for r in rows if r["step"] <= step))
             part.replace(self.path)
         self._file = self.path.open("a")
-        if tensorboard:
-            try:
-                from tensorboardX import SummaryWriter
-            except ImportError:
-                raise ValueError("config.log.tensorboard: needs the extra `trackers`: pip install mmrep[trackers]") from None
-            self._board = SummaryWriter(str(workdir / "tensorboard"))
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """Append one row; `time` (Unix, in seconds) is the wall clock and the one thing that differs between equal runs."""
@@ -36,9 +31,8 @@ class Writer:
             return
         self._file.write(json.dumps({"step": step, "time": round(time.time(), 2)} | metrics) + "\n")
         self._file.flush()
-        if self._board:
-            for name, value in metrics.items():
-                self._board.add_scalar(name, value, step)
+        for tracker in self._trackers:
+            tracker.write(step, metrics)
 
     def has(self, step: int, prefix: str) -> bool:
         """Whether metrics.jsonl holds a metric with this prefix for the step; the same on every host."""
@@ -50,8 +44,8 @@ class Writer:
         if not self.active or self._file.closed:
             return
         self._file.close()
-        if self._board:
-            self._board.close()
+        for tracker in self._trackers:
+            tracker.close()
         rows = read_rows(self.path)
         columns = list(dict.fromkeys(k for r in rows for k in r))
         part = self.path.with_suffix(".csv.part")

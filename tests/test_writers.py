@@ -1,10 +1,12 @@
 """What a run writes: a resume forgets what came after its checkpoint, a cut line is no row."""
 
 import csv
+import sys
 
 import pytest
 
-from mmrep import writers
+from mmrep import trackers, writers
+from tests import runs
 
 
 def test_a_resume_forgets_what_came_after_its_checkpoint(tmp_path):
@@ -50,3 +52,41 @@ def test_progress_speaks_about_ten_times_with_rate_and_rest(monkeypatch):
 @pytest.mark.parametrize("seconds, text", [(59.9, "0:59"), (61, "1:01"), (3600, "1:00:00")])
 def test_clock(seconds, text):
     assert writers.clock(seconds) == text
+
+
+def tracked(tmp_path, monkeypatch, **log):
+    """A run of four steps stopped after two and resumed, with trackers."""
+    monkeypatch.chdir(tmp_path)
+    config = runs.config(**{f"log.{k}": v for k, v in log.items()})
+    for steps in ("2 steps", "4 steps"):
+        c = config.copy_and_resolve_references()
+        with c.unlocked():
+            c.total = steps
+        found = trackers.open_trackers(c, tmp_path)
+        writer = writers.Writer(tmp_path, 0 if steps == "2 steps" else 2, trackers=found)
+        for step in range(1, 3) if steps == "2 steps" else range(3, 5):
+            writer.write(step, {"loss": 1.0 / step, "val/probe/findings@1%/auroc": 0.5})
+        writer.close()
+
+
+def test_weights_and_biases_offline(tmp_path, monkeypatch):
+    pytest.importorskip("wandb", reason="the extra `wandb` is not installed")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    tracked(tmp_path, monkeypatch, wandb="project")
+    files = list((tmp_path / "wandb").glob("offline-run-*/run-*.wandb"))
+    assert files and any(b"findings@1%/auroc" in f.read_bytes() for f in files)
+
+
+def test_mlflow_in_a_local_folder(tmp_path, monkeypatch):
+    pytest.importorskip("mlflow", reason="the extra `mlflow` is not installed")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    tracked(tmp_path, monkeypatch, mlflow="experiment")
+    (metric,) = (tmp_path / "mlruns").glob("*/*/metrics/loss")  # one run, although it was resumed
+    assert [float(line.split()[1]) for line in metric.read_text().splitlines()] == [1.0, 0.5, 1 / 3, 0.25]
+    assert list((tmp_path / "mlruns").glob("*/*/params/optim.lr"))
+
+
+def test_a_tracker_that_is_not_installed_names_its_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ValueError, match=r"config.log.wandb: needs the extra `wandb`: pip install mmrep\[wandb\]"):
+        trackers.open_trackers(runs.config(**{"log.wandb": "project"}), tmp_path)
