@@ -220,7 +220,7 @@ def _kept_ids(split: str, seed: int, n: int, holdout: Sequence[Sequence[int]], u
 
 
 def phantom(split: str = "train", seed: int = 0, n: int | Mapping[str, int] | None = None, size: int | None = None, n_mentioned: int = 6,
-            pair_noise: float = 0.0, duplicates: float = 0.0, missing: Mapping[str, Any] | None = None,
+            pair_noise: float | Mapping[str, float] = 0.0, duplicates: float = 0.0, missing: Mapping[str, Any] | None = None,
             contrast: float = scene.CONTRAST, clutter: float = scene.CLUTTER_LEVEL, nuisance: float = scene.NUISANCE,
             modalities: Sequence[str] = PLAIN, prevalence: Sequence[float] | None = None, correlation: float = 0.3,
             scale: str | None = None, whole: bool | None = None, masks: bool = False, unpaired: Mapping[str, float] | None = None,
