@@ -3,10 +3,10 @@
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -50,7 +50,7 @@ def train(config: Any, workdir: str | Path, *, shared: Shared | None = None, say
         # the lock first: what the folder holds may be another process's work
         hosts.first_then_others(lambda: holding.enter_context(locked(workdir)))
         if not config.stages:
-            return _train(config, workdir, shared, stop, say, figure=figure)
+            return alone(lane(config, workdir, shared, stop, say, figure=figure), shared)
         hosts.first_then_others(lambda: open_workdir(config, workdir))
         stages = stages_of(config)
         for i, stage in enumerate(stages):  # all of them first: a mistake in the last must not cost the first
@@ -60,7 +60,7 @@ def train(config: Any, workdir: str | Path, *, shared: Shared | None = None, say
         for i, stage in enumerate(stages):
             say(f"stage {i + 1} of {len(stages)}: {workdir / f'stage{i}'}")
             on = "test" if i == len(stages) - 1 else "val"
-            results = _train(stage, workdir / f"stage{i}", shared, stop, say, on, figure)
+            results = alone(lane(stage, workdir / f"stage{i}", shared, stop, say, on, figure), shared)
         if hosts.first():
             write_json(workdir / "results.json", results)
         return results
@@ -96,7 +96,47 @@ def check_stage(config: Any, where: str) -> None:
         raise ValueError(f"{where}: {error}") from None
 
 
-def _train(config: Any, workdir: Path, shared: Shared, stop: Stop, say: Say, on: str = "test", figure: bool = True) -> dict:
+class Step(NamedTuple):
+    """What the loop asks for: a step of `run` on (state, inputs, hp, go, asked). The answer is (state, metrics)."""
+
+    run: Run
+    args: tuple
+
+
+def alone(asking: Generator[Step, tuple, dict], shared: Shared) -> dict:
+    """Do the steps that one run's loop asks for, by its compiled program; the loop's results."""
+    try:
+        step = next(asking)
+        while True:
+            try:
+                done = advance(step, shared)
+            except BaseException as error:
+                asking.throw(error)  # the loop closes what it opened, and it is raised from there
+                raise
+            step = asking.send(done)
+    except StopIteration as end:
+        return end.value
+
+
+def advance(step: Step, shared: Shared) -> tuple[TrainState, dict]:
+    """One step by the run's program, which is compiled when it is first asked for."""
+    run = step.run
+    if ("step", run.program) not in shared:
+        shared["step", run.program] = jax.jit(
+            _asked(run.step), donate_argnums=0, out_shardings=(run.placed, sharding.replicated(run.mesh))
+        ).lower(*step.args).compile()
+        allocator.fill_holes()
+    return shared["step", run.program](*step.args)
+
+
+def whole(state: Any) -> TrainState:
+    """A state; of one of several runs in one program (`sweeps.population`) it is a function that takes it out of theirs."""
+    return state() if callable(state) else state
+
+
+def lane(config: Any, workdir: Path, shared: Shared, stop: Stop, say: Say, on: str = "test", figure: bool = True
+         ) -> Generator[Step, tuple, dict]:
+    """The loop of one run: yields each `Step`, is sent what it gave, returns results.json's content."""
     began = time.perf_counter()
     seconds: dict[str, float] = {}
     hosts.first_then_others(lambda: open_workdir(config, workdir))
@@ -193,12 +233,7 @@ def _train(config: Any, workdir: Path, shared: Shared, stop: Stop, say: Say, on:
                     mine = REFUSED if any(b.refused for b in batches.values()) else STOP if stop.asked else 0
                     asked = np.full(sharding.row_shards(run.mesh), mine, np.int8)
                     inputs, asked = sharding.put_batch(run.mesh, (inputs, asked))
-                    if ("step", run.program) not in shared:
-                        shared["step", run.program] = jax.jit(
-                            _asked(run.step), donate_argnums=0, out_shardings=(run.placed, replicated)
-                        ).lower(state, inputs, hp, go, asked).compile()
-                        allocator.fill_holes()
-                    state, metrics = shared["step", run.program](state, inputs, hp, go, asked)
+                    state, metrics = yield Step(run, (state, inputs, hp, go, asked))
                     go = metrics["go"]
                     if done == first + 1:
                         jax.block_until_ready(go)
@@ -213,17 +248,18 @@ def _train(config: Any, workdir: Path, shared: Shared, stop: Stop, say: Say, on:
                     stopping |= settle()  # only a finite state is saved or judged
                     pending, found = None, None
                     if due("eval", done) and not stopping:
-                        found = _judge(suite, state, stop)
+                        found = _judge(suite, whole(state), stop)
                         stopping |= found is None
                         if found:
                             writer.write(done, found)
                     if stopping or scheduled(done):
-                        checkpoint.save(manager, state, _save_metrics(config, found))
+                        checkpoint.save(manager, whole(state), _save_metrics(config, found))
                     if stopping:
                         checkpoint.wait(manager)
                         raise Stopped(f"{workdir}: stopped by {stop.name or 'another host'} after step {done}, which is "
                                       "saved; the same command goes on from there", stop.name)
             except (FloatingPointError, BadRow):  # mended, or skipped, the same command goes on from here
+                state = whole(state)
                 checkpoint.save(manager, state)  # `go` kept the state as it was before the bad step
                 checkpoint.wait(manager)
                 say(f"{workdir}: the state after step {int(state.step)} is saved; mended in its place, the same command goes on from there")
@@ -235,7 +271,7 @@ def _train(config: Any, workdir: Path, shared: Shared, stop: Stop, say: Say, on:
     if config.evals:
         say(f"evaluating on {on}" + (f", with the controls {', '.join(config.eval.controls)}" if config.eval.controls else ""))
     with jax.set_mesh(run.mesh):
-        return final(run, suite, state, workdir, seconds, say, init, on, figure)
+        return final(run, suite, whole(state), workdir, seconds, say, init, on, figure)
 
 
 def _parts(config: Any, workdir: Path, shared: Shared) -> tuple[Run, Suite, start.Source | None]:
@@ -332,7 +368,7 @@ def _read(step: int, metrics: dict, run: Run, log: bool, writer: Writer, progres
             f"step {step - 1} is saved. Look at the data of step {step}, or try a lower config.optim.lr or "
             "config.optim.clip in a new --workdir, with config.init.path for this one")
     if log:
-        values = {k: float(v) for k, v in jax.device_get(metrics).items() if k not in ("finite", "go", "stop")}
+        values = {k: float(v) for k, v in jax.device_get(dict(metrics)).items() if k not in ("finite", "go", "stop")}
         writer.write(step, {k: v for k, v in values.items() if v == v})
         progress.show(step, values, waited)
     return int(stop)
