@@ -15,7 +15,12 @@ def sweep(args: argparse.Namespace, overrides: list[str], say: Callable[[str], N
     from mmrep.sweeps.run import run_sweep
 
     study, out = study_of(args, overrides)
-    return run_sweep(study, Path(args.out or out), args.workers, tuple(overrides), args.retry, args.dry_run, say)
+    slurm = None
+    if args.slurm is not None:
+        from mmrep.sweeps.slurm import split_options
+
+        slurm = split_options(args.slurm)
+    return run_sweep(study, Path(args.out or out), args.workers, tuple(overrides), args.retry, args.dry_run, say, slurm)
 
 
 def report(args: argparse.Namespace, say: Callable[[str], None]) -> int:

@@ -30,11 +30,11 @@ class Job(NamedTuple):
 
 
 def run_sweep(study: plan.Study, out: Path, workers: int = 1, overrides: tuple[str, ...] = (), retry: bool = False, dry: bool = False,
-              say: Say = print) -> int:
+              say: Say = print, slurm: dict[str, str] | None = None) -> int:
     """Do every run of a study that is not finished; 0, or 1 where runs failed, 130 after Ctrl-C.
 
     What is finished is skipped, what was stopped goes on, what failed is listed, and tried again with `retry`. Writes OUT/sweep.json and
-    the table OUT/results.csv and .parquet. Raises ValueError for a bad study, a stale run, another driver at work in OUT.
+    the table OUT/results.csv and .parquet. slurm: options of `slurm.run_on_slurm`, in the place of workers here. Raises ValueError for a bad study, a stale run, another driver at work in OUT.
     """
     members = plan.members(study, overrides)
     found = [{"tag": m.tag, "seed": m.seed} for m in members]
@@ -55,7 +55,15 @@ def run_sweep(study: plan.Study, out: Path, workers: int = 1, overrides: tuple[s
     with _alone(out):
         plan.write_plan(study, members, out)
         jobs = [Job(i, members[i].name, *_keys(members[i])) for i in left]
-        stopped = _drive(jobs, out, min(workers, max(len(jobs), 1)), [cfg.plain(m.config) for m in members], states, say) if jobs else ""
+        stopped = ""
+        if slurm is not None:
+            from mmrep.sweeps.slurm import QUEUED, run_on_slurm
+
+            stopped = run_on_slurm(jobs, out, slurm, say)
+            if stopped == QUEUED:
+                return 0
+        elif jobs:
+            stopped = _drive(jobs, out, min(workers, len(jobs)), [cfg.plain(m.config) for m in members], states, say)
         return finish(study, out, stopped, say)
 
 
