@@ -67,6 +67,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--workers", type=int, default=1, metavar="N", help="processes on this machine (default: 1)")
     p.add_argument("--slurm", nargs="?", const="", metavar="NAME=VALUE,...", help="as a job array: partition=gpu,time=60,gpus_per_node=1, "
                    "nodes=2 (a run on several hosts), per_task=8 (runs of a task), wait=no, ... of sbatch")
+    p.add_argument("--together", type=int, default=1, metavar="N", help="runs of one program in one compiled step (default: 1; more "
+                   "may pay on accelerators, not on CPU)")
     p.add_argument("--retry", action="store_true", help="try again what failed")
     p.add_argument("--dry-run", action="store_true", help="list the runs and what became of them")
     p = add("report", "tables of a sweep's results, and one page to look at: report.html, .md, .tex, results.csv, .parquet")

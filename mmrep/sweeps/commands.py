@@ -20,7 +20,7 @@ def sweep(args: argparse.Namespace, overrides: list[str], say: Callable[[str], N
         from mmrep.sweeps.slurm import split_options
 
         slurm = split_options(args.slurm)
-    return run_sweep(study, Path(args.out or out), args.workers, tuple(overrides), args.retry, args.dry_run, say, slurm)
+    return run_sweep(study, Path(args.out or out), args.workers, tuple(overrides), args.retry, args.dry_run, say, slurm, args.together)
 
 
 def report(args: argparse.Namespace, say: Callable[[str], None]) -> int:

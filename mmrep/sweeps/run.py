@@ -30,11 +30,12 @@ class Job(NamedTuple):
 
 
 def run_sweep(study: plan.Study, out: Path, workers: int = 1, overrides: tuple[str, ...] = (), retry: bool = False, dry: bool = False,
-              say: Say = print, slurm: dict[str, str] | None = None) -> int:
+              say: Say = print, slurm: dict[str, str] | None = None, together: int = 1) -> int:
     """Do every run of a study that is not finished; 0, or 1 where runs failed, 130 after Ctrl-C.
 
     What is finished is skipped, what was stopped goes on, what failed is listed, and tried again with `retry`. Writes OUT/sweep.json and
-    the table OUT/results.csv and .parquet. slurm: options of `slurm.run_on_slurm`, in the place of workers here. Raises ValueError for a bad study, a stale run, another driver at work in OUT.
+    the table OUT/results.csv and .parquet. slurm: options of `slurm.run_on_slurm`, in the place of workers here; together: so many runs of
+    one program in one compiled step. Raises ValueError for a bad study, a stale run, another driver at work in OUT.
     """
     members = plan.members(study, overrides)
     found = [{"tag": m.tag, "seed": m.seed} for m in members]
@@ -49,8 +50,8 @@ def run_sweep(study: plan.Study, out: Path, workers: int = 1, overrides: tuple[s
         for member, state in zip(members, states):
             say(f"  {state.state:9} {member.name}")
         return 0
-    if workers < 1:
-        raise ValueError(f"--workers {workers}: give at least one")
+    if workers < 1 or together < 1:
+        raise ValueError(f"--workers {workers} --together {together}: give at least one")
     out.mkdir(parents=True, exist_ok=True)
     with _alone(out):
         plan.write_plan(study, members, out)
@@ -63,7 +64,7 @@ def run_sweep(study: plan.Study, out: Path, workers: int = 1, overrides: tuple[s
             if stopped == QUEUED:
                 return 0
         elif jobs:
-            stopped = _drive(jobs, out, min(workers, len(jobs)), [cfg.plain(m.config) for m in members], states, say)
+            stopped = _drive(jobs, out, min(workers, len(jobs)), [cfg.plain(m.config) for m in members], states, say, together)
         return finish(study, out, stopped, say)
 
 
@@ -113,10 +114,10 @@ def _alone(out: Path) -> Iterator[None]:
 
 
 class _Worker:
-    """A worker process, its present run and its group."""
+    """A worker process, the runs it is at and their group."""
 
     def __init__(self, number: int, out: Path, events: queue.Queue, env: dict[str, str]):
-        self.number, self.run, self.group, self.idle = number, None, None, False
+        self.number, self.runs, self.group, self.idle = number, [], None, False
         self.log = (out / f"worker{number}.log").open("ab")
         self.process = subprocess.Popen([sys.executable, "-m", "mmrep.sweeps.worker", str(out)], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=self.log, text=True, env=env, start_new_session=True)
@@ -130,11 +131,11 @@ class _Worker:
                 continue
         events.put((self, {"event": "gone", "code": self.process.wait()}))
 
-    def give(self, job: Job | None) -> None:
-        """The next run, or none any more."""
-        self.run, self.group, self.idle = job and job.number, job.group if job else self.group, False
+    def give(self, jobs: list[Job]) -> None:
+        """The next runs, or none any more."""
+        self.runs, self.group, self.idle = [job.number for job in jobs], jobs[0].group if jobs else self.group, False
         try:
-            self.process.stdin.write("\n" if job is None else f"{job.number}\n")
+            self.process.stdin.write(" ".join(map(str, self.runs)) + "\n")
             self.process.stdin.flush()
         except OSError:  # it is gone, which its event will tell
             pass
@@ -167,7 +168,8 @@ def _next(jobs: list[Job], worker: _Worker, others: set[str]) -> Job:
     return groups[max(groups, key=lambda g: len(groups[g]))][-1]
 
 
-def _drive(jobs: list[Job], out: Path, workers: int, configs: list[dict], states: list[status.State], say: Say) -> str:
+def _drive(jobs: list[Job], out: Path, workers: int, configs: list[dict], states: list[status.State], say: Say,
+           together: int = 1) -> str:
     """Do the jobs; the name of the signal that stopped them, or ""."""
     events: queue.Queue = queue.Queue()
     stop: list[str] = []
@@ -198,25 +200,26 @@ def _drive(jobs: list[Job], out: Path, workers: int, configs: list[dict], states
             elif kind == "began":
                 view.began(event["run"], names[event["run"]].name)
             elif kind == "ended":
-                worker.run, worker.idle = None, True
+                worker.runs.remove(event["run"])
+                worker.idle = not worker.runs
                 view.ended(event["run"], names[event["run"]].name, event["state"], event["error"], event["seconds"])
             elif kind == "gone":
-                if worker.run is not None and not stop:  # it died under its run: killed for memory, a crash in native code
-                    run = names[worker.run]
+                if worker.runs and not stop:  # it died under its runs: killed for memory, a crash in native code
                     error = f"the worker process died ({_died(event['code'])}); {out / f'worker{worker.number}.log'} may say more"
-                    status.note_failure(out / "runs" / run.name, error, tries=states[run.number].tries + 1)
-                    view.ended(run.number, run.name, "failed", error, 0.0)
-                    worker.run = None
+                    for run in (names[number] for number in worker.runs):
+                        status.note_failure(out / "runs" / run.name, error, tries=states[run.number].tries + 1)
+                        view.ended(run.number, run.name, "failed", error, 0.0)
+                    worker.runs = []
                     if waiting:
                         team[team.index(worker)] = _Worker(worker.number, out, events, _environment(worker.number, workers))
                 elif event["code"] not in (0, 1) and not stop and waiting:
                     raise ValueError(f"a worker could not start ({_died(event['code'])}): {_tail(out / f'worker{worker.number}.log')}")
             for w in team:
                 if w.idle and not stop:
-                    job = _next(waiting, w, {o.group for o in team if o is not w and o.run is not None}) if waiting else None
-                    if job:
-                        waiting.remove(job)
-                    w.give(job)
+                    job = _next(waiting, w, {o.group for o in team if o is not w and o.runs}) if waiting else None
+                    given = [job, *(j for j in waiting if j.group == job.group and j is not job)][:together] if job else []
+                    waiting = [j for j in waiting if j not in given]
+                    w.give(given)
             view.draw()
     finally:
         for w in team:

@@ -1,7 +1,8 @@
 """One process of a sweep: runs of the plan one after another, which share compiled programs and opened data.
 
-    python -m mmrep.sweeps.worker OUT        reads numbers of runs from standard input, one a line, and answers each with a line of JSON
-    python -m mmrep.sweeps.worker OUT 0 3 6  runs these and ends (a task of a job array)
+    python -m mmrep.sweeps.worker OUT        reads numbers of runs from standard input and answers each with a line of JSON; those of one
+                                             line are trained together, in one compiled step
+    python -m mmrep.sweeps.worker OUT 0 3 6  runs these and ends (a task of a job array; of several processes, together)
 """
 
 import json
@@ -12,24 +13,29 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from mmrep import config as cfg
+from mmrep import hosts
 from mmrep.core.files import write_json
 from mmrep.stop import Stopped
 from mmrep.sweeps import plan, status
 
 
-def run_member(out: Path, found: dict, run: dict, shared: dict) -> dict[str, Any]:
+def run_member(out: Path, found: dict, run: dict, shared: dict, first: bool = True) -> dict[str, Any]:
     """Train or simulate one run of the plan; {"state", "error", "seconds"}. A failure is noted in its folder, not raised.
 
+    first: whether this is the run's first host; the others write nothing there, and say on standard error what ended them.
     Raises Stopped after SIGTERM or SIGINT, the state saved.
     """
     folder, began = status.folder_of(out, run), time.perf_counter()
-    folder.mkdir(parents=True, exist_ok=True)
-    status.forget_failure(folder)
-    with (folder / "log.txt").open("a") as log:
+    if first:
+        folder.mkdir(parents=True, exist_ok=True)
+        tries = status.state_of(folder).tries + 1
+        status.forget_failure(folder)
+    with (folder / "log.txt").open("a") if first else os.fdopen(os.dup(2), "w") as log:
         def say(text: str) -> None:
             print(text, file=log, flush=True)
 
@@ -43,12 +49,41 @@ def run_member(out: Path, found: dict, run: dict, shared: dict) -> dict[str, Any
             state, error = "finished", ""
         except Exception as caught:  # whatever it is, the other runs go on
             state, error = "failed", " ".join(str(caught).split()) or type(caught).__name__
-            status.note_failure(folder, error, traceback.format_exc())
+            if first:
+                status.note_failure(folder, error, traceback.format_exc(), tries)
             say(traceback.format_exc())
-        except MemoryError:
-            state, error = "failed", "out of memory"
-            status.note_failure(folder, error)
     return {"state": state, "error": error, "seconds": round(time.perf_counter() - began, 2)}
+
+
+def run_together(out: Path, found: dict, runs: list[dict], shared: dict) -> list[dict[str, Any]]:
+    """`run_member` of several runs in one compiled step; one after another where they do not share a program."""
+    from mmrep.sweeps.population import train_together
+
+    folders, began = [status.folder_of(out, run) for run in runs], time.perf_counter()
+    tries = []
+    with ExitStack() as logs:
+        says = []
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+            tries.append(status.state_of(folder).tries + 1)
+            status.forget_failure(folder)
+            log = logs.enter_context((folder / "log.txt").open("a"))
+            says.append(lambda text, log=log: print(text, file=log, flush=True))
+        try:
+            ends = train_together([cfg.from_json(json.dumps(run["config"])) for run in runs], folders, shared, says)
+        except ValueError as error:
+            for say in says:
+                say(f"not trained together: {error}")
+            return [run_member(out, found, run, shared) for run in runs]
+    done = []
+    for folder, end, tried in zip(folders, ends, tries):
+        failed = isinstance(end, Exception)
+        error = (" ".join(str(end).split()) or type(end).__name__) if failed else ""
+        if failed:
+            status.note_failure(folder, error, "".join(traceback.format_exception(end)), tried)
+        seconds = round((time.perf_counter() - began) / len(runs), 2)
+        done.append({"state": "failed" if failed else "finished", "error": error, "seconds": seconds})
+    return done
 
 
 def simulated(found: dict, run: dict, folder: Path) -> None:
@@ -68,14 +103,14 @@ def simulated(found: dict, run: dict, folder: Path) -> None:
                                          "step": 0, "config_hash": cfg.digest(run["config"]), "seconds": seconds})
 
 
-def asked(numbers: list[str]) -> Iterator[int]:
-    """Numbers of runs: the given ones, else lines of standard input as they come."""
-    yield from map(int, numbers)
+def asked(numbers: list[str]) -> Iterator[list[int]]:
+    """Numbers of runs: the given ones one by one, else lines of standard input as they come."""
+    yield from ([int(number)] for number in numbers)
     if not numbers:
         yield from _lines()
 
 
-def _lines() -> Iterator[int]:
+def _lines() -> Iterator[list[int]]:
     """Lines of standard input. Its end while a run is at work means that the driver is gone: the run is then stopped, and saved."""
     import queue
 
@@ -92,7 +127,7 @@ def _lines() -> Iterator[int]:
     threading.Thread(target=listen, daemon=True).start()
     while (line := lines.get()) is not None and line.strip():
         working.set()
-        yield int(line)
+        yield [int(number) for number in line.split()]
         working.clear()
 
 
@@ -107,17 +142,28 @@ def main(argv: list[str]) -> int:
     prepare_process()
     out, shared, failed = Path(argv[0]), {}, False
     found = plan.read_plan(out)
+    several = bool(argv[1:]) and hosts.detected(os.environ)  # a worker that is told its runs one by one has a driver, but no other hosts
+    if several and found["file"]:
+        if os.environ.get("SLURM_PROCID", "0") != "0":
+            return 0  # a simulation knows one process only
+    elif several:
+        hosts.start()
+    first = not several or bool(found["file"]) or hosts.first()
 
     def tell(**event: Any) -> None:
         print(json.dumps(event), file=events, flush=True)
 
     tell(event="ready", pid=os.getpid())
     try:
-        for number in asked(argv[1:]):
-            tell(event="began", run=number)
-            done = run_member(out, found, found["runs"][number], shared)
-            failed |= done["state"] == "failed"
-            tell(event="ended", run=number, **done)
+        for numbers in asked(argv[1:]):
+            for number in numbers:
+                tell(event="began", run=number)
+            runs = [found["runs"][number] for number in numbers]
+            together = len(runs) > 1 and not found["file"]
+            done = run_together(out, found, runs, shared) if together else (run_member(out, found, run, shared, first) for run in runs)
+            for number, one in zip(numbers, done):
+                failed |= one["state"] == "failed"
+                tell(event="ended", run=number, **one)
     except Stopped as stopped:
         return 130 if stopped.name == "SIGINT" else 143
     except KeyboardInterrupt:
@@ -125,7 +171,16 @@ def main(argv: list[str]) -> int:
     return int(failed)
 
 
-if __name__ == "__main__":
-    code = main(sys.argv[1:])
+def leave(code: int) -> None:
+    """End the process at once: reader threads of a stopped run must not hold it. Hosts leave together, but for one whose run failed:
+    the first one serves the others, and those of a failed run may never come."""
+    import jax
+
+    if jax.distributed.is_initialized() and code != 1:
+        jax.distributed.shutdown()
     sys.stderr.flush()
-    os._exit(code)  # reader threads of a stopped run must not hold the process
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    leave(main(sys.argv[1:]))

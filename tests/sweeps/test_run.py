@@ -108,6 +108,19 @@ def test_a_worker_that_dies_fails_its_run_alone(tmp_path, monkeypatch):
     assert results.values(results.read(tmp_path / "out"), "twice", by="x") == {1: [2.0, 3.0], 2: [5.0]}
 
 
+@pytest.mark.slow
+def test_runs_together_give_the_table_of_runs_one_after_another(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    command = [sys.executable, "-m", "mmrep.cli", "sweep", "configs/toys/pairs.py:smoke", "--over", "optim.lr=1e-3,3e-3,1e30", "--seeds", "2",
+               "--config.log.every=1 steps", "--out"]
+    for name, more in (("one", []), ("together", ["--together", "4"])):
+        assert subprocess.run([*command, str(tmp_path / name), *more], cwd=ROOT, env=runs.environment(), capture_output=True).returncode == 1
+    one, together = (results.read(tmp_path / name) for name in ("one", "together"))
+    assert [(r["run"], r["control"], r["metric"]) for r in one] == [(r["run"], r["control"], r["metric"]) for r in together]
+    assert max(abs(a["value"] - b["value"]) for a, b in zip(one, together) if "R@" in a["metric"]) < 0.02
+    assert (tmp_path / "together" / "runs" / "lr=1e+30" / "seed1" / "failed.json").is_file()
+
+
 def test_two_drivers_do_not_share_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     from mmrep.sweeps.run import _alone
