@@ -87,7 +87,8 @@ def test_a_sweep_killed_twice_ends_with_the_table_of_an_undisturbed_one(tmp_path
     assert subprocess.run([*command, str(tmp_path / "whole")], cwd=ROOT, env=env, capture_output=True).returncode == 0
     draw = random.Random(time.time_ns())
     for number in (signal.SIGKILL, signal.SIGTERM):
-        process = subprocess.Popen([*command, str(tmp_path / "killed")], cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        process = subprocess.Popen([*command, str(tmp_path / "killed")], cwd=ROOT, env=env, **quiet)
         time.sleep(draw.uniform(4, 14))
         os.kill(process.pid, number)
         assert process.wait(120) in (-number, 143, 0)
@@ -101,7 +102,8 @@ def test_a_worker_that_dies_fails_its_run_alone(tmp_path, monkeypatch):
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "sweep.py").write_text(
         "import os\nSEEDS = 2\ndef sweep(scale): return [{'x': 1}, {'x': 2}]\n"
-        "def simulate(point, seed):\n    if point['x'] == 2 and seed == 0: os.kill(os.getpid(), 9)\n    return {'twice': 2.0 * point['x'] + seed}\n")
+        "def simulate(point, seed):\n    if point['x'] == 2 and seed == 0: os.kill(os.getpid(), 9)\n"
+        "    return {'twice': 2.0 * point['x'] + seed}\n")
     study, said = plan.load_study(tmp_path / "study"), []
     assert run_sweep(study, tmp_path / "out", say=said.append) == 1
     assert "failed: x=2/seed0 (1 try): the worker process died (signal SIGKILL)" in "\n".join(said)
@@ -111,10 +113,11 @@ def test_a_worker_that_dies_fails_its_run_alone(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_runs_together_give_the_table_of_runs_one_after_another(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    command = [sys.executable, "-m", "mmrep.cli", "sweep", "configs/toys/pairs.py:smoke", "--over", "optim.lr=1e-3,3e-3,1e30", "--seeds", "2",
-               "--config.log.every=1 steps", "--out"]
+    command = [sys.executable, "-m", "mmrep.cli", "sweep", "configs/toys/pairs.py:smoke", "--over", "optim.lr=1e-3,3e-3,1e30",
+               "--seeds", "2", "--config.log.every=1 steps", "--out"]
     for name, more in (("one", []), ("together", ["--together", "4"])):
-        assert subprocess.run([*command, str(tmp_path / name), *more], cwd=ROOT, env=runs.environment(), capture_output=True).returncode == 1
+        ended = subprocess.run([*command, str(tmp_path / name), *more], cwd=ROOT, env=runs.environment(), capture_output=True)
+        assert ended.returncode == 1
     one, together = (results.read(tmp_path / name) for name in ("one", "together"))
     assert [(r["run"], r["control"], r["metric"]) for r in one] == [(r["run"], r["control"], r["metric"]) for r in together]
     assert max(abs(a["value"] - b["value"]) for a, b in zip(one, together) if "R@" in a["metric"]) < 0.02
