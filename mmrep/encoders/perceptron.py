@@ -13,7 +13,7 @@ from mmrep.core.types import Encoded
 Array = jax.Array
 ACTIVATIONS: dict[str, Callable] = {"relu": nn.relu, "leaky_relu": nn.leaky_relu, "tanh": jnp.tanh, "sigmoid": nn.sigmoid, "gelu": nn.gelu,
                                     "linear": lambda x: x}
-STARTS = ("kaiming", "normal", "decay")
+STARTS = ("kaiming", "normal", "decay", "torch")
 
 
 def decaying(rate: float) -> Callable:
@@ -29,12 +29,18 @@ def decaying(rate: float) -> Callable:
     return init
 
 
+def evenly(bound: float) -> Callable:
+    """Uniform in +-bound."""
+    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
 class Perceptron(nn.Module):
     """Layers of the given widths, x -> act(x W + b); the last one is linear unless `last`.
 
     activation: relu, leaky_relu (slope 0.01), tanh, sigmoid, gelu or linear. start: "kaiming" (W uniform in +-sqrt(3 / fan_in), b 0),
-    "normal" (W and b from N(0, 1 / fan_in), as Liang et al. 2022, figure 2b) or "decay" (`decaying` at the rate `decay`). Its one token is
-    the last layer's output; out["layer00"], ... are those of every layer.
+    "normal" (W and b from N(0, 1 / fan_in), as Liang et al. 2022, figure 2b), "torch" (W and b uniform in +-1 / sqrt(fan_in), what
+    PyTorch's linear layers start from) or "decay" (`decaying` at the rate `decay`). Its one token is the last layer's output;
+    out["layer00"], ... are those of every layer.
     """
 
     widths: tuple[int, ...] = (128, 128, 128, 16)
@@ -61,10 +67,12 @@ class Perceptron(nn.Module):
         for i, width in enumerate(self.widths):
             fan_in = x.shape[-1]
             normal = nn.initializers.normal(fan_in**-0.5)
-            kernel = {"kaiming": nn.initializers.variance_scaling(1.0, "fan_in", "uniform"), "normal": normal,
+            even = evenly(fan_in**-0.5)
+            kernel = {"kaiming": nn.initializers.variance_scaling(1.0, "fan_in", "uniform"), "normal": normal, "torch": even,
                       "decay": decaying(self.decay)}[self.start]
+            bias = {"normal": normal, "torch": even}.get(self.start, nn.initializers.zeros)
             x = nn.Dense(width, use_bias=self.bias, dtype=self.dtype, kernel_init=kernel, name=f"layer{i:02d}",
-                         bias_init=normal if self.start == "normal" else nn.initializers.zeros)(x)
+                         bias_init=bias)(x)
             x = act(x) if i + 1 < len(self.widths) or self.last else x
             out[f"layer{i:02d}"] = x
         return Encoded(tokens=x[:, None], mask=jnp.ones((len(x), 1), bool), pooled=x, out=out)

@@ -22,7 +22,8 @@ COLUMNS = ("run", "tag", "seed", "split", "control", "metric", "value", "low", "
 
 class Study(NamedTuple):
     """What a `sweep.py` says. config: "FILE.py[:arg]", or "" where `simulate` makes the numbers; baseline: {axis: value} that the others
-    are compared with; family: metrics of these comparisons, declared beforehand; shown: metrics of the tables (of the family, if empty)."""
+    are compared with; family: metrics of these comparisons, declared beforehand; shown: metrics of the tables (of the family, if empty);
+    seeded: keys of the config that take the run's seed, too, such as the data's."""
 
     name: str
     config: str
@@ -33,6 +34,7 @@ class Study(NamedTuple):
     shown: tuple[str, ...] = ()
     file: str = ""
     simulate: Callable | None = None
+    seeded: tuple[str, ...] = ()
 
 
 class Member(NamedTuple):
@@ -54,7 +56,8 @@ def load_study(path: str | Path, scale: str = "small", root: Path | None = None)
 
     A `sweep.py` has `sweep(scale)`, which gives points (`mmrep.sweeps.axes`) or dicts of overrides; CONFIG, a config file below the
     project's root, or `simulate(point, seed) -> {metric: number}`; SEEDS, {scale: number of seeds}, or one number; and, for comparisons,
-    BASELINE, FAMILY and SHOWN. Raises FileNotFoundError or ValueError naming the file and what is wrong with it.
+    BASELINE, FAMILY and SHOWN. SEEDED: keys that take the run's seed, such as ("data.main.source.seed",), where every seed is a world of
+    its own, not a start alone. Raises FileNotFoundError or ValueError naming the file and what is wrong with it.
     """
     file = find_study(path)
     if scale not in SCALES:
@@ -74,7 +77,8 @@ def load_study(path: str | Path, scale: str = "small", root: Path | None = None)
     if not points:
         raise ValueError(f"{file}: sweep({scale!r}) gives no points, so there is nothing to run")
     return Study(file.resolve().parent.name, config, points, seeds_of(seeds), dict(getattr(module, "BASELINE", {})),
-                 tuple(getattr(module, "FAMILY", ())), tuple(getattr(module, "SHOWN", ())), str(file.resolve()), simulate)
+                 tuple(getattr(module, "FAMILY", ())), tuple(getattr(module, "SHOWN", ())), str(file.resolve()), simulate,
+                 tuple(getattr(module, "SEEDED", ())))
 
 
 def find_study(path: str | Path) -> Path:
@@ -184,6 +188,8 @@ def config_of(study: Study, point: Point, seed: int, overrides: Iterable[str], t
             config = with_change(config, key, value, f"sweep {tag}")
     if "seed" in changes:
         raise ValueError(f"sweep {tag}: seed is an axis of its own: give SEEDS, or --seeds")
+    for key in study.seeded:
+        config = with_change(config, key, seed, f"sweep {tag}")
     return cfg.override_with(config, {"seed": seed}, f"sweep {tag}")
 
 

@@ -315,12 +315,33 @@ def test_latent_views_more_than_two_noise_and_identity():
     assert (train["a"][:, :3] == train["label/content"]).all() and (test["a"][:, 5:] == test["label/private_1"]).all()
     style = np.stack([test[k][:, 3:5] for k in "abc"])
     assert np.allclose(np.var(style - style.mean(0), 0, ddof=1).mean(), 0.25, atol=0.02)  # each view's own change, of amplitude 0.5
+    alone = phantom("test", n=64, mode="latent", latent=options | {"amplitude": {"train": 0.5}}).block(np.arange(64))
+    assert (alone["a"][:, 3:5] == alone["b"][:, 3:5]).all()  # a change of training rows alone
     before = phantom("test", n=64, mode="latent", latent={"names": ("a", "b")}).block(np.arange(64))
     more = phantom("test", n=64, mode="latent", latent={"names": ("a", "b", "c")}).block(np.arange(64))
     assert all((before[k] == more[k]).all() for k in before if not k.startswith("index"))  # a third view changes nothing of the others
-    for wrong in ({"names": ("a",)}, {"names": ("a", "a")}, {"pair_noise": 2.0}, {"pair_noise": {"tset": 0.1}}, {"amplitude": -1.0}):
+    for wrong in ({"names": ("a",)}, {"pair_noise": 2.0}, {"pair_noise": {"tset": 0.1}}, {"amplitude": -1.0}, {"amplitude": {"tset": 1.0}},
+                  {"freedom": 0}):
         with pytest.raises(ValueError, match="phantom latent"):
             phantom("test", n=4, mode="latent", latent=wrong)
+
+
+def test_latent_views_of_one_key_are_its_samples():
+    options = {"content": 3, "style": 2, "private": 0, "candidates": 500, "shared_mixing": True}
+    apart, one = (phantom("train", n=64, mode="latent", latent=options | {"names": names}) for names in (("x1", "x2"), ("x", "x")))
+    assert one.fields == ("x",)
+    np.testing.assert_array_equal(one.block(np.arange(64))["x"], np.stack([apart.block(np.arange(64))[k] for k in apart.fields], 1))
+    with pipeline.train_batches(one, 32, 0, steps=1) as batches:
+        batch = next(batches)
+    assert batch["x"].shape == (32, 2, 5) and batch["present"]["x"].all()
+
+
+def test_latent_covariances_are_the_flatter_the_more_freedom():
+    spread = {}
+    for freedom in (1, 50):
+        made = (identifiable("train", seed=k, content=4, private=0, layers=0, dependent=True, freedom=freedom, n=2000) for k in range(5))
+        spread[freedom] = np.mean([np.linalg.cond(np.cov(one.latents(np.arange(2000))["content"].T)) for one in made])
+    assert spread[1] > 20 > 3 > spread[50]
 
 
 def test_attribute_lists_show_what_they_mention():

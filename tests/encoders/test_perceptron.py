@@ -24,6 +24,8 @@ def test_starts_have_their_spread():
     x = jnp.zeros((1, 400))
     normal = Perceptron((400,), start="normal").init(jax.random.key(0), x)["params"]["layer00"]
     assert np.isclose(np.std(normal["kernel"]) * 20, 1, rtol=0.02) and np.isclose(np.std(normal["bias"]) * 20, 1, rtol=0.15)
+    torch = Perceptron((400,), start="torch").init(jax.random.key(0), x)["params"]["layer00"]
+    assert all(0.9 < np.abs(w).max() * 20 <= 1 for w in torch.values())
     decay = Perceptron((16, 16), start="decay", decay=0.35, bias=False).init(jax.random.key(0), jnp.zeros((1, 16)))["params"]
     assert np.allclose(np.linalg.svd(decay["layer01"]["kernel"], compute_uv=False), np.exp(-0.35 * np.arange(16)), rtol=1e-4)
     assert set(decay["layer00"]) == {"kernel"}

@@ -26,6 +26,13 @@ def test_every_point_and_seed_is_a_run_of_its_own_config():
     assert last.config.data.main.source.latent.content == 4
 
 
+def test_a_seed_may_be_the_worlds_too():
+    found = members(study(named("x", a={}), (3, 4), seeded=("data.main.source.seed",)))
+    assert [(m.config.seed, m.config.data.main.source.seed) for m in found] == [(3, 3), (4, 4)]
+    with pytest.raises(ValueError, match="config.data.mian: unknown key"):
+        members(study(named("x", a={}), seeded=("data.mian.source.seed",)))
+
+
 def test_columns_are_the_shortest_ends_of_their_paths():
     found = members(study(grid({"encoders.x1.activation": ("relu",), "encoders.x2.activation": ("tanh",),
                                 "objectives.pair.name": ("sigmoid",)})))
