@@ -51,6 +51,7 @@ def draw(rows: list):
     right = values(rows, "best |z|", by="scale", mismatch="false")
     axes[2].plot(list(right), [2 * v[0] for v in right.values()], "s", mfc="none", ms=7, color=style.BLUE, label="all pairs right")
     axes[2].plot(list(found), [2 * v[0] for v in found.values()], "o", color=style.RED, label="one pair mismatched")
-    axes[2].set(xscale="log", title="Best gap", xlabel="scale of the logits, 1 / temperature", ylabel="gap", ylim=(-0.12, 2.9), yticks=(0, 0.5, 1, 1.5, 2))
+    axes[2].set(xscale="log", title="Best gap", xlabel="scale of the logits, 1 / temperature",
+                ylabel="gap", ylim=(-0.12, 2.9), yticks=(0, 0.5, 1, 1.5, 2))
     axes[2].legend(loc="upper left")
     return figure

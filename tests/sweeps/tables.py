@@ -18,7 +18,7 @@ def paired(seeds, shift=0.1, metrics=("m",)):
 
 
 def folder(out, runs):
-    """A sweep's folder with finished runs {name: (axes, {metric: value}) or None for one that did not begin}; its results are not collected."""
+    """A sweep's folder with finished runs {name: (axes, {metric: value}) or None for one that did not begin}; nothing is collected."""
     out.mkdir(exist_ok=True)
     plan = []
     for name, found in runs.items():
@@ -29,8 +29,9 @@ def folder(out, runs):
         run.mkdir(parents=True)
         if metrics is not None:
             values = {k: {"value": v, "low": v, "high": v, "n": 10} for k, v in metrics.items()}
-            write_json(run / "results.json", {"metrics": values, "controls": {"untrained": values}, "paired": {}, "left_out": {"lost": "few"},
-                                              "split": "test", "step": 10, "config_hash": "h", "seconds": {"train": 1.0, "evaluate": 0.5}})
+            write_json(run / "results.json", {"metrics": values, "controls": {"untrained": values}, "paired": {}, "split": "test",
+                                              "left_out": {"lost": "few"}, "step": 10, "config_hash": "h",
+                                              "seconds": {"train": 1.0, "evaluate": 0.5}})
     axes = list(dict.fromkeys(a for run in plan for a in run["axes"]))
     write_json(out / "sweep.json", {"study": "s", "config": "c.py", "file": "", "baseline": {}, "family": [], "shown": [], "seeds": [0, 1],
                                     "axes": axes, "runs": plan})

@@ -27,8 +27,8 @@ def test_no_star_where_the_design_cannot_reach_one():
         assert one["stars"] == "" and f"smallest possible p is {2.0 ** (1 - n):.3g}" in one["note"]
     six = compare(paired(6), {"loss": "softmax"}, ["m"], ["loss"])[0]  # 2 / 64 < 0.05, but of two comparisons 4 / 64 is not
     assert six["stars"] == "*" and "a claim needs 10" in six["note"]
-    assert all(c["stars"] == "" and "after correction for 2" in c["note"] for c in compare(paired(6, metrics=("m", "k")), {"loss": "softmax"},
-                                                                                          ["m", "k"], ["loss"]))
+    both = compare(paired(6, metrics=("m", "k")), {"loss": "softmax"}, ["m", "k"], ["loss"])
+    assert all(c["stars"] == "" and "after correction for 2" in c["note"] for c in both)
     rng = np.random.default_rng(0)
     noisy = [r | {"value": r["value"] + rng.normal(0, 0.5)} for r in paired(10, shift=0.0)]
     assert "pipeline check, no comparison" in compare(noisy, {"loss": "softmax"}, ["m"], ["loss"])[0]["note"]
