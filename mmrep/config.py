@@ -133,6 +133,7 @@ nets objectives data tokenizer.name tokenizer.length loader.threads loader.prefe
 optim.wd optim.warmup optim.schedule optim.end optim.cooldown optim.clip ema rules init.path init.only init.rename evals
 eval.every eval.batch eval.limit eval.controls save.every save.metric save.mode save.keep log.every log.tensorboard
 stages""".split()
+LATER = ("log.wandb", "log.mlflow")  # configs of older runs have none
 
 
 def check_keys(config: Any) -> None:

@@ -57,7 +57,7 @@ def train_together(configs: list[Any], workdirs: list[Path], shared: Shared, say
     if mesh.size > 1:
         raise ValueError(f"runs are trained together on one device, not on {mesh.size}; give each worker one")
     ends: list[dict | Exception | None] = [None] * len(configs)
-    with Stop(workdirs[0]) as stop, ExitStack() as holding, jax.set_mesh(mesh):
+    with Stop(workdirs[0]) as stop, jax.set_mesh(mesh), ExitStack() as holding:  # loops close within the mesh
         for config, workdir in zip(configs, workdirs):
             cfg.check_keys(config)
             holding.enter_context(locked(workdir))
