@@ -32,8 +32,8 @@ def linear(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
 def kernel_ridge(x: np.ndarray, y: np.ndarray, val: tuple[np.ndarray, np.ndarray], z: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
     """Kernel ridge regression with an RBF kernel, strength and width chosen on validation; (predictions of z, what was chosen).
 
-    alpha in 1, 0.1, 0.01, 0.001, gamma in 0.01, 0.1, 1, 10. Von Kuegelgen et al. 2021 and Daunhawer et al. 2023 have the same alphas, gamma in
-    0.01, 0.22, 4.6, 100, and choose by cross-validation within the training rows.
+    alpha in 1, 0.1, 0.01, 0.001, gamma in 0.01, 0.1, 1, 10. Von Kuegelgen et al. 2021 and Daunhawer et al. 2023 have the same
+    alphas, gamma in 0.01, 0.22, 4.6, 100, and choose by cross-validation within the training rows.
     """
     from sklearn.kernel_ridge import KernelRidge
 
