@@ -35,7 +35,7 @@ test-beam:
 
 check: $(TEST_STAMP)
 	@echo "== adding trackers and launchers, which only these tests use"
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,trackers,medical,fast,wandb,mlflow,slurm]"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,trackers,medical,fast,wandb,mlflow,slurm,search]"
 	@echo "== everything else: the slower arms that make test leaves out today"
 	@$(BIN)/python -m pytest -q --durations=10 -n 2 --dist worksteal --rest
 	@echo "== controls of the quickstart, shortened: shuffled pairs stay at chance, labels teach"

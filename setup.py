@@ -22,6 +22,7 @@ setup(
         "wandb": ["wandb>=0.19"],
         "mlflow": ["mlflow-skinny>=2.20"],
         "slurm": ["submitit>=1.5.2"],
+        "search": ["optuna>=4.5"],
         "medical": ["pydicom>=3", "imagecodecs>=2026.1.14", "nibabel>=5.3", "wfdb>=4.1", "tifffile>=2025.3.30", "h5py>=3.11",
                     "edfio>=0.4.18"],
         "slides": ["openslide-python>=1.4", "openslide-bin>=4"],  # LGPL

@@ -69,6 +69,10 @@ def parser() -> argparse.ArgumentParser:
                    "nodes=2 (a run on several hosts), per_task=8 (runs of a task), wait=no, ... of sbatch")
     p.add_argument("--together", type=int, default=1, metavar="N", help="runs of one program in one compiled step (default: 1; more "
                    "may pay on accelerators, not on CPU)")
+    p.add_argument("--search", type=int, default=0, metavar="N", help="instead of the grid: N settings that Optuna proposes, of ranges "
+                   "(--over optim.lr=1e-4..1e-2), too")
+    p.add_argument("--metric", default="", metavar="NAME", help="of --search: what is to be best on validation")
+    p.add_argument("--mode", default="max", help="of --search: max or min (default: max)")
     p.add_argument("--retry", action="store_true", help="try again what failed")
     p.add_argument("--dry-run", action="store_true", help="list the runs and what became of them")
     p = add("report", "tables of a sweep's results, and one page to look at: report.html, .md, .tex, results.csv, .parquet")

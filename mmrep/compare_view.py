@@ -45,18 +45,17 @@ def lines(found: dict[str, Any]) -> list[str]:
 
 def write(found: dict[str, Any], out: Path) -> Path:
     """Write OUT/compare.json and OUT/compare.png: a heat map a modality, and the paired differences."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure  # without pyplot, whose backend and settings are the caller's
 
     from mmrep.sweeps import style
 
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "compare.json", plain(found))
-    with plt.rc_context(style.STYLE):
+    with rc_context(style.STYLE):
         maps = [(m, of) for m, of in found["layers"].items() if of["cka"]]
-        figure, axes = plt.subplots(1, len(maps) + 1, figsize=(3.1 * len(maps) + 3.4, 3.0), squeeze=False)
+        figure = Figure(figsize=(3.1 * len(maps) + 3.4, 3.0))
+        axes = figure.subplots(1, len(maps) + 1, squeeze=False)
         for ax, (m, of) in zip(axes[0], maps):
             image = ax.imshow(np.array(of["cka"]), vmin=0, vmax=1, cmap="viridis", origin="lower", aspect="auto")
             ax.set_xticks(range(len(of["b"])), of["b"], rotation=90, fontsize=6)
@@ -66,7 +65,6 @@ def write(found: dict[str, Any], out: Path) -> Path:
         _forest(axes[0, -1], found["differences"], style)
         part = out / "compare.part.png"
         figure.savefig(part, dpi=150)
-        plt.close(figure)
     part.replace(out / "compare.png")
     return out / "compare.png"
 

@@ -12,21 +12,19 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"  # Okabe-
 
 def run_figure(workdir: Path, results: dict, features: dict | None) -> Path:
     """Draw WORKDIR/figure.png from metrics.jsonl, results and the test features."""
-    import matplotlib
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure  # without pyplot, whose backend and settings are the caller's
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10,
-                         "axes.titleweight": "bold", "axes.titlelocation": "left"})
-    fig, axes = plt.subplots(1, 4, figsize=(15, 3.6), layout="constrained", width_ratios=(1.1, 1, 1.25, 1.1))
-    _curves(axes[0], read_rows(workdir / "metrics.jsonl"))
-    _retrieval(axes[1], results)
-    _probes(axes[2], results)
-    _map(axes[3], features)
-    part = workdir / "figure.part.png"
-    fig.savefig(part, dpi=130)
-    plt.close(fig)
+    with rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10,
+                     "axes.titleweight": "bold", "axes.titlelocation": "left"}):
+        fig = Figure(figsize=(15, 3.6), layout="constrained")
+        axes = fig.subplots(1, 4, width_ratios=(1.1, 1, 1.25, 1.1))
+        _curves(axes[0], read_rows(workdir / "metrics.jsonl"))
+        _retrieval(axes[1], results)
+        _probes(axes[2], results)
+        _map(axes[3], features)
+        part = workdir / "figure.part.png"
+        fig.savefig(part, dpi=130)
     part.replace(workdir / "figure.png")
     return workdir / "figure.png"
 

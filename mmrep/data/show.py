@@ -99,16 +99,14 @@ def show_rows(opened: dict[str, Any], out: Path, rows: int = 16) -> Path:
 
 def _sheet(cells: list[tuple[str, dict, dict]], names: dict[str, dict], out: Path, tokenizer: Any = None, columns: int = 0) -> Path:
     """One picture of (stream or split, row, present) a cell; names: the classes of each; columns: cells a line, else as many as fit."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure  # without pyplot, whose backend is the caller's
 
     most = max(len(panels.panels(row)) for _, row, _ in cells)
     columns = columns or min(4 if most == 1 else 3 if most == 2 else 2, len(cells))
     wide, high = 3.6 if most == 1 else 2.2 * most, 3.5 if most == 1 else 2.7  # inches a cell
     lines = -(-len(cells) // columns)
-    fig, axes = plt.subplots(lines, columns, figsize=(wide * columns, high * lines), squeeze=False, layout="constrained")
+    fig = Figure(figsize=(wide * columns, high * lines), layout="constrained")
+    axes = fig.subplots(lines, columns, squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
     for ax, (name, row, present) in zip(axes.flat, cells):
@@ -116,7 +114,6 @@ def _sheet(cells: list[tuple[str, dict, dict]], names: dict[str, dict], out: Pat
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(out.stem + ".part.png")
     fig.savefig(part, dpi=80)
-    plt.close(fig)
     part.replace(out)
     return out
 

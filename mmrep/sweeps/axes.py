@@ -64,16 +64,30 @@ def sample(axes: Mapping[str, Callable[[np.random.Generator], Any] | Sequence[An
     return points
 
 
-def uniform(low: float, high: float) -> Callable[[np.random.Generator], float]:
-    """Evenly in [low, high), to 4 digits."""
-    return lambda rng: float(f"{rng.uniform(low, high):.4g}")
+class Range(NamedTuple):
+    """The numbers from low to high, drawn evenly, or evenly in their logarithm, to 4 digits."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __call__(self, rng: np.random.Generator) -> float:
+        drawn = math.exp(rng.uniform(math.log(self.low), math.log(self.high))) if self.log else rng.uniform(self.low, self.high)
+        return float(f"{drawn:.4g}")
 
 
-def log_uniform(low: float, high: float) -> Callable[[np.random.Generator], float]:
+def uniform(low: float, high: float) -> Range:
+    """Evenly in [low, high), to 4 digits. Raises ValueError where low is not below high."""
+    if not low < high:
+        raise ValueError(f"uniform: needs low < high, got {low} and {high}")
+    return Range(low, high)
+
+
+def log_uniform(low: float, high: float) -> Range:
     """Evenly in the logarithm in [low, high), to 4 digits. Raises ValueError for bounds that are not above 0."""
     if not 0 < low < high:
         raise ValueError(f"log_uniform: needs 0 < low < high, got {low} and {high}")
-    return lambda rng: float(f"{math.exp(rng.uniform(math.log(low), math.log(high))):.4g}")
+    return Range(low, high, log=True)
 
 
 def product(*axes: Iterable[Point | Mapping[str, Any]]) -> list[Point]:

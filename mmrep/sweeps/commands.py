@@ -20,7 +20,21 @@ def sweep(args: argparse.Namespace, overrides: list[str], say: Callable[[str], N
         from mmrep.sweeps.slurm import split_options
 
         slurm = split_options(args.slurm)
-    return run_sweep(study, Path(args.out or out), args.workers, tuple(overrides), args.retry, args.dry_run, say, slurm, args.together)
+    folder = Path(args.out or out)
+    if args.search:
+        return _search(args, study, folder, overrides, say)
+    return run_sweep(study, folder, args.workers, tuple(overrides), args.retry, args.dry_run, say, slurm, args.together)
+
+
+def _search(args: argparse.Namespace, study: plan.Study, out: Path, overrides: list[str], say: Callable[[str], None]) -> int:
+    from mmrep.sweeps.search import search
+
+    if not args.metric:
+        raise ValueError("--search: name what is to be best, as validation calls it: --metric retrieval/image_to_text/R@1/instance")
+    if args.slurm is not None or args.dry_run or args.together > 1:
+        raise ValueError("--search: goes with --workers, not with --slurm, --dry-run or --together")
+    return search(study, ranges(args.over, study.config, overrides), args.search, args.metric, out, args.mode, args.workers,
+                  tuple(overrides), args.retry, say)
 
 
 def report(args: argparse.Namespace, say: Callable[[str], None]) -> int:
@@ -59,7 +73,9 @@ def study_of(args: argparse.Namespace, overrides: list[str]) -> tuple[plan.Study
     else:
         study = plan.load_study(args.study, args.scale)
         out = f"runs/{study.name}/{args.scale}"
-    if args.over:
+    if args.search and not is_config(args.study):
+        raise ValueError(f"--search: {args.study} has points of its own; search over a config: mmrep sweep configs/x.py --over ...")
+    if args.over and not args.search:
         if study.simulate:
             raise ValueError(f"--over: {study.name} is a simulation, whose axes stand in its sweep.py")
         study = study._replace(points=axes.product(study.points, axes.grid(_axes(args.over, study.config, overrides))))
@@ -94,6 +110,24 @@ def _axes(given: list[str], config: str, overrides: list[str]) -> dict[str, list
             raise ValueError(f"--over {text}: the axis {key} has {'an empty' if parts else 'no'} value, so the grid is empty; write "
                              f"{key}=V1,V2")
         found[key] = parts if key.startswith("arg.") else [_value(base, key, part) for part in parts]
+    return found
+
+
+def ranges(given: list[str], config: str, overrides: list[str]) -> dict[str, Any]:
+    """{config path: values, or a range} of --over KEY=V1,V2 and --over KEY=LOW..HIGH; even in the logarithm where HIGH is ten times LOW."""
+    found: dict[str, Any] = {}
+    for text in given:
+        key, _, values = text.partition("=")
+        low, dots, high = values.partition("..")
+        if not dots:
+            found |= _axes([text], config, overrides)
+            continue
+        try:
+            bounds = float(low), float(high)
+        except ValueError:
+            raise ValueError(f"--over {text}: a range is of two numbers, --over KEY=1e-4..1e-2") from None
+        _axes([f"{key}={bounds[0]}"], config, overrides)  # whether there is such a key, and it takes numbers
+        found[key.removeprefix("config.")] = (axes.log_uniform if 0 < 10 * bounds[0] <= bounds[1] else axes.uniform)(*bounds)
     return found
 
 

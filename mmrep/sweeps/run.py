@@ -52,6 +52,7 @@ def run_sweep(study: plan.Study, out: Path, workers: int = 1, overrides: tuple[s
         return 0
     if workers < 1 or together < 1:
         raise ValueError(f"--workers {workers} --together {together}: give at least one")
+    _check_slurm(out, slurm)
     out.mkdir(parents=True, exist_ok=True)
     with _alone(out):
         plan.write_plan(study, members, out)
@@ -66,6 +67,19 @@ def run_sweep(study: plan.Study, out: Path, workers: int = 1, overrides: tuple[s
         elif jobs:
             stopped = _drive(jobs, out, min(workers, len(jobs)), [cfg.plain(m.config) for m in members], states, say, together)
         return finish(study, out, stopped, say)
+
+
+def _check_slurm(out: Path, options: dict[str, str] | None) -> None:
+    """Raise ValueError for bad options, or where runs would be done here that tasks in SLURM's queue still hold."""
+    if options is None and not (out / "slurm.json").is_file():
+        return
+    from mmrep.sweeps import slurm
+
+    if options is not None:
+        slurm.check_options(options)
+    elif tasks := slurm.queued(out):
+        raise ValueError(f"{out}: {len(tasks)} {'task' if len(tasks) == 1 else 'tasks'} of an earlier call are still in SLURM's queue "
+                         f"({slurm.jobs_of(tasks)}); give --slurm to wait for them, or cancel them first")
 
 
 def finish(study: plan.Study, out: Path, stopped: str, say: Say) -> int:

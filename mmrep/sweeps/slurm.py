@@ -128,7 +128,7 @@ def run_on_slurm(jobs: list, out: Path, options: dict[str, str], say: Say) -> st
     tasks = queued(out)
     held = {name for runs in tasks.values() for name in runs} & {job.name for job in jobs}
     if tasks:
-        say(f"{len(tasks)} tasks of an earlier call are still in the queue ({_jobs_of(tasks)}); {len(held)} runs are theirs and are not "
+        say(f"{len(tasks)} tasks of an earlier call are still in the queue ({jobs_of(tasks)}); {len(held)} runs are theirs and are not "
             "submitted again")
     new = divide([job for job in jobs if job.name not in held], asked.per_task)
     todo = [{job.name: failed_at(out / "runs" / job.name) for job in task} for task in new]
@@ -136,7 +136,7 @@ def run_on_slurm(jobs: list, out: Path, options: dict[str, str], say: Say) -> st
         added = submit(todo[i:i + ARRAY], out, asked.sbatch)
         tasks |= added
         write_json(out / "slurm.json", {"tasks": tasks})
-        say(f"submitted {sum(map(len, added.values()))} runs as {len(added)} {'task' if len(added) == 1 else 'tasks'} ({_jobs_of(added)}); "
+        say(f"submitted {sum(map(len, added.values()))} runs as {len(added)} {'task' if len(added) == 1 else 'tasks'} ({jobs_of(added)}); "
             f"what they say stands in {out / 'slurm'}")
     if not asked.wait:
         say(f"nobody waits for them; the same command shows how far they are, `squeue --jobs={_ids_of(tasks)}` what SLURM does with them")
@@ -273,7 +273,7 @@ def _ids_of(tasks: Tasks) -> str:
     return ",".join(sorted({task.partition("_")[0] for task in tasks}, key=int))
 
 
-def _jobs_of(tasks: Tasks) -> str:
+def jobs_of(tasks: Tasks) -> str:
     ids = _ids_of(tasks)
     return f"{'jobs' if ',' in ids else 'job'} {ids.replace(',', ', ')}"
 

@@ -3,6 +3,8 @@
     python -m mmrep.sweeps.worker OUT        reads numbers of runs from standard input and answers each with a line of JSON; those of one
                                              line are trained together, in one compiled step
     python -m mmrep.sweeps.worker OUT 0 3 6  runs these and ends (a task of a job array; of several processes, together)
+
+`plan` and `status` are imported where they are used: they bring numpy and jax, which must find the process prepared.
 """
 
 import json
@@ -21,7 +23,6 @@ from mmrep import config as cfg
 from mmrep import hosts
 from mmrep.core.files import write_json
 from mmrep.stop import Stopped
-from mmrep.sweeps import plan, status
 
 
 def run_member(out: Path, found: dict, run: dict, shared: dict, first: bool = True) -> dict[str, Any]:
@@ -30,6 +31,8 @@ def run_member(out: Path, found: dict, run: dict, shared: dict, first: bool = Tr
     first: whether this is the run's first host; the others write nothing there, and say on standard error what ended them.
     Raises Stopped after SIGTERM or SIGINT, the state saved.
     """
+    from mmrep.sweeps import status
+
     folder, began = status.folder_of(out, run), time.perf_counter()
     if first:
         folder.mkdir(parents=True, exist_ok=True)
@@ -57,6 +60,7 @@ def run_member(out: Path, found: dict, run: dict, shared: dict, first: bool = Tr
 
 def run_together(out: Path, found: dict, runs: list[dict], shared: dict) -> list[dict[str, Any]]:
     """`run_member` of several runs in one compiled step; one after another where they do not share a program."""
+    from mmrep.sweeps import status
     from mmrep.sweeps.population import train_together
 
     folders, began = [status.folder_of(out, run) for run in runs], time.perf_counter()
@@ -89,6 +93,7 @@ def run_together(out: Path, found: dict, runs: list[dict], shared: dict) -> list
 def simulated(found: dict, run: dict, folder: Path) -> None:
     """Write what a study's `simulate(point, seed)` gives as a run's results.json."""
     from mmrep.run import describe
+    from mmrep.sweeps import plan
 
     began = time.perf_counter()
     module = plan.load_module(Path(found["file"]))
@@ -140,6 +145,8 @@ def main(argv: list[str]) -> int:
     os.dup2(2, 1)
     quiet_writers()
     prepare_process()
+    from mmrep.sweeps import plan
+
     out, shared, failed = Path(argv[0]), {}, False
     found = plan.read_plan(out)
     several = bool(argv[1:]) and hosts.detected(os.environ)  # a worker that is told its runs one by one has a driver, but no other hosts

@@ -199,6 +199,8 @@ def test_what_is_queued_is_not_submitted_again(tmp_path, monkeypatch):
     assert [list(t) for t in submitted[0]] == [[names[0]], [names[2]]] and submitted[0][0][names[0]] > 1
     assert "2 tasks of an earlier call are still in the queue (job 7); 1 runs are theirs" in said[0]
     assert set(json.loads((out / "slurm.json").read_text())["tasks"]) == {"7_0", "7_1", "8_0", "8_1"}
+    with pytest.raises(ValueError, match="2 tasks of an earlier call are still in SLURM's queue"):  # nor run here beside them
+        run_sweep(study(grid({"optim.lr": (1e-3, 2e-3, 3e-3)})), out, say=said.append)
 
     monkeypatch.setattr(slurm.subprocess, "run", lambda *a, **k: SimpleNamespace(returncode=1, stdout="", stderr="Connection refused"))
     with pytest.raises(ValueError, match="squeue does not answer"):
@@ -211,7 +213,7 @@ def test_what_is_queued_is_not_submitted_again(tmp_path, monkeypatch):
         slurm.queued(out)
 
 
-def test_the_end_of_task_runsand_of_tasks_is_told(tmp_path, monkeypatch):
+def test_the_end_of_task_runs_and_of_tasks_is_told(tmp_path, monkeypatch):
     jobs = planned(study(grid({"optim.lr": (1e-3, 2e-3, 3e-3)})), tmp_path / "s")
     out, (a, b, c) = tmp_path / "s", [job.name for job in jobs]
     looks, said = [], []
