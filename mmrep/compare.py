@@ -12,9 +12,10 @@ from mmrep.core.names import nearest
 from mmrep.core.types import View
 from mmrep.data.batches import META
 from mmrep.evals.alignment import one_a_case
-from mmrep.evals.named import Found, cases, tried
+from mmrep.evals.named import Found, cases, tried, variant
 from mmrep.evals.probe import fitted, task, title
 from mmrep.evals.suite import as_json, reasons
+from mmrep.evals.zeroshot import task as zeroshot_task
 from mmrep.evaluate import count_read, may_be_test
 from mmrep.metrics import retrieval, similarity
 from mmrep.metrics.intervals import Interval, mean_interval
@@ -117,18 +118,21 @@ def _similar(a: dict[str, np.ndarray], b: dict[str, np.ndarray], k: int = 10) ->
 def _right(runs: list[Opened], features: list[Callable], split: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """({evaluation: f[2, n], what each run scores a row, NaN where it is not judged}, {evaluation: why there is none}).
 
-    Of what both configs evaluate: 1 or 0 of a probe's classes (of findings: the share that is right at a logit of 0) and of retrieval@1.
+    Of what both configs evaluate: 1 or 0 of the classes of a probe and of zero-shot (of findings: the share that is right at a logit of 0,
+    or at prompts equally near), and of retrieval@1.
     """
     found, why = {}, {}
     specs = [{name: spec for name, spec, stream in o.suite.entries() if stream == o.suite.stream} for o in runs]
     n = len(features[0](split)["index"])
     for name, spec in specs[0].items():
-        if specs[1].get(name) != spec or spec["name"] not in ("probe", "retrieval"):
+        if specs[1].get(name) != spec or spec["name"] not in ("probe", "retrieval", "zeroshot"):
             continue
         kwargs = {k: v for k, v in spec.items() if k != "name"}
         try:
             if spec["name"] == "probe":
                 found |= _of_probe(features, split, n, **kwargs)
+            elif spec["name"] == "zeroshot":
+                found |= _of_zeroshot(runs, features, split, n, **kwargs)
             else:
                 found |= _of_retrieval(features, split, n, **kwargs)
         except ValueError as error:
@@ -144,11 +148,32 @@ def _of_probe(features: list[Callable], split: str, n: int, label: str = "findin
         scores, y, data = fitted(t, split)[0], t.y[split], f(split)
         target = data[f"label/{label}"]
         here = data[f"present/{modality}"] & ((target >= 0).any(-1) if target.ndim == 2 else target >= 0)
-        if y.ndim == 2:
-            row[here] = np.where(y >= 0, (scores > 0) == (y > 0), np.nan).astype(float).mean(1, where=y >= 0)
-        else:
-            row[here] = scores.argmax(1) == y
+        row[here] = _share_right(scores, y)
     return {f"probe/{title(label, modality, feature)}": scored}
+
+
+def _of_zeroshot(runs: list[Opened], features: list[Callable], split: str, n: int, label: str = "class", modality: str = "image",
+                 prompts: str | None = None, templates: tuple = (), classes: tuple | dict = (), negative: tuple = (), **_: Any
+                 ) -> dict[str, np.ndarray]:
+    scored = np.full((2, n), np.nan)
+    for row, o, f in zip(scored, runs, features):
+        def texts(asked: list[str], o: Opened = o) -> np.ndarray:
+            with jax.set_mesh(o.run.mesh):
+                return o.suite.texts(o.params["encoders"], asked)
+
+        names = getattr(o.suite.source(split), "label_names", {})
+        t = zeroshot_task(f, texts if o.suite.texts else None, label, modality, prompts, templates, classes, negative, names, split)
+        if t.twins:
+            raise ValueError(t.twins)
+        row[t.here] = _share_right(t.scores, t.y)
+    return {f"zeroshot/{variant(label, modality=(modality, 'image'))}": scored}
+
+
+def _share_right(scores: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """f[n]: 1 or 0 of classes i[n]; of findings i[n, k] the share of the known ones whose score has their sign."""
+    if y.ndim == 1:
+        return (scores.argmax(1) == y).astype(float)
+    return np.where(y >= 0, (scores > 0) == (y > 0), np.nan).astype(float).mean(1, where=y >= 0)
 
 
 def _of_retrieval(features: list[Callable], split: str, n: int, pair: tuple[str, str] = ("image", "text"), **_: Any

@@ -12,7 +12,8 @@ from mmrep.metrics import similarity
 from mmrep.train import train
 from tests import runs
 
-EVALS = {"retrieval": {"name": "retrieval"}, "probe": {"name": "probe", "label": "class", "fractions": (1.0,), "knn": False}}
+EVALS = {"zeroshot": {"name": "zeroshot", "label": "class", "prompts": "phantom"},
+         "retrieval": {"name": "retrieval"}, "probe": {"name": "probe", "label": "class", "fractions": (1.0,), "knn": False}}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,8 @@ def test_differences_are_those_of_the_evaluations(two, capsys, tmp_path):
     found = compare(two / "s0", two / "s1")
     assert [json.loads((two / s / "test_reads.json").read_text())["reads"] for s in ("s0", "s1")] == [r + 1 for r in reads]
     results = [json.loads((two / s / "results.json").read_text())["metrics"] for s in ("s0", "s1")]
-    for ours, theirs in (("probe/class", "probe/class/accuracy"), ("retrieval/image_to_text/R@1", "retrieval/image_to_text/R@1/instance")):
+    for ours, theirs in (("probe/class", "probe/class/accuracy"), ("zeroshot/class", "zeroshot/class/top1"),
+                         ("retrieval/image_to_text/R@1", "retrieval/image_to_text/R@1/instance")):
         if ours in found["differences"]:  # where tied ranks share a hit, it is a fraction in both
             d = found["differences"][ours]
             assert np.isclose(d["value"], results[1][theirs]["value"] - results[0][theirs]["value"]) and d["low"] <= d["value"] <= d["high"]

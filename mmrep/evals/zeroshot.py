@@ -1,6 +1,7 @@
 """Zero-shot classification with prompt ensembles, multi-class and multi-label."""
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -52,6 +53,36 @@ def zeroshot(split: Callable[[str], dict], texts: Callable[[list[str]], np.ndarr
     of its whole reports. Of another modality than the image the names are `zeroshot/LABEL:modality/...`. Raises ValueError without a
     text encoder, the label, the modality, or prompts for every class.
     """
+    t = task(split, texts, label, modality, prompts, templates, classes, negative, names, on)
+    name = f"zeroshot/{variant(label, modality=(modality, 'image'))}"
+    y, case = t.y, cases(split(on))[t.here]
+    wanted = ("auroc",) if y.ndim == 2 else ("top1", "top1/chance", "balanced_accuracy")
+    if t.twins:
+        yield from ((f"{name}/{metric}", t.twins) for metric in wanted)
+        return
+    if y.ndim == 2:
+        yield tried(f"{name}/auroc", lambda: intervals.auroc_interval(y, t.scores, case, mask(y)))
+        return
+    predicted = t.scores.argmax(1)
+    yield f"{name}/top1/chance", constant(1 / t.scores.shape[1], len(y))
+    yield tried(f"{name}/top1", lambda: intervals.mean_interval((predicted == y).astype(float), case))
+    yield tried(f"{name}/balanced_accuracy", lambda: intervals.bootstrap(
+        lambda a, b: float(classification.balanced_accuracy(a, b)), (y, predicted), case, n_boot=200, bounds=(0.0, 1.0)))
+
+
+class Task(NamedTuple):
+    """here: bool[n], rows that are judged; of these scores f[m, classes] (of findings: above 0 where the positive prompts are nearer) and
+    y, the labels; twins: why the scores tell nothing, "" where they do."""
+
+    here: np.ndarray
+    scores: np.ndarray
+    y: np.ndarray
+    twins: str
+
+
+def task(split: Callable[[str], dict], texts: Callable | None, label: str, modality: str, prompts: str | None, templates: tuple,
+         classes: tuple | dict, negative: tuple, names: dict | None, on: str) -> Task:
+    """What `zeroshot` judges. Raises ValueError as it does."""
     if texts is None:
         raise ValueError("zero-shot needs a text encoder; set config.encoders.text")
     spec = {"prompts": prompts, "templates": templates, "classes": classes, "negative": negative}
@@ -61,7 +92,7 @@ def zeroshot(split: Callable[[str], dict], texts: Callable[[list[str]], np.ndarr
     if y.ndim == 2 and minus is None:
         raise ValueError(f"zero-shot of {label!r}: several labels an example need `negative` prompts")
     here = known(data, modality, y)
-    z, y, case = column(data, f"{modality}/embedding")[here], y[here], cases(data)[here]
+    z, y = column(data, f"{modality}/embedding")[here], y[here]
     top = y.shape[1] if y.ndim == 2 else int(y.max(initial=-1)) + 1
     if top > len(positive) or y.ndim == 2 and top < len(positive):
         raise ValueError(f"zero-shot of {label!r}: prompts of {len(positive)} classes for {top}")
@@ -71,25 +102,16 @@ def zeroshot(split: Callable[[str], dict], texts: Callable[[list[str]], np.ndarr
         ends = np.cumsum([len(g) for g in groups])
         return normalize(np.stack([normalize(part).mean(0) for part in np.split(flat, ends[:-1])]))
 
-    name = f"zeroshot/{variant(label, modality=(modality, 'image'))}"
-    wanted = ("auroc",) if y.ndim == 2 else ("top1", "top1/chance", "balanced_accuracy")
-    classes_of = vectors(positive)
-    if twins := _twins(classes_of):
-        a, b = (positive[k][0] for k in twins)
-        yield from ((f"{name}/{metric}", f"{a[:60]!r} and {b[:60]!r} are one prompt to the text encoder: is what differs behind "
-                     "config.tokenizer.length, or unknown to its tokenizer?") for metric in wanted)
-        return
+    classes_of, twins = vectors(positive), ""
+    if found := _twins(classes_of):
+        a, b = (positive[k][0] for k in found)
+        twins = (f"{a[:60]!r} and {b[:60]!r} are one prompt to the text encoder: is what differs behind config.tokenizer.length, or "
+                 "unknown to its tokenizer?")
     scores = z @ classes_of.T
-    if y.ndim == 2:
+    if y.ndim == 2 and not twins:
         # cosines are scaled as in CheXzero's softmax over the pair; the order of examples does not depend on the scale
         scores = scores - z @ vectors(minus).T
-        yield tried(f"{name}/auroc", lambda: intervals.auroc_interval(y, scores, case, mask(y)))
-        return
-    predicted = scores.argmax(1)
-    yield f"{name}/top1/chance", constant(1 / len(positive), len(y))
-    yield tried(f"{name}/top1", lambda: intervals.mean_interval((predicted == y).astype(float), case))
-    yield tried(f"{name}/balanced_accuracy", lambda: intervals.bootstrap(
-        lambda a, b: float(classification.balanced_accuracy(a, b)), (y, predicted), case, n_boot=200, bounds=(0.0, 1.0)))
+    return Task(here, scores, y, twins)
 
 
 def _twins(vectors: np.ndarray) -> tuple[int, int] | None:

@@ -37,7 +37,7 @@ def test_a_search_is_judged_on_validation_and_finds_its_runs_again(tmp_path, cap
     assert main(command) == 0 and {f: f.stat().st_mtime_ns for f in out.glob("runs/*/*/results.json")} == before
     assert f"at {found['settings'][0]['tag']}" in capsys.readouterr().out
     assert main([*command[:-3], "retrieval/none", "--out", str(out)]) == 2
-    assert "has no val/retrieval/none" in capsys.readouterr().out
+    assert "has no val/retrieval/none" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("change", "line"), [
