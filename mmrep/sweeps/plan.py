@@ -17,7 +17,7 @@ from mmrep.sweeps.axes import Point, as_point
 SCALES = ("smoke", "small", "paper")
 # columns of the table of results that no axis may be called
 COLUMNS = ("run", "tag", "seed", "split", "control", "metric", "value", "low", "high", "n", "step", "config_hash", "overrides", "commit",
-           "device", "seconds_train", "seconds_evaluate", "seconds", "time")
+           "device", "seconds_train", "seconds_step", "seconds_evaluate", "seconds", "time")
 
 
 class Study(NamedTuple):

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import statistics
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from mmrep.core.names import nearest
 from mmrep.sweeps import plan, status
 
 Rows = list[dict[str, Any]]
-NUMBERS = ("value", "low", "high", "seconds_train", "seconds_evaluate", "seconds")
+NUMBERS = ("value", "low", "high", "seconds_train", "seconds_step", "seconds_evaluate", "seconds")
 WHOLE = ("seed", "n", "step")
 
 
@@ -21,7 +22,8 @@ def collect(out: Path) -> tuple[Rows, Rows]:
 
     Of a metric: run, tag, seed, a column an axis, split, control ("" for the trained model; else of `results.json`, "paired/NAME" for a
     difference to it), metric, value, low, high (95 % interval over cases), n, step, config_hash, overrides (JSON), commit, device,
-    seconds_*, time. Of a run: run, tag, seed, axes, state, error, tries, step, seconds, left_out {metric: why}.
+    seconds_* (train: the loop, compilation included; step: `step_seconds`), time. Of a run: run, tag, seed, axes, state, error, tries,
+    step, seconds, left_out {metric: why}.
     Raises ValueError naming a damaged or half-written results.json, FileNotFoundError where OUT is no sweep's.
     """
     found = plan.read_plan(out)
@@ -38,8 +40,8 @@ def collect(out: Path) -> tuple[Rows, Rows]:
             seconds, left_out, step = sum(results["seconds"].values()), results.get("left_out", {}), results["step"]
             tail = {"step": step, "config_hash": results["config_hash"], "overrides": json.dumps(run["overrides"], sort_keys=True),
                     "commit": record.get("commit", ""), "device": _device(record), "time": record.get("time", ""),
-                    "seconds_train": results["seconds"].get("train", 0.0), "seconds_evaluate": results["seconds"].get("evaluate", 0.0),
-                    "seconds": round(seconds, 2)}
+                    "seconds_train": results["seconds"].get("train", 0.0), "seconds_step": step_seconds(folder / "metrics.jsonl"),
+                    "seconds_evaluate": results["seconds"].get("evaluate", 0.0), "seconds": round(seconds, 2)}
             paired = {f"paired/{k}": v for k, v in results.get("paired", {}).items()}
             parts = {"": results["metrics"]} | results.get("controls", {}) | paired
             rows += [head | {"split": results.get("split", ""), "control": control, "metric": name} | _numbers(values) | tail
@@ -51,6 +53,20 @@ def collect(out: Path) -> tuple[Rows, Rows]:
 
 def _numbers(values: dict) -> dict:
     return {"value": float(values["value"]), "low": float(values["low"]), "high": float(values["high"]), "n": int(values["n"])}
+
+
+def step_seconds(file: Path) -> float:
+    """Seconds a step in metrics.jsonl, data and logging included: the median over the intervals between two logs, 0 of fewer than two.
+    The first step, which compiles, lies before the first log."""
+    logs = []
+    for line in file.read_text().splitlines() if file.is_file() else []:
+        try:
+            row = json.loads(line)
+        except ValueError:  # half-written
+            continue
+        logs += [(row["step"], row["time"])] if "loss" in row else []
+    each = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in zip(logs, logs[1:]) if b[0] > a[0]]
+    return round(statistics.median(each), 6) if each else 0.0
 
 
 def _record(folder: Path) -> dict:

@@ -8,7 +8,7 @@ def row(tag="a", seed=0, metric="m", value=0.5, control="", n=100, **axes):
     return {"run": f"{tag}/seed{seed}", "tag": tag, "seed": seed} | axes | {
         "split": "test", "control": control, "metric": metric, "value": value, "low": value - 0.1, "high": value + 0.1, "n": n, "step": 10,
         "config_hash": "h", "overrides": "{}", "commit": "c", "device": "cpu", "time": "2026-01-02T00:00:00Z", "seconds_train": 1.0,
-        "seconds_evaluate": 1.0, "seconds": 2.0}
+        "seconds_step": 0.1, "seconds_evaluate": 1.0, "seconds": 2.0}
 
 
 def paired(seeds, shift=0.1, metrics=("m",)):

@@ -84,3 +84,11 @@ def test_a_report_of_no_runs_says_so(tmp_path):
 def test_rows_are_judged_with_their_control_apart():
     rows = [row(value=0.9), row(value=0.1, control="untrained")]
     assert results.values(rows, "m") == {(): [0.9]} and results.values(rows, "m", control="untrained") == {(): [0.1]}
+
+
+def test_a_step_takes_the_median_between_logs(tmp_path):
+    rows = [{"step": 10, "time": 100.0, "loss": 1.0}, {"step": 20, "time": 102.0, "loss": 1.0}, {"step": 20, "time": 109.0, "val/x": 1.0},
+            {"step": 30, "time": 111.0, "loss": 1.0}, {"step": 40, "time": 113.0, "loss": 1.0}]  # an evaluation lies between two of them
+    file = tmp_path / "metrics.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 50, "ti')
+    assert results.step_seconds(file) == 0.2 and results.step_seconds(tmp_path / "none") == 0.0
