@@ -38,7 +38,8 @@ def point(scale: str, loss: str, batch: int, noise: float = 0.0, start: str = US
 
 
 def sweep(scale: str) -> list:
-    compared = [(batch, 0.0) for batch in RATES[scale]] + [(NOISY[scale], noise) for noise in NOISE if noise]
+    noises = (0.5, 1.0) if scale == "smoke" else NOISE[1:]
+    compared = [(batch, 0.0) for batch in RATES[scale]] + [(NOISY[scale], noise) for noise in noises]
     runs = [point(scale, loss, *at) for loss in LOSSES for at in compared]
     runs += [point(scale, "sigmoid", STARTED[scale], start=start) for start in STARTS]
     runs += [point(scale, "sigmoid", STARTED[scale], 1.0, start) for start in (USUAL, *STARTS)]  # control: all pairs wrong
