@@ -24,13 +24,18 @@ def seconds(rows: list, training: str = "once") -> dict[float, list[float]]:
 
 def ratios(rows: list, training: str = "once") -> dict[float, list[float]]:
     """{mask: time of training over that of the same seed once without a mask}."""
-    return {mask: [a / b for a, b in zip(times, seconds(rows)[0.0])] for mask, times in seconds(rows, training).items()}
+    return {mask: [over(a, b) for a, b in zip(times, seconds(rows)[0.0])] for mask, times in seconds(rows, training).items()}
+
+
+def over(a: float, b: float) -> float:
+    """a / b; NaN where the steps were too few, or too short, for their time to be told."""
+    return a / b if b else float("nan")
 
 
 def measure(rows: list) -> dict[str, float]:
     once, twice, tuned = ({mask: mean(v) for mask, v in recall(rows, t).items()} for t in ("once", "twice", "tuned"))
     plain, untrained = seconds(rows)[0.0], mean(recall(rows, "once", "untrained")[0.0])
-    out = {"R@1/untrained": untrained, "time over no mask/another seed": median(b / a for a, b in zip(plain, [*plain[1:], plain[0]]))}
+    out = {"R@1/untrained": untrained, "time over no mask/another seed": median(over(b, a) for a, b in zip(plain, [*plain[1:], plain[0]]))}
     out |= {f"time over no mask/mask {mask:g}": median(v) for mask, v in ratios(rows).items()}
     out |= {f"time over no mask/mask {mask:g}, twice the pairs": median(v) for mask, v in ratios(rows, "twice").items()}
     for end, found in (("", once), (", twice the pairs", twice), (", tuned", tuned)):

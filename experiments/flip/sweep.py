@@ -49,6 +49,6 @@ def point(scale: str, mask: float, training: str) -> Point:
 
 def sweep(scale: str) -> list:
     evals = {f"evals.{name}": None for name in ("probe", "probe_class", "zeroshot_findings", "alignment")}
-    settings = evals | {"small": SMALL, "smoke": {"arg.smoke": "true"}, "paper": PAPER}[scale]
+    settings = evals | {"small": SMALL, "smoke": {"arg.smoke": "true", "log.every": "1 steps"}, "paper": PAPER}[scale]
     runs = [(mask, "once") for mask in MASKS] + [(mask, "twice") for mask in TWICE] + [(mask, "tuned") for mask in TUNED]
     return product(fixed(settings), [point(scale, *run) for run in runs])
