@@ -11,6 +11,7 @@ from typing import Any
 from mmrep import config as cfg
 from mmrep.core.names import nearest
 from mmrep.sweeps import plan, status
+from mmrep.writers import read_rows
 
 Rows = list[dict[str, Any]]
 NUMBERS = ("value", "low", "high", "seconds_train", "seconds_step", "seconds_evaluate", "seconds")
@@ -58,13 +59,7 @@ def _numbers(values: dict) -> dict:
 def step_seconds(file: Path) -> float:
     """Seconds a step in metrics.jsonl, data and logging included: the median over the intervals between two logs, 0 of fewer than two.
     The first step, which compiles, lies before the first log."""
-    logs = []
-    for line in file.read_text().splitlines() if file.is_file() else []:
-        try:
-            row = json.loads(line)
-        except ValueError:  # half-written
-            continue
-        logs += [(row["step"], row["time"])] if "loss" in row else []
+    logs = [(row["step"], row["time"]) for row in (read_rows(file) if file.is_file() else ()) if "loss" in row]
     each = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in zip(logs, logs[1:]) if b[0] > a[0]]
     return round(statistics.median(each), 6) if each else 0.0
 

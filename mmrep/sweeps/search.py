@@ -1,6 +1,5 @@
 """`mmrep sweep --search N`: settings that Optuna proposes, each from the validation results of those before it."""
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from mmrep.sweeps import plan, status
 from mmrep.sweeps.axes import Point, Range
 from mmrep.sweeps.results import mean
 from mmrep.sweeps.run import run_sweep
+from mmrep.writers import read_rows
 
 
 def search(study: plan.Study, axes: dict[str, Range | list], trials: int, metric: str, out: Path, mode: str = "max", workers: int = 1,
@@ -78,7 +78,7 @@ def last_validation(folder: Path, metric: str) -> float:
     """A run's last `val/METRIC`, NaN where the run failed. Raises ValueError naming the nearest where validation does not give it."""
     if status.state_of(folder).state != "finished":
         return math.nan
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows = read_rows(folder / "metrics.jsonl")
     found = {k: v for row in rows for k, v in row.items() if k.startswith("val/")}  # later rows over earlier ones
     if f"val/{metric}" not in found:
         raise ValueError(f"--metric {metric}: {folder / 'metrics.jsonl'} has no val/{metric}; "

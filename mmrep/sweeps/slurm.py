@@ -274,6 +274,7 @@ def _ids_of(tasks: Tasks) -> str:
 
 
 def jobs_of(tasks: Tasks) -> str:
+    """The jobs of these tasks in words: "job 7", or "jobs 7, 8"."""
     ids = _ids_of(tasks)
     return f"{'jobs' if ',' in ids else 'job'} {ids.replace(',', ', ')}"
 
