@@ -378,8 +378,7 @@ def test_best_checkpoints_are_kept_and_used(tmp_path, monkeypatch, mode):
 
 
 def test_two_streams_train_and_resume(tmp_path, monkeypatch):
-    config = runs.config(objectives=runs.CLIP | {"mim": {"name": "masked", "width": 16, "depth": 1,
-                                                         "heads": 2, "stream": "masks"}})
+    config = runs.config(objectives=runs.CLIP | {"mim": {"name": "masked", "width": 16, "depth": 1, "heads": 2, "stream": "masks"}})
     with config.unlocked():
         config.data.masks = {"source": {"name": "phantom", "n": 40, "size": 32, "modalities": ("image",)}, "batch": 8}
         config.evals = {"r": {"name": "retrieval"},

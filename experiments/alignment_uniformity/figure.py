@@ -1,7 +1,7 @@
 """Encoders in the plane of alignment and uniformity, colored by what a linear probe reads from them."""
 
 from mmrep.sweeps import style
-from mmrep.sweeps.results import mean
+from mmrep.sweeps.results import mean, rank_correlation
 
 ALIGN, UNIFORM = "alignment:x1-x2/alignment", ("alignment:x1-x2/uniformity/x1", "alignment:x1-x2/uniformity/x2")
 PROBES = tuple(f"probe/{label}:x1:embedding/accuracy" for label in ("object", "attribute_1", "attribute_2"))
@@ -23,12 +23,6 @@ def settings(rows: list) -> list[dict]:
     for run in runs(rows):
         by.setdefault(run["tag"], []).append(run)
     return [each[0] | {k: mean(r[k] for r in each) for k in ("align", "spread", "accuracy")} for each in by.values()]
-
-
-def rank_correlation(a: list[float], b: list[float]) -> float:
-    from scipy.stats import spearmanr
-
-    return float(spearmanr(a, b).statistic)
 
 
 def measure(rows: list) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from mmrep.sweeps import style
 from mmrep.sweeps.results import mean, values
 
-GAPS = {"rmg": "alignment:x1-x2/rmg", "gap": "alignment:x1-x2/gap"}
+RMG = "alignment:x1-x2/rmg"
 OBJECT, OTHERS = "probe/object:x1:embedding/accuracy", tuple(f"probe/attribute_{i}:x1:embedding/accuracy" for i in (1, 2))
 CHANCE = 0.25
 
@@ -22,14 +22,14 @@ def bias(rows: list, image: str = "whole") -> dict[int, list[float]]:
 def measure(rows: list) -> dict[str, float]:
     found = {}
     for image in ("whole", "as poor"):
-        line, lean = curve(rows, GAPS["rmg"], image), bias(rows, image)
+        line, lean = curve(rows, RMG, image), bias(rows, image)
         if image == "as poor":  # with all six named the two are one and the same
-            line, lean = line | {6: curve(rows, GAPS["rmg"])[6]}, lean | {6: bias(rows)[6]}
+            line, lean = line | {6: curve(rows, RMG)[6]}, lean | {6: bias(rows)[6]}
         rmg = {n: mean(v) for n, v in line.items()}
         falls = [rmg[a] - rmg[b] for a, b in ((2, 3), (3, 4), (4, 6))]
         found |= {f"rmg/{image}/{n}": v for n, v in rmg.items()} | {f"object bias/{image}/{n}": mean(v) for n, v in lean.items()}
         found |= {f"smallest fall of RMG from 2 to 6 named/{image}": min(falls), f"fall of RMG from 2 to 6 named/{image}": sum(falls),
-                  f"rmg of 1 named less that of 2/{image}": rmg[1] - rmg[2], f"rmg of 3 named less that of 4/{image}": rmg[3] - rmg[4]}
+                  f"rmg of 1 named less that of 2/{image}": rmg[1] - rmg[2]}
     return found | {"RMG with all named": found["rmg/whole/6"]} | {f"object accuracy/{n}": mean(v) for n, v in curve(rows, OBJECT).items()}
 
 
@@ -38,7 +38,7 @@ def draw(rows: list):
 
     figure, axes = plt.subplots(1, 2, figsize=(6.8, 2.7))
     for image, color, label in (("whole", style.BLUE, "picture shows all six"), ("as poor", style.GREY, "only what is named (control)")):
-        line = curve(rows, GAPS["rmg"], image)
+        line = curve(rows, RMG, image)
         style.over_seeds(axes[0], list(line), list(line.values()), color=color, label=label, ls="-" if image == "whole" else "--")
     axes[0].set(title="Modality gap", xlabel="attributes the caption names, of 6", ylabel="relative modality gap (RMG)", ylim=(0, 0.4))
     axes[0].legend(loc="upper right")

@@ -1,7 +1,7 @@
 """Mutual kNN of two encoders that never met, against what they know."""
 
 from mmrep.sweeps import style
-from mmrep.sweeps.results import mean, values
+from mmrep.sweeps.results import mean, rank_correlation, values
 
 ALIKE = "alignment:x1-x2/mutual_knn@10"
 PROBES = tuple(f"probe/{label}:{view}:embedding/accuracy" for label in ("object", "attribute_4") for view in ("x1", "x2"))
@@ -17,13 +17,6 @@ def knows(rows: list, trained: str = "apart") -> dict[tuple[int, int], list[floa
     """Accuracy of linear probes, the mean over attributes and views, by seed."""
     each = [alike(rows, metric, trained) for metric in PROBES]
     return {key: [mean(v) for v in zip(*(one[key] for one in each))] for key in each[0]}
-
-
-def rank_correlation(x: list[float], y: list[float]) -> float:
-    """Spearman's; NaN where one does not vary."""
-    from scipy.stats import spearmanr
-
-    return float(spearmanr(x, y).statistic) if len(set(x)) > 1 and len(set(y)) > 1 else float("nan")
 
 
 def measure(rows: list) -> dict[str, float]:

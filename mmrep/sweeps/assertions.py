@@ -87,7 +87,8 @@ def text_of(one: dict) -> str:
 def judge(expected: dict, measured: dict[str, float], scale: str, began: str = "") -> list[Verdict]:
     """A verdict for every assertion and control. measured: quantities by name; began: when the first of the runs did (ISO, UTC).
 
-    What is not of this scale is NOT RUN; so is a SIGNATURE whose threshold was committed after the runs began: they do not confirm it.
+    What is not of this scale is NOT RUN; so is a SIGNATURE whose threshold was committed after the runs began: they do not confirm it. A
+    control that is NaN has not failed as it must: nothing was measured.
     Raises ValueError for a quantity that was not measured.
     """
     found = []
@@ -108,7 +109,7 @@ def judge(expected: dict, measured: dict[str, float], scale: str, began: str = "
         note = f"of {one['of']}, which it must fail: {one['why']}" if kind == "control" else ""
         note = f"threshold of {one['committed']}, runs of {began}: they came before it and confirm nothing" if late else note
         found.append(Verdict(one["id"], kind, text, value, "NOT RUN" if late else "PASS" if passed else "FAIL",
-                             (not passed) if kind == "control" else passed or bool(late), note))
+                             not passed and math.isfinite(value) if kind == "control" else passed or bool(late), note))
     return found
 
 

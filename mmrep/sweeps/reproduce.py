@@ -87,10 +87,17 @@ def told(found: dict) -> list[str]:
     for kind in (*KINDS, "control"):
         mine = [Verdict(**v) for v in found["verdicts"] if v["kind"] == kind]
         for v in mine:
-            word = v.verdict if kind != "control" or v.verdict == "NOT RUN" else "FAILS, as it must" if v.ok else "PASSES, as it must not"
+            word = verdict_of(v, "FAILS, as it must")
             value = "" if v.value is None or v.verdict == "NOT RUN" else f"{v.value:.4g}"
             lines.append(f"  {word:8} {kind:10} {v.id}: {v.text}; measured {value}" + (f"  ({v.note})" if v.note else ""))
     return lines
+
+
+def verdict_of(v: Verdict, failing: str) -> str:
+    """The word of a verdict; failing: that of a control which fails as it must."""
+    if v.kind != "control" or v.verdict == "NOT RUN":
+        return v.verdict
+    return failing if v.ok else "PASSES, as it must not" if v.verdict == "PASS" else "IS NaN, so it shows nothing"
 
 
 def summary(found: dict) -> str:
@@ -129,8 +136,8 @@ def recorded(found: dict) -> list[str]:
     """The lines of a README that say what came out."""
     rows = []
     for v in map(lambda v: Verdict(**v), found["verdicts"]):
-        word = v.verdict if v.kind != "control" or v.verdict == "NOT RUN" else "fails, as it must" if v.ok else "PASSES, as it must not"
-        rows.append([v.kind, v.id, v.text, "" if v.value is None or v.verdict == "NOT RUN" else f"{v.value:.4g}", word])
+        value = "" if v.value is None or v.verdict == "NOT RUN" else f"{v.value:.4g}"
+        rows.append([v.kind, v.id, v.text, value, verdict_of(v, "fails, as it must")])
     seeds = ", ".join(map(str, found["seeds"]))
     return ["", f"Ours, {found['scale']} scale, seeds {seeds}: {found['runs']} runs, {found['minutes']:g} minutes "
             f"on {found['device']}, {found['time']}, commit {found['commit']}.", "", "![figure](figure.png)", "",

@@ -4,11 +4,10 @@ import csv
 import json
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmrep import config as cfg
 from mmrep.core.names import nearest
 from mmrep.sweeps import plan, status
 from mmrep.writers import read_rows
@@ -191,6 +190,8 @@ def mean(found: Iterable[float]) -> float:
     return math.fsum(found) / len(found) if found else math.nan
 
 
-def digest_of(rows: Rows) -> str:
-    """Names a table's numbers."""
-    return cfg.digest([[r["run"], r.get("control"), r["metric"], r["value"]] for r in rows])
+def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float:
+    """Spearman's rank correlation of pairs of numbers; NaN where one side does not vary."""
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(x, y).statistic) if len(set(x)) > 1 and len(set(y)) > 1 else math.nan

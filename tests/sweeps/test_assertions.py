@@ -30,6 +30,7 @@ def test_verdicts_and_controls(tmp_path):
         "t": ("PASS", True), "s": ("PASS", True), "r": ("NOT RUN", True), "c": ("FAIL", True)}
     assert verdicts({"x": 1.2, "y": math.nan, "z": 0.7}) == {
         "t": ("FAIL", False), "s": ("FAIL", False), "r": ("NOT RUN", True), "c": ("PASS", False)}  # a control that passes is wrong
+    assert verdicts({"x": 1.0, "y": 0.6, "z": math.nan})["c"] == ("FAIL", False)  # nor is one that was not measured right
     assert verdicts({"y": 0.6}, "smoke")["r"] == ("PASS", True)
     kinds = counts(judge(GOOD, {"x": 1.05, "y": 0.6, "z": 0.1}, "small"))
     assert kinds["control"]["PASS"] == 1 and kinds["REGRESSION"]["NOT RUN"] == 1
