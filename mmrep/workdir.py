@@ -13,7 +13,7 @@ from typing import Any
 from mmrep import config as cfg
 from mmrep import hosts
 from mmrep.core import checkpoint
-from mmrep.core.files import write_json
+from mmrep.core.files import write_json, write_text
 from mmrep.run import describe
 
 MAY_CHANGE = ("mesh.", "micro", "loader.", "log.tensorboard", "log.wandb", "log.mlflow", "save.every")  # on a resume: not what is computed
@@ -51,9 +51,7 @@ def open_workdir(config: Any, workdir: Path) -> None:
         for name in ("config.json", "run.json", "data.json", "tokenizer.json"):
             (workdir / name).unlink(missing_ok=True)
     if hosts.first() and not file.is_file():
-        part = workdir / "config.part"
-        part.write_text(cfg.to_json(config) + "\n")
-        part.replace(file)
+        write_text(file, cfg.to_json(config) + "\n")
 
 
 def changes_of(before: Any, now: Any) -> dict[str, tuple[Any, Any]]:

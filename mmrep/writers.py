@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from mmrep.core.files import write_text
 from mmrep.trackers import Tracker
 
 
@@ -19,10 +20,7 @@ class Writer:
         if not active:
             return
         if self.path.exists():
-            rows = read_rows(self.path)
-            part = self.path.with_suffix(".part")
-            part.write_text("".join(json.dumps(r) + "\n" for r in rows if r["step"] <= step))
-            part.replace(self.path)
+            write_text(self.path, "".join(json.dumps(r) + "\n" for r in read_rows(self.path) if r["step"] <= step))
         self._file = self.path.open("a")
 
     def write(self, step: int, metrics: dict[str, float]) -> None:

@@ -16,11 +16,12 @@ PAPER = {"data.main.batch": 768, "optim.name": "sgd", "optim.kwargs": {"momentum
 
 def sweep(scale: str) -> list:
     pair = {"a": "x1", "b": "x2"}
-    weights = [(2.0, u) for u in SHARES] + [(8.0, u) for u in SHARES if 0 < u < 1]
+    shares, temperatures = (SHARES[::3], TEMPERATURES[::3]) if scale == "smoke" else (SHARES, TEMPERATURES)
+    weights = [(2.0, u) for u in shares] + [(8.0, u) for u in shares if 0 < u < 1]
     both = [Point({"loss": "align_uniform", "uniform": u, "t": t}, {
         "objectives.pair": {"name": "align_uniform", "align": 1.0 - u, "uniform": u, "t": t} | pair}) for t, u in weights]
     infonce = [Point({"loss": "InfoNCE", "temperature": t}, {
-        "objectives.pair": {"name": "contrastive", "temperature": t, "learn_temperature": False} | pair}) for t in TEMPERATURES]
+        "objectives.pair": {"name": "contrastive", "temperature": t, "learn_temperature": False} | pair}) for t in temperatures]
     # noise of the views: where there is little, whatever is spread tells all
     return product(fixed({"total": STEPS[scale], "data.main.source.attributes.noise": 0.5} | (PAPER if scale == "paper" else {})),
                    both + infonce)

@@ -27,8 +27,9 @@ def towers(depth: int, kind: str = "ReLU") -> dict:
 
 def sweep(scale: str) -> list:
     common = {"objectives.pair.learn_temperature": False, "evals.alignment.separability": True, "evals.alignment.limit": 512} | SHORT
+    temperatures, depths = (TEMPERATURES[::5], DEPTHS[::3]) if scale == "smoke" else (TEMPERATURES, DEPTHS)
     trained = [Point({"temperature": round(t, 4), "steps": n},
                      {"objectives.pair.temperature": t, "total": f"{n} steps"} | (PAPER if scale == "paper" else towers(4)))
-               for n in STEPS[scale] for t in TEMPERATURES]
-    untrained = [Point({"tower": kind, "depth": d}, {"total": "1 steps"} | towers(d, kind)) for kind in ("ReLU", "linear") for d in DEPTHS]
+               for n in STEPS[scale] for t in temperatures]
+    untrained = [Point({"tower": kind, "depth": d}, {"total": "1 steps"} | towers(d, kind)) for kind in ("ReLU", "linear") for d in depths]
     return product(fixed(common), trained + untrained)

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmrep.core.files import write_text
+
 PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
 
 
@@ -123,7 +125,7 @@ TRAINERS: dict[str, Callable[..., Tokenizer]] = {"wordpiece": wordpiece, "bpe": 
 
 def save(tokenizer: Tokenizer, path: str | Path) -> None:
     """Write one json file, the same bytes for the same tokenizer."""
-    Path(path).write_text(json.dumps(tokenizer.spec, ensure_ascii=False, sort_keys=True), encoding="utf-8")
+    write_text(Path(path), json.dumps(tokenizer.spec, ensure_ascii=False, sort_keys=True))
 
 
 def load(name: str | Path) -> Tokenizer:

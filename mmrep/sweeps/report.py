@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from mmrep import config as cfg
+from mmrep.core.files import write_text
 from mmrep.core.names import nearest
 from mmrep.sweeps import plan, results, status, tables
 from mmrep.sweeps.compare import compare, metrics_of, problems, summarize
 from mmrep.writers import read_rows
 
 POINTS = 60  # of a learning curve
+MANY, LINES = 40, 20  # settings, and sentences on what is wrong, that a terminal shows
 
 
 def report(out: Path, metrics: Iterable[str] = (), baseline: dict[str, Any] | None = None, say: Callable[[str], None] = print) -> int:
@@ -40,14 +42,12 @@ def report(out: Path, metrics: Iterable[str] = (), baseline: dict[str, Any] | No
     text = written(found, runs, wrong, summary, compared, axes, shown, declared)
     for line in text("terminal"):
         say(line)
-    (out / "report.md").write_text("\n".join(text("markdown")) + "\n")
-    (out / "report.tex").write_text("\n".join(text("latex")) + "\n")
+    write_text(out / "report.md", "\n".join(text("markdown")) + "\n")
+    write_text(out / "report.tex", "\n".join(text("latex")) + "\n")
     from mmrep.sweeps.page import page
 
     data = gathered(out, found, rows, runs, wrong, summary, compared, axes, shown)
-    part = out / "report.html.part"
-    part.write_text(page(data), encoding="utf-8")
-    part.replace(out / "report.html")
+    write_text(out / "report.html", page(data))
     say(f"wrote {out / 'report.html'}, report.md, report.tex, results.csv and results.parquet")
     return 0 if rows else 1
 
@@ -63,18 +63,34 @@ def written(found: dict, runs: list[dict], wrong: list[str], summary: list[dict]
         make = {"terminal": tables.terminal, "markdown": tables.markdown, "latex": tables.latex}[kind]
         mark = {"terminal": "", "markdown": "## ", "latex": "% "}[kind]
         point = {"terminal": "! ", "markdown": "- ", "latex": "% "}[kind]
-        out = [f"{mark[1:]}{found['study']}: {done} of {len(runs)} runs finished", *([""] if wrong else []),
-               *(f"{point}{line}" for line in wrong)]
+        told, means_of, against, part = wrong, summary, compared, ""
+        if kind == "terminal":
+            told = wrong if len(wrong) <= LINES else [*wrong[:LINES], f"and {len(wrong) - LINES} more such lines: report.md has all"]
+            tags, part = _first(summary, shown)
+            means_of, against = (sorted((one for one in of if one["tag"] in tags), key=lambda one: tags[one["tag"]])
+                                 for of in (summary, compared))
+        out = [f"{mark[1:]}{found['study']}: {done} of {len(runs)} runs finished", *([""] if told else []),
+               *(f"{point}{line}" for line in told)]
         if summary:
             means = "values of every seed" if few < 4 else "mean [95 % interval over seeds]"
-            out += ["", f"{mark}Results: {means}", "", make(tables.of_means(summary, axes, shown, stars))]
-            out += ["", f"{mark}Spread: between seeds, and by the test cases of one run", "", make(tables.of_variance(summary))]
+            out += ["", f"{mark}Results: {means}{part}", "", make(tables.of_means(means_of, axes, shown, stars))]
+            out += ["", f"{mark}Spread: between seeds, and by the test cases of one run", "", make(tables.of_variance(means_of))]
         if compared:
             out += ["", f"{mark}Against the baseline{declared}: paired by seed, sign-flip tests, Holm over {len(compared)} comparisons", "",
-                    *_footed(tables.of_comparisons(compared), make)]
+                    *_footed(tables.of_comparisons(against), make)]
         return out
 
     return lines
+
+
+def _first(summary: list[dict], shown: list[str]) -> tuple[dict[str, int], str]:
+    """({setting that a terminal shows: its place}, words on the others): all as planned, or of many those with the highest first metric."""
+    tags = dict.fromkeys(s["tag"] for s in summary)
+    if len(tags) <= MANY:
+        return dict.fromkeys(tags, 0), ""
+    ranked = sorted((s for s in summary if s["metric"] == shown[0] and s["n"]), key=lambda s: -s["mean"])[:MANY]
+    words = f"; the {len(ranked)} of {len(tags)} settings with the highest {shown[0]}, report.md has all"
+    return {s["tag"]: place for place, s in enumerate(ranked)}, words
 
 
 def _footed(table: tables.Table, make: Callable) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mmrep.core.files import write_json
+from mmrep.core.files import write_json, write_text
 from mmrep.sweeps import plan, results, tables
 from mmrep.sweeps.assertions import KINDS, Verdict, counts, judge, read_expected
 
@@ -129,7 +129,7 @@ def keep(folder: Path, out: Path, found: dict) -> None:
         raise ValueError(f"{readme}: has no lines {MARK[0]!r} and {MARK[1]!r}, between which the numbers go")
     head, _, rest = text.partition(MARK[0])
     tail = rest.partition(MARK[1])[2]
-    readme.write_text(head + "\n".join([MARK[0], *recorded(found), MARK[1]]) + tail)
+    write_text(readme, head + "\n".join([MARK[0], *recorded(found), MARK[1]]) + tail)
 
 
 def recorded(found: dict) -> list[str]:

@@ -73,6 +73,15 @@ def test_the_report_names_what_is_missing_and_writes_all_its_forms(tmp_path):
         report(out, ["m"], {"los": "a"}, said.append)
 
 
+def test_a_terminal_shows_the_best_of_many_settings_and_the_files_all(tmp_path):
+    said, settings = [], {f"lr={i}": i for i in range(50)}
+    report(folder(tmp_path, {f"{tag}/seed0": ({"lr": i}, {"m": i / 100}) for tag, i in settings.items()}), ["m"], None, said.append)
+    lines = "\n".join(said).splitlines()
+    at = next(i for i, line in enumerate(lines) if "the 40 of 50 settings with the highest m" in line)
+    assert [line.split()[0] for line in lines[at + 4:at + 44]] == [str(i) for i in range(49, 9, -1)] and lines[at + 44] == ""
+    assert all(f"| {i} |" in (tmp_path / "report.md").read_text() for i in range(50))
+
+
 def test_a_report_of_no_runs_says_so(tmp_path):
     said = []
     assert report(folder(tmp_path / "empty", {}), (), None, said.append) == 1

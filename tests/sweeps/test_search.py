@@ -16,7 +16,8 @@ METRIC = "retrieval/x1_to_x2/MRR/instance"
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch):
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", runs.CACHE)
+    for name in ("JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS"):  # workers see one device, as on a machine: eight make them slow
+        monkeypatch.setenv(name, runs.environment()[name])
 
 
 def test_a_search_is_judged_on_validation_and_finds_its_runs_again(tmp_path, capsys):

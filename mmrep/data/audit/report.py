@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmrep.core.files import write_text
+
 MOST = 12  # classes of a label that are shown
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #1d2329; max-width: 1100px; margin: 2rem auto; padding: 0 1rem }
@@ -105,11 +107,8 @@ def write_html(report: Mapping[str, Any], source: str, out: Path) -> Path:
         body += [f"<p class=small>and {len(report['problems']) - 200:,} more</p>"] if len(report["problems"]) > 200 else []
     if report["notes"]:
         body += ["<h2>notes</h2>", *(f"<p class=small>{text(note)}</p>" for note in report["notes"])]
-    part = out.with_name(out.name + ".part")
     out.parent.mkdir(parents=True, exist_ok=True)
-    part.write_text(f"<!doctype html><meta charset=utf-8><title>{text(source)}</title><style>{STYLE}</style>\n" + "\n".join(body) + "\n",
-                    encoding="utf-8")
-    part.replace(out)
+    write_text(out, f"<!doctype html><meta charset=utf-8><title>{text(source)}</title><style>{STYLE}</style>\n" + "\n".join(body) + "\n")
     return out
 
 
