@@ -16,7 +16,8 @@ MARK = ("<!-- recorded: written by `mmrep reproduce --record` -->", "<!-- end of
 
 def reproduce(path: str, scale: str = "small", out: Path | None = None, workers: int = 1, retry: bool = False, record: bool = False,
               say: Say = print) -> dict[str, Any]:
-    """Run, draw and judge one study; what it writes to OUT/reproduced.json: verdicts, measured quantities, minutes, hardware, commit.
+    """Run, draw and judge one study; what it writes to OUT/reproduced.json: verdicts, measured quantities, minutes (of all its
+    runs, one after another; wall_minutes: by the clock), hardware, commit.
 
     record: also into the study's folder: figure.png, recorded.json and the table in README.md. Raises ValueError or FileNotFoundError for a
     study, a table or an expectation that is wrong, and where runs failed.
@@ -82,14 +83,14 @@ def draw(figure: Any, rows: results.Rows, out: Path) -> None:
 
 def told(found: dict) -> list[str]:
     """The verdicts as lines: one table a kind."""
-    lines = [f"{found['study']} ({found['paper']}), {found['scale']} scale: {found['runs']} runs, {found['minutes']:g} minutes of "
-             f"{found['device']}"]
-    for kind in (*KINDS, "control"):
-        mine = [Verdict(**v) for v in found["verdicts"] if v["kind"] == kind]
-        for v in mine:
-            word = verdict_of(v, "FAILS, as it must")
-            value = "" if v.value is None or v.verdict == "NOT RUN" else f"{v.value:.4g}"
-            lines.append(f"  {word:8} {kind:10} {v.id}: {v.text}; measured {value}" + (f"  ({v.note})" if v.note else ""))
+    lines = [f"{found['study']} ({found['paper']}), {found['scale']} scale: {found['runs']} runs, {found['minutes']:g} worker minutes "
+             f"of {found['device']}"]
+    each = sorted((Verdict(**v) for v in found["verdicts"]), key=lambda v: (*KINDS, "control").index(v.kind))
+    words = [verdict_of(v, "FAILS, as it must") for v in each]
+    for word, v in zip(words, each):
+        value = "" if v.value is None or v.verdict == "NOT RUN" else f"{v.value:.4g}"
+        lines.append(f"  {word:{max(map(len, words))}}  {v.kind:9}  {v.id}: {v.text}; measured {value}"
+                     + (f"  ({v.note})" if v.note else ""))
     return lines
 
 
@@ -175,7 +176,7 @@ def list_studies(scale: str, as_json: bool, say: Say = print) -> int:
         return 0
     rows = [[f["study"], f["paper"], "" if f["minutes"] is None else f"{f['minutes']:.1f}", f["scale"] or "", f["time"] or "",
              {True: "PASS", False: "FAIL", None: ""}[f["ok"]], f["result"], f["where"]] for f in found]
-    say(tables.terminal((["study", "paper", "minutes", "scale", "time", "", "result", "from"], rows)))
+    say(tables.terminal((["study", "paper", "worker minutes", "scale", "time", "", "result", "from"], rows)))
     return 0
 
 
@@ -191,5 +192,5 @@ def reproduce_all(scale: str, workers: int, retry: bool, record: bool, say: Say 
         except (ValueError, OSError) as error:
             wrong.append(folder.name)
             ends.append([folder.name, "ERROR", "", " ".join(str(error).split())])
-    say(tables.terminal((["study", "", "minutes", "result"], ends)))
+    say(tables.terminal((["study", "", "worker minutes", "result"], ends)))
     return int(bool(wrong))
