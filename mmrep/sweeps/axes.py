@@ -5,6 +5,7 @@
         return product(loss, grid({"optim.lr": (1e-4, 1e-3)}))
 """
 
+import hashlib
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,7 +30,9 @@ def grid(axes: Mapping[str, Sequence[Any]]) -> list[Point]:
     for key, values in axes.items():
         if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
             raise ValueError(f"axis {key}: {values!r} is no list of values; write ({values!r},)")
-        if not len(list(values)):
+    axes = {key: list(values) for key, values in axes.items()}
+    for key, values in axes.items():
+        if not values:
             raise ValueError(f"axis {key}: has no values, so the grid is empty; give at least one")
     return [Point(dict(zip(axes, values)), dict(zip(axes, values))) for values in itertools.product(*axes.values())]
 
@@ -50,7 +53,8 @@ def fixed(changes: Mapping[str, Any]) -> list[Point]:
 def sample(axes: Mapping[str, Callable[[np.random.Generator], Any] | Sequence[Any]], n: int, seed: int = 0) -> list[Point]:
     """`n` random points: of each axis a function of a numpy Generator (`log_uniform(1e-5, 1e-2)`), or a list to choose from.
 
-    The draws depend on (seed, number of the point, name of the axis) alone: more points, or another axis, leave the others as they are.
+    The draws depend on (seed, number of the point, name of the axis) alone: more points, or another axis, leave the others as they are. A
+    point that was drawn before is left out, so lists alone may give fewer than `n`.
     """
     if n < 1 or not axes:
         raise ValueError(f"random points: {n} of {len(axes)} axes is an empty sweep; give at least one of each")
@@ -58,9 +62,11 @@ def sample(axes: Mapping[str, Callable[[np.random.Generator], Any] | Sequence[An
     for i in range(n):
         values = {}
         for key, of in axes.items():
-            rng = np.random.Generator(np.random.Philox(key=[seed, i], counter=[0, 0, 0, int.from_bytes(key.encode()[-7:], "big")]))
+            word = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")  # of the whole name: many end in ".weight"
+            rng = np.random.Generator(np.random.Philox(key=np.array([seed, i], np.uint64), counter=np.array([0, 0, 0, word], np.uint64)))
             values[key] = of(rng) if callable(of) else list(of)[int(rng.integers(len(of)))]
-        points.append(Point(values, dict(values)))
+        if Point(values, values) not in points:
+            points.append(Point(values, dict(values)))
     return points
 
 
@@ -97,10 +103,15 @@ def product(*axes: Iterable[Point | Mapping[str, Any]]) -> list[Point]:
         points = [as_point(p) for p in points]
         if not points:
             raise ValueError(f"product: list {number} of {len(axes)} has no points, so the grid is empty")
-        for key in sorted((found[0].axes.keys() & points[0].axes.keys()) | (found[0].changes.keys() & points[0].changes.keys())):
+        for key in (key for of in Point._fields for key in sorted(_keys(found, of) & _keys(points, of))):
             raise ValueError(f"product: {key} is set by two of its lists; name it in one")
         found = [Point(a.axes | b.axes, a.changes | b.changes) for a in found for b in points]
     return found
+
+
+def _keys(points: list[Point], of: str) -> set[str]:
+    """The axes, or the changed keys, of any of the points."""
+    return {key for point in points for key in getattr(point, of)}
 
 
 def as_point(point: Point | Mapping[str, Any]) -> Point:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmrep.sweeps import Point, fixed, grid, log_uniform, named, product, sample
+from mmrep.sweeps import Point, fixed, grid, log_uniform, named, product, sample, uniform
 
 
 def test_product_of_axes_is_every_combination_with_its_labels():
@@ -18,6 +18,7 @@ def test_product_of_axes_is_every_combination_with_its_labels():
     (lambda: grid({"optim.lr": ()}), "optim.lr: has no values"), (lambda: grid({"optim.lr": "12"}), "is no list"),
     (lambda: named("loss"), "has no values"), (lambda: product(grid({"a": (1,)}), []), "no points"),
     (lambda: product(grid({"a": (1,)}), grid({"a": (2,)})), "a is set by two"), (lambda: sample({"a": (1, 2)}, 0), "empty sweep"),
+    (lambda: product(fixed({"lr": 1}), [{"a": 1}, {"a": 2, "lr": 5}]), "lr is set by two"), (lambda: grid({"a": iter(())}), "no values"),
     (lambda: product([3]), "is no point"), (lambda: log_uniform(0, 1), "0 < low < high")])
 def test_empty_and_doubled_axes_are_named(make, words):
     with pytest.raises(ValueError, match=words):
@@ -31,3 +32,7 @@ def test_random_points_do_not_depend_on_each_other():
     logs = np.log10([p.changes["lr"] for p in many])
     assert -5 <= logs.min() and logs.max() < -1 and abs(logs.mean() + 3) < 3 * (4 / 12**0.5) / 300**0.5
     assert abs(np.mean([p.changes["loss"] == "a" for p in many]) - 0.5) < 0.09
+    twins = sample({"objectives.clip.weight": uniform(0, 1), "objectives.mim.weight": uniform(0, 1)}, 20)
+    assert len({p.changes["objectives.clip.weight"] - p.changes["objectives.mim.weight"] for p in twins}) == 20  # names that end alike
+    assert len(sample({"loss": ("a", "b")}, 50)) == 2  # each setting once
+    assert len(grid({"lr": iter((1, 2))})) == 2
