@@ -70,11 +70,15 @@ def _trained(folder: Path) -> bool:
     return bool(checkpoint.steps_of(folder)) or (folder / "results.json").is_file() or log.is_file() and log.stat().st_size > 0
 
 
+class FolderBusy(ValueError):
+    """Another process trains in the folder."""
+
+
 @contextmanager
 def locked(workdir: Path) -> Iterator[None]:
     """Make the folder and keep another process from training in it; the lock ends with this process, however it ends.
 
-    Raises ValueError where another one holds it, OSError where the folder cannot be written. File systems without locks
+    Raises FolderBusy where another one holds it, OSError where the folder cannot be written. File systems without locks
     are taken as they are.
     """
     if not hosts.first():
@@ -86,7 +90,7 @@ def locked(workdir: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise ValueError(f"--workdir {workdir}: another process trains there ({file.read().strip() or 'unknown'}); wait for it, "
+            raise FolderBusy(f"--workdir {workdir}: another process trains there ({file.read().strip() or 'unknown'}); wait for it, "
                              "stop it, or use another --workdir") from None
         except OSError:  # no locks here
             pass

@@ -31,7 +31,7 @@ class Live:
         self.states[run] = state
         if state == "finished":
             self.seconds.append(seconds)
-        text = f"{name}  {clock(seconds) if state == 'finished' else 'failed: ' + error}"
+        text = f"{name}  " + {"finished": clock(seconds), "failed": f"failed: {error}"}.get(state, error)
         (self.recent if state == "finished" else self.failed).append(text)
         if not self.live:
             self.say(f"[{self._done()}/{self.total}] {text}" + (f"  ETA {clock(eta)}" if (eta := self._eta()) else ""))

@@ -131,7 +131,7 @@ class _Worker:
     """A worker process, the runs it is at and their group."""
 
     def __init__(self, number: int, out: Path, events: queue.Queue, env: dict[str, str]):
-        self.number, self.runs, self.group, self.idle = number, [], None, False
+        self.number, self.runs, self.group, self.idle, self.ready, self.gone = number, [], None, False, False, False
         self.log = (out / f"worker{number}.log").open("ab")
         self.process = subprocess.Popen([sys.executable, "-m", "mmrep.sweeps.worker", str(out)], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=self.log, text=True, env=env, start_new_session=True)
@@ -198,7 +198,7 @@ def _drive(jobs: list[Job], out: Path, workers: int, configs: list[dict], states
     old = {s: signal.signal(s, catch) for s in (signal.SIGTERM, signal.SIGINT)}
     team = [_Worker(i, out, events, _environment(i, workers)) for i in range(workers)]
     try:
-        while any(w.process.poll() is None for w in team) or not events.empty():
+        while not all(w.gone for w in team):  # not by their processes: what they said last may still be on its way
             try:
                 worker, event = events.get(timeout=0.5)
             except queue.Empty:
@@ -210,7 +210,7 @@ def _drive(jobs: list[Job], out: Path, workers: int, configs: list[dict], states
                     if w.process.poll() is None:
                         w.process.send_signal(signal.SIGTERM)
             elif kind == "ready":
-                worker.idle = True
+                worker.idle = worker.ready = True
             elif kind == "began":
                 view.began(event["run"], names[event["run"]].name)
             elif kind == "ended":
@@ -218,16 +218,17 @@ def _drive(jobs: list[Job], out: Path, workers: int, configs: list[dict], states
                 worker.idle = not worker.runs
                 view.ended(event["run"], names[event["run"]].name, event["state"], event["error"], event["seconds"])
             elif kind == "gone":
+                worker.gone, log = True, out / f"worker{worker.number}.log"
                 if worker.runs and not stop:  # it died under its runs: killed for memory, a crash in native code
-                    error = f"the worker process died ({_died(event['code'])}); {out / f'worker{worker.number}.log'} may say more"
+                    error = f"the worker process died ({_died(event['code'])}); {log} may say more"
                     for run in (names[number] for number in worker.runs):
                         status.note_failure(out / "runs" / run.name, error, tries=states[run.number].tries + 1)
                         view.ended(run.number, run.name, "failed", error, 0.0)
                     worker.runs = []
                     if waiting:
                         team[team.index(worker)] = _Worker(worker.number, out, events, _environment(worker.number, workers))
-                elif event["code"] not in (0, 1) and not stop and waiting:
-                    raise ValueError(f"a worker could not start ({_died(event['code'])}): {_tail(out / f'worker{worker.number}.log')}")
+                elif not worker.ready and not stop:  # nor would another one
+                    raise ValueError(f"a worker could not start ({_died(event['code'])}): {_tail(log)}; {log} has all that it said")
             for w in team:
                 if w.idle and not stop:
                     job = _next(waiting, w, {o.group for o in team if o is not w and o.runs}) if waiting else None

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,18 @@ from mmrep import hosts
 from mmrep.core.files import write_json
 from mmrep.stop import Stopped
 
+PATIENCE = 600.0  # seconds: a step of a large model may compile for minutes before its process sees that it should end
+
 
 def run_member(out: Path, found: dict, run: dict, shared: dict, first: bool = True) -> dict[str, Any]:
-    """Train or simulate one run of the plan; {"state", "error", "seconds"}. A failure is noted in its folder, not raised.
+    """Train or simulate one run of the plan; {"state", "error", "seconds"}. A failure is noted in its folder, not raised; a folder that
+    another process still works in has not failed: the run waits for it, and for PATIENCE seconds at most.
 
     first: whether this is the run's first host; the others write nothing there, and say on standard error what ended them.
     Raises Stopped after SIGTERM or SIGINT, the state saved.
     """
     from mmrep.sweeps import status
+    from mmrep.workdir import FolderBusy
 
     folder, began = status.folder_of(out, run), time.perf_counter()
     if first:
@@ -46,16 +50,33 @@ def run_member(out: Path, found: dict, run: dict, shared: dict, first: bool = Tr
             if found["file"]:
                 simulated(found, run, folder)
             else:
-                from mmrep.train import train
-
-                train(cfg.from_json(json.dumps(run["config"])), folder, shared=shared, say=say, figure=False)
+                _train(run["config"], folder, shared, say, 0.0 if hosts.detected(os.environ) else PATIENCE)
             state, error = "finished", ""
+        except FolderBusy as busy:
+            state, error = "waiting", str(busy)
+            say(error)
         except Exception as caught:  # whatever it is, the other runs go on
             state, error = "failed", " ".join(str(caught).split()) or type(caught).__name__
             if first:
                 status.note_failure(folder, error, traceback.format_exc(), tries)
             say(traceback.format_exc())
     return {"state": state, "error": error, "seconds": round(time.perf_counter() - began, 2)}
+
+
+def _train(config: dict, folder: Path, shared: dict, say: Callable[[str], None], patience: float) -> None:
+    """Train; where another process holds the folder, as the worker of a killed driver does until it has saved, try again for so long."""
+    from mmrep.train import train
+    from mmrep.workdir import FolderBusy
+
+    until = time.monotonic() + patience
+    while True:
+        try:
+            train(cfg.from_json(json.dumps(config)), folder, shared=shared, say=say, figure=False)
+            return
+        except FolderBusy:
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.5)
 
 
 def run_together(out: Path, found: dict, runs: list[dict], shared: dict) -> list[dict[str, Any]]:
@@ -145,7 +166,7 @@ def main(argv: list[str]) -> int:
     os.dup2(2, 1)
     quiet_writers()
     prepare_process()
-    from mmrep.sweeps import plan
+    from mmrep.sweeps import plan, status  # noqa: F401  a machine on which these cannot be imported is told before any run is given
 
     out, shared, failed = Path(argv[0]), {}, False
     found = plan.read_plan(out)

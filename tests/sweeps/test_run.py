@@ -6,16 +6,18 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from mmrep import config as cfg
 from mmrep.cli import main
-from mmrep.sweeps import plan, results
+from mmrep.sweeps import plan, results, status
 from mmrep.sweeps.axes import grid, named, product
 from mmrep.sweeps.run import run_sweep
 from mmrep.train import train
+from mmrep.workdir import locked
 from tests import runs
 from tests.tiny import ROOT
 
@@ -86,13 +88,12 @@ def test_a_sweep_killed_twice_ends_with_the_table_of_an_undisturbed_one(tmp_path
     env = runs.environment()
     assert subprocess.run([*command, str(tmp_path / "whole")], cwd=ROOT, env=env, capture_output=True).returncode == 0
     draw = random.Random(time.time_ns())
-    for number in (signal.SIGKILL, signal.SIGTERM):
+    for number in (signal.SIGKILL, signal.SIGTERM):  # the workers of a killed driver save and end by themselves; nobody waits for it here
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         process = subprocess.Popen([*command, str(tmp_path / "killed")], cwd=ROOT, env=env, **quiet)
         time.sleep(draw.uniform(4, 14))
         os.kill(process.pid, number)
         assert process.wait(120) in (-number, 143, 0)
-        time.sleep(3)  # workers whose driver was killed save and end by themselves
     assert subprocess.run([*command, str(tmp_path / "killed")], cwd=ROOT, env=env, capture_output=True).returncode == 0
     assert numbers(tmp_path / "whole") == numbers(tmp_path / "killed")
 
@@ -108,6 +109,40 @@ def test_a_worker_that_dies_fails_its_run_alone(tmp_path, monkeypatch):
     assert run_sweep(study, tmp_path / "out", say=said.append) == 1
     assert "failed: x=2/seed0 (1 try): the worker process died (signal SIGKILL)" in "\n".join(said)
     assert results.values(results.read(tmp_path / "out"), "twice", by="x") == {1: [2.0, 3.0], 2: [5.0]}
+
+
+def test_a_worker_that_cannot_start_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "jax.py").write_text("raise ImportError('no such device')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    study = plan.Study("s", PAIRS, grid({"optim.lr": (1e-3, 1e-2)}), (0,), {}, ())
+    with pytest.raises(ValueError, match="a worker could not start .*ImportError: no such device; .*worker0.log has all"):
+        run_sweep(study, tmp_path / "out", say=lambda text: None)
+
+
+def test_a_run_waits_for_the_process_that_still_works_in_its_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    study, said, out = plan.Study("s", PAIRS, grid({"optim.lr": (1e-3,)}), (0,), {}, ()), [], tmp_path / "out"
+    holder = threading.Thread(target=hold, args=(out / "runs" / "lr=0.001" / "seed0", 15))
+    holder.start()
+    assert run_sweep(study, out, say=said.append) == 0, said
+    holder.join()
+    assert "another process" not in "\n".join(said) and json.loads((out / "runs" / "lr=0.001" / "seed0" / "results.json").read_text())
+
+    from mmrep.sweeps import worker
+
+    monkeypatch.setattr(worker, "PATIENCE", 0.0)  # nor does it fail where that process does not end
+    run = {"tag": "held", "seed": 0, "config": cfg.plain(plan.members(study)[0].config)}
+    with locked(out / "runs" / "held" / "seed0"):
+        ended = worker.run_member(out, {"file": ""}, run, {})
+    assert ended["state"] == "waiting" and "another process trains there" in ended["error"]
+    assert status.state_of(out / "runs" / "held" / "seed0").state == "waiting"
+
+
+def hold(folder, seconds):
+    """Hold a run's folder, as a worker whose driver was killed does until it has saved."""
+    with locked(folder):
+        time.sleep(seconds)
 
 
 @pytest.mark.slow
