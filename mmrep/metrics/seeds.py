@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+DRAWS = 100_000  # random flips for more pairs
 EXACT = 16  # up to so many pairs all 2^n sign patterns are counted
 
 
@@ -26,7 +27,7 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, flo
     return mean, mean - half, mean + half
 
 
-def sign_flip(differences: Sequence[float], draws: int = 100_000, seed: int = 0) -> float:
+def sign_flip(differences: Sequence[float], draws: int = DRAWS, seed: int = 0) -> float:
     """Two-sided p of paired differences under H0: each is as likely -d as d (Fisher 1935). Exact up to 16 pairs, else by random flips.
 
     p = share of sign patterns whose |mean| is at least the observed one's; the smallest possible is 2 / 2^n. NaN for no pairs.
@@ -34,7 +35,7 @@ def sign_flip(differences: Sequence[float], draws: int = 100_000, seed: int = 0)
     d = np.asarray(differences, np.float64)
     if not len(d) or not np.isfinite(d).all():
         return math.nan
-    seen = abs(d.sum()) * (1 - 1e-12)  # equal sums must count as equal whatever their rounding
+    seen = abs(d.sum()) - 1e-12 * np.abs(d).sum()  # equal sums must count as equal whatever their rounding
     if len(d) <= EXACT:
         signs = np.array(list(itertools.product((1.0, -1.0), repeat=len(d) - 1))).reshape(2 ** (len(d) - 1), len(d) - 1)
         sums = d[0] + signs @ d[1:]  # the other half is its mirror image
@@ -45,8 +46,8 @@ def sign_flip(differences: Sequence[float], draws: int = 100_000, seed: int = 0)
 
 
 def smallest_p(n: int) -> float:
-    """The smallest two-sided p that `sign_flip` can give of n pairs: 0.25 of three."""
-    return 2.0 ** (1 - n) if n else 1.0
+    """The smallest two-sided p that `sign_flip` can give of n pairs: 0.25 of three; of more than 16 that of its random flips."""
+    return 2.0 ** (1 - n) if 0 < n <= EXACT else 1 / (DRAWS + 1) if n else 1.0
 
 
 def holm(p: Sequence[float]) -> list[float]:

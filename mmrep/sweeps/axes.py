@@ -115,9 +115,8 @@ def _keys(points: list[Point], of: str) -> set[str]:
 
 
 def as_point(point: Point | Mapping[str, Any]) -> Point:
-    """A Point as it is; a plain dict {config path: value} as one whose axes are its keys."""
-    if isinstance(point, Point):
-        return point
-    if not isinstance(point, Mapping):
+    """A Point as it is; a plain dict {config path: value} as one whose axes are its keys. `config.` before a path may be left out."""
+    if not isinstance(point, Mapping | Point):
         raise ValueError(f"sweep: {point!r} is no point; yield dicts of overrides, such as {{'optim.lr': 1e-3}}")
-    return Point(dict(point), dict(point))
+    both = point if isinstance(point, Point) else (point, point)
+    return Point(*({key.removeprefix("config."): value for key, value in of.items()} for of in both))

@@ -39,50 +39,50 @@ def summarize(rows: Rows, metrics: list[str], axes: list[str]) -> list[dict[str,
     return found
 
 
-def compare(rows: Rows, baseline: dict[str, Any], family: list[str], axes: list[str]) -> list[dict[str, Any]]:
+def compare(rows: Rows, baseline: dict[str, Any], family: list[str], planned: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Every setting against the one that has the baseline's values and else the same, for every metric of the family, paired by seed.
 
-    A dict each: metric, tag, baseline (its tag), difference, low, high (t over pairs), effect (Hedges' g), p (sign flips), p_holm (over
-    all of these comparisons), p_smallest, stars, n, detectable (difference, at 80 % power), note.
+    planned: a dict a run of the plan, with tag, seed and axes: what was declared is the family of Holm's correction, also where a metric or
+    a run is missing. A dict each: metric, tag, baseline (its tag), difference, low, high (t over pairs), effect (Hedges' g), p (of sign
+    flips), p_holm (over all of these comparisons), p_smallest, stars, n, lost (pairs planned but not there, or NaN), detectable (the
+    difference, at 80 % power of a t test at 5 % over their number), note. No star where pairs are lost: the tame ones may be left.
     """
-    tags = {r["tag"]: {a: r[a] for a in axes} for r in rows}
-    base = {tag: next((other for other, its in tags.items() if its == own | {k: _as(its.get(k), v) for k, v in baseline.items()}), None)
-            for tag, own in tags.items()}
+    settings = {r["tag"]: {k: plan.shown(v) for k, v in r["axes"].items()} for r in planned}
+    base = {tag: next((other for other, its in settings.items() if its == own | {k: plan.shown(v) for k, v in baseline.items()}), None)
+            for tag, own in settings.items()}
+    seeds_of = {tag: {r["seed"] for r in planned if r["tag"] == tag} for tag in settings}
+    pairs = [(metric, tag) for metric in family if baseline for tag in settings if base[tag] not in (None, tag)]
     found = []
-    for metric in family if baseline else []:
-        of = by_tag(rows, metric)
-        for tag in of:
-            against = base.get(tag)
-            if against in (None, tag) or against not in of:
-                continue
-            both = sorted(of[tag].keys() & of[against].keys())
-            d = [of[tag][s]["value"] - of[against][s]["value"] for s in both]
-            d = [x for x in d if math.isfinite(x)]
-            mean, low, high = seeds.t_interval(d)
-            found.append({"metric": metric, "tag": tag, "baseline": against, "difference": mean, "low": low, "high": high,
-                          "effect": seeds.hedges_g(d), "p": seeds.sign_flip(d), "p_smallest": seeds.smallest_p(len(d)), "n": len(d),
-                          "detectable": seeds.detectable(d)})  # of all comparisons, not of one metric's: the family is the whole table
+    for metric, tag in pairs:
+        of, against = by_tag(rows, metric), base[tag]
+        both = sorted(of.get(tag, {}).keys() & of.get(against, {}).keys())
+        d = [of[tag][s]["value"] - of[against][s]["value"] for s in both]
+        d = [x for x in d if math.isfinite(x)]
+        mean, low, high = seeds.t_interval(d)
+        found.append({"metric": metric, "tag": tag, "baseline": against, "difference": mean, "low": low, "high": high,
+                      "effect": seeds.hedges_g(d), "p": seeds.sign_flip(d), "p_smallest": seeds.smallest_p(len(d)), "n": len(d),
+                      "lost": len(seeds_of[tag] & seeds_of[against]) - len(d),
+                      "detectable": seeds.detectable(d, level=1 - 0.05 / len(pairs))})
     for one, p in zip(found, seeds.holm([one["p"] for one in found])):
-        one |= {"p_holm": p, "stars": "", "note": ""}
-        best = one["p_smallest"] * len(found)
-        if not one["n"]:
-            one["note"] = "no seed in common"
-        elif best > 0.05:
-            one["note"] = (f"{one['n']} seed{'s' * (one['n'] != 1)}: the smallest possible p is {one['p_smallest']:.3g}"
-                           + (f", {min(best, 1):.3g} after correction for {len(found)}" if len(found) > 1 else "") + ", so no star can be")
-        else:
+        one |= {"p_holm": p, "stars": "", "note": _note(one, len(found))}
+        if one["p_smallest"] * len(found) <= 0.05 and not one["lost"]:
             one["stars"] = next((s for level, s in STARS if p <= level), "")
-            if one["n"] < CLAIM:
-                one["note"] = f"{one['n']} seeds: a claim needs {CLAIM}"
         if one["n"] > 1 and one["detectable"] > abs(one["difference"]) and not one["stars"]:
             one["note"] = "; ".join(filter(None, [one["note"], "pipeline check, no comparison: only differences above "
                                                                f"{one['detectable']:.3g} would be found"]))
     return found
 
 
-def _as(like: Any, value: Any) -> Any:
-    """A baseline's value as the table has it."""
-    return value if isinstance(like, (int, float)) and not isinstance(value, bool) else plan.shown(value)
+def _note(one: dict[str, Any], n: int) -> str:
+    """What a reader of one of n comparisons must know of its design."""
+    lost = f"{one['lost']} of {one['n'] + one['lost']} pairs are missing or NaN, so no star can be" if one["lost"] else ""
+    if not one["n"]:
+        return lost or "no seed in common"
+    best = one["p_smallest"] * n
+    few = f"{one['n']} seed{'s' * (one['n'] != 1)}: the smallest possible p is {one['p_smallest']:.3g}" + (
+        f", {min(best, 1):.3g} after correction for {n}" if n > 1 else "") + ", so no star can be"
+    claim = f"{one['n']} seeds: a claim needs {CLAIM}" if one["n"] < CLAIM else ""
+    return "; ".join(filter(None, [lost, few if best > 0.05 else claim]))
 
 
 def metrics_of(rows: Rows, wanted: list[str]) -> list[str]:
@@ -118,6 +118,9 @@ def problems(rows: Rows, runs: Rows, metrics: list[str]) -> list[str]:
     for metric in metrics:
         have = {r["run"] for r in where(rows, metric=metric)}
         lack = [r for r in done if r["run"] not in have]
+        if done and not have:
+            known = dict.fromkeys(r["metric"] for r in where(rows))
+            lines.append(f"{metric} is in none of the {len(done)} finished runs; {nearest(metric, known)}")
         if lack and have:
             why = next((r["left_out"][metric] for r in lack if metric in r["left_out"]), "")
             lines.append(f"{metric} is missing from {len(lack)} of {len(done)} finished runs, e.g. {lack[0]['run']}"

@@ -117,7 +117,7 @@ def columns_of(points: list[Point]) -> dict[str, str]:
         parts = axis.removesuffix(".name").split(".")
         ends = [".".join(parts[-i:]) for i in range(1, len(parts) + 1)]
         others = [other.removesuffix(".name") for other in axes if other != axis]
-        alone = [e for e in ends if not any(other == e or other.endswith("." + e) for other in others)]
+        alone = [e for e in ends if not any(other == e or other.endswith("." + e) for other in others)] or ends[-1:]
         found[axis] = next((e for e in alone if e not in COLUMNS), "")
         if not found[axis]:
             why = "seeds are given by SEEDS or --seeds" if axis == "seed" else "rename the axis: named('other', {...})"
@@ -162,23 +162,26 @@ def members(study: Study, overrides: Iterable[str] = ()) -> list[Member]:
                              "so name the settings: named('axis', one={...}, other={...})")
         tags[tag] = point.changes
         axes = {columns[k]: v for k, v in point.axes.items() if k != "tag"}
+        setting = None if study.simulate else config_of(study, point, overrides, tag, bases)
         for seed in study.seeds:
-            config = settings_of(study, point, seed) if study.simulate else config_of(study, point, seed, overrides, tag, bases)
+            config = settings_of(study, point, seed) if study.simulate else with_seed(study, setting, seed, tag)
             found.append(Member(tag, seed, axes, {k: v for k, v in point.changes.items() if k != "tag"}, config))
-    check_baseline(study.baseline, found)
+    check_baseline(study.baseline, [m.axes for m in found])
     return found
 
 
 def settings_of(study: Study, point: Point, seed: int) -> dict:
-    """Of a simulation, what stands in the place of a config."""
-    return cfg.plain({"simulate": study.name, "point": {k: v for k, v in point.changes.items() if k != "tag"}, "seed": seed})
+    """Of a simulation, what stands in the place of a config; code: of the file that simulates, so that a changed one is another run."""
+    changes = {k: v for k, v in point.changes.items() if k != "tag"}
+    return cfg.plain({"simulate": study.name, "point": changes, "seed": seed, "code": cfg.digest(Path(study.file).read_text())})
 
 
-def config_of(study: Study, point: Point, seed: int, overrides: Iterable[str], tag: str, bases: dict) -> ConfigDict:
-    """The config of a run; bases: configs by argument, loaded once."""
+def config_of(study: Study, point: Point, overrides: Iterable[str], tag: str, bases: dict) -> ConfigDict:
+    """The config of a setting; bases: configs by argument, loaded once."""
     changes = {k: v for k, v in point.changes.items() if k != "tag"}
     path, _, arg = study.config.partition(":")
-    args = ",".join(filter(None, [arg, *(f"{k[4:]}={shown(v)}" for k, v in changes.items() if k.startswith("arg."))]))
+    given = {k[4:]: v if isinstance(v, float) else shown(v) for k, v in changes.items() if k.startswith("arg.")}
+    args = ",".join(filter(None, [arg, *(f"{k}={v}" for k, v in given.items())]))
     if args not in bases:
         bases[args] = cfg.load(f"{path}:{args}" if args else path, overrides)
         cfg.check_keys(bases[args])
@@ -188,6 +191,11 @@ def config_of(study: Study, point: Point, seed: int, overrides: Iterable[str], t
             config = with_change(config, key, value, f"sweep {tag}")
     if "seed" in changes:
         raise ValueError(f"sweep {tag}: seed is an axis of its own: give SEEDS, or --seeds")
+    return config
+
+
+def with_seed(study: Study, config: ConfigDict, seed: int, tag: str) -> ConfigDict:
+    """The config of a run: its setting's, with a seed."""
     for key in study.seeded:
         config = with_change(config, key, seed, f"sweep {tag}")
     return cfg.override_with(config, {"seed": seed}, f"sweep {tag}")
@@ -216,16 +224,18 @@ def with_change(config: ConfigDict, key: str, value: Any, where: str) -> ConfigD
     return cfg.override_with(config, nested, where)
 
 
-def check_baseline(baseline: dict[str, Any], found: list[Member]) -> None:
-    """Raise ValueError for a baseline that names an axis or a value that no run has."""
+def check_baseline(baseline: dict[str, Any], settings: list[dict[str, Any]], where: str = "baseline") -> None:
+    """Raise ValueError for a baseline that names an axis, a value, or values together that no run has. settings: the axes of every run."""
     for axis, value in baseline.items():
-        values = [m.axes[axis] for m in found if axis in m.axes]
+        values = [s[axis] for s in settings if axis in s]
         if not values:
-            raise ValueError(f"baseline {axis}={shown(value)}: no axis is called {axis!r}; "
-                             f"{nearest(axis, sorted({a for m in found for a in m.axes}))}")
-        if value not in values:
-            raise ValueError(f"baseline {axis}={shown(value)}: no run has it; valid: "
-                             + ", ".join(dict.fromkeys(map(shown, values))))
+            known = sorted({a for s in settings for a in s})
+            raise ValueError(f"{where} {axis}={shown(value)}: no axis is called {axis!r}; {nearest(axis, known)}")
+        if shown(value) not in map(shown, values):
+            raise ValueError(f"{where} {axis}={shown(value)}: no run has it; valid: " + ", ".join(dict.fromkeys(map(shown, values))))
+    if not any(all(axis in s and shown(s[axis]) == shown(value) for axis, value in baseline.items()) for s in settings):
+        both = ", ".join(f"{axis}={shown(value)}" for axis, value in baseline.items())
+        raise ValueError(f"{where} {both}: each is of some run, but no run has all of them")
 
 
 def write_plan(study: Study, found: list[Member], out: Path) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 
 from mmrep import config as cfg
 from mmrep.core.files import write_text
-from mmrep.core.names import nearest
 from mmrep.sweeps import plan, results, status, tables
 from mmrep.sweeps.compare import compare, metrics_of, problems, summarize
 from mmrep.writers import read_rows
@@ -33,12 +32,12 @@ def report(out: Path, metrics: Iterable[str] = (), baseline: dict[str, Any] | No
     family = [m for m in found["family"]] or shown
     wrong = problems(rows, runs, list(dict.fromkeys([*shown, *family])))
     base = baseline if baseline is not None else found["baseline"]
-    for axis in base:
-        if runs and axis not in axes:
-            raise ValueError(f"--baseline {axis}: no axis is called so; {nearest(axis, axes)}")
+    if runs and base:
+        plan.check_baseline(base, [r["axes"] for r in found["runs"]], "--baseline")
     summary = summarize(rows, shown, axes)
-    compared = compare(rows, base, family, axes)
-    declared = "" if baseline is None or not found["family"] else " (baseline given with the report, not by the study)"
+    compared = compare(rows, base, family, found["runs"])
+    chosen = [*(["baseline"] if baseline is not None else []), *([] if found["family"] else ["metrics"])]
+    declared = f" ({' and '.join(chosen)} chosen with the report, not declared before the runs: exploration)" if chosen else ""
     text = written(found, runs, wrong, summary, compared, axes, shown, declared)
     for line in text("terminal"):
         say(line)
@@ -76,7 +75,8 @@ def written(found: dict, runs: list[dict], wrong: list[str], summary: list[dict]
             out += ["", f"{mark}Results: {means}{part}", "", make(tables.of_means(means_of, axes, shown, stars))]
             out += ["", f"{mark}Spread: between seeds, and by the test cases of one run", "", make(tables.of_variance(means_of))]
         if compared:
-            out += ["", f"{mark}Against the baseline{declared}: paired by seed, sign-flip tests, Holm over {len(compared)} comparisons", "",
+            out += ["", f"{mark}Against the baseline{declared}: paired by seed, sign-flip tests, Holm over {len(compared)} comparisons; "
+                    "detectable: the difference that a t test at 5 % over their number finds with 80 % power", "",
                     *_footed(tables.of_comparisons(against), make)]
         return out
 

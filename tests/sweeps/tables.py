@@ -17,6 +17,11 @@ def paired(seeds, shift=0.1, metrics=("m",)):
             for metric in metrics for loss in ("softmax", "sigmoid") for seed in range(seeds)]
 
 
+def planned(rows, axes=("loss",)):
+    """The plan of these rows' runs."""
+    return [{"tag": r["tag"], "seed": r["seed"], "axes": {a: r[a] for a in axes}} for r in rows]
+
+
 def folder(out, runs):
     """A sweep's folder with finished runs {name: (axes, {metric: value}) or None for one that did not begin}; nothing is collected."""
     out.mkdir(exist_ok=True)

@@ -36,6 +36,7 @@ def test_a_seed_may_be_the_worlds_too():
 def test_columns_are_the_shortest_ends_of_their_paths():
     found = members(study(grid({"encoders.x1.activation": ("relu",), "encoders.x2.activation": ("tanh",),
                                 "objectives.pair.name": ("sigmoid",)})))
+    assert members(study([Point({"x": 1, "y.x": 2}, {})]))[0].axes == {"x": 1, "y.x": 2}
     assert found[0].axes == {"x1.activation": "relu", "x2.activation": "tanh", "pair": "sigmoid"}
 
 
@@ -43,6 +44,7 @@ def test_columns_are_the_shortest_ends_of_their_paths():
     (grid({"optim.lrr": (1e-3,)}), "config.optim.lrr: unknown key; did you mean 'lr'"),
     (grid({"opt.lr": (1e-3,)}), "config.opt: unknown key"), (grid({"optim.lr": ("fast",)}), "config.optim.lr: 'fast' is no float"),
     (grid({"optim.lr.x": (1,)}), "has no key 'x'"), (grid({"seed": (1, 2)}), "axis seed: .*--seeds"),
+    ([{"config.seed": 5}], "axis seed: .*--seeds"),
     (grid({"metric": (1, 2)}), "axis metric: the table of results has a column"),
     ([Point({"a": 1}, {"optim.lr": 1e-3}), Point({"a": 1}, {"optim.lr": 1e-2})], "two runs have the tag 'a=1'"),
     ([{"tag": "x", "optim.lr": 1e-3}, {"tag": "x", "optim.lr": 1e-2}], "two runs have the tag 'x'")])
@@ -57,6 +59,9 @@ def test_a_baseline_must_be_one_of_the_runs():
     for baseline, words in (({"loss": "sigmoid"}, "no axis is called 'loss'"), ({"pair": "moco"}, "valid: sigmoid, contrastive")):
         with pytest.raises(ValueError, match=words):
             members(study(points, baseline=baseline))
+    mixed = named("a", x={}) + [Point({"a": "y", "b": 1}, {})]
+    with pytest.raises(ValueError, match="baseline a=x, b=1: each is of some run, but no run has all of them"):
+        members(study(mixed, baseline={"a": "x", "b": 1}))
 
 
 @pytest.mark.parametrize("text, words", [

@@ -69,7 +69,7 @@ def test_the_report_names_what_is_missing_and_writes_all_its_forms(tmp_path):
     assert "\\toprule" in (out / "report.tex").read_text() and "lr=0.1" in (out / "report.md").read_text()
     with pytest.raises(ValueError, match="metric 'mm': no run has it; did you mean 'm'"):
         report(out, ["mm"], None, said.append)
-    with pytest.raises(ValueError, match="--baseline los: no axis is called so; did you mean 'loss'"):
+    with pytest.raises(ValueError, match="--baseline los=a: no axis is called 'los'; did you mean 'loss'"):
         report(out, ["m"], {"los": "a"}, said.append)
 
 
