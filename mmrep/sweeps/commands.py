@@ -52,8 +52,17 @@ def report(args: argparse.Namespace, say: Callable[[str], None]) -> int:
 
 def reproduce(args: argparse.Namespace, say: Callable[[str], None]) -> int:
     """Reproduce one study or all, or list them; the exit code."""
+    from mmrep.stop import Stopped
     from mmrep.sweeps import reproduce
 
+    try:
+        return _reproduce(args, reproduce, say)
+    except Stopped as stopped:
+        say(f"mmrep: {stopped}")
+        return 130 if stopped.name == "SIGINT" else 143
+
+
+def _reproduce(args: argparse.Namespace, reproduce: Any, say: Callable[[str], None]) -> int:
     if args.list:
         return reproduce.list_studies(args.scale, args.json, say)
     if args.all:

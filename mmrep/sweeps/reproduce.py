@@ -2,15 +2,18 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mmrep.core.files import write_json, write_text
+from mmrep.stop import Stopped
 from mmrep.sweeps import plan, results, tables
 from mmrep.sweeps.assertions import KINDS, Verdict, counts, judge, read_expected
 
 Say = Callable[[str], None]
+SIGNALS = {130: "SIGINT", 143: "SIGTERM"}
 MARK = ("<!-- recorded: written by `mmrep reproduce --record` -->", "<!-- end of recorded -->")
 
 
@@ -29,18 +32,19 @@ def reproduce(path: str, scale: str = "small", out: Path | None = None, workers:
     expected = read_expected(folder / "expected.json")
     figure = figure_of(folder)
     out = out or Path("runs") / study.name / scale
-    began = time.perf_counter()
-    if run_sweep(study, out, workers, (), retry, False, say):
+    start = time.perf_counter()
+    code = run_sweep(study, out, workers, (), retry, False, say)
+    if code in SIGNALS:
+        raise Stopped(f"{study.name}: stopped by {SIGNALS[code]}; the same command goes on", SIGNALS[code])
+    if code:
         raise ValueError(f"{study.name}: not all of its runs are finished, so there is nothing to judge; see {out}")
     rows = results.read(out)
     measured = {k: float(v) for k, v in figure.measure(rows).items()}
     draw(figure, rows, out)
     verdicts = judge(expected, measured, scale, min(r["time"] for r in rows))
-    seconds = sum({r["run"]: r["seconds"] for r in rows}.values())
-    found = {"study": study.name, "paper": expected["paper"], "scale": scale, "minutes": round(seconds / 60, 2),
-             "wall_minutes": round((time.perf_counter() - began) / 60, 2), "time": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-             "device": rows[0]["device"], "commit": rows[0]["commit"], "runs": len({r["run"] for r in rows}),
-             "seeds": list(study.seeds), "verdicts": [v._asdict() for v in verdicts], "measured": measured}
+    found = {"study": study.name, "paper": expected["paper"], "scale": scale, "seeds": list(study.seeds), **_origin(rows),
+             "wall_minutes": round((time.perf_counter() - start) / 60, 2), "time": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+             "verdicts": [v._asdict() for v in verdicts], "measured": measured}
     write_json(out / "reproduced.json", tables.plain(found))
     for line in told(found):
         say(line)
@@ -49,6 +53,15 @@ def reproduce(path: str, scale: str = "small", out: Path | None = None, workers:
         keep(folder, out, found)
         say(f"recorded in {folder}")
     return found
+
+
+def _origin(rows: results.Rows) -> dict[str, Any]:
+    """Where a table comes from: how many runs, their minutes one after another, when the first began, hardware, and their commits."""
+    runs = {r["run"]: r for r in rows}.values()
+    commits = Counter(r["commit"] for r in runs)
+    return {"runs": len(runs), "minutes": round(sum(r["seconds"] for r in runs) / 60, 2), "began": min(r["time"] for r in runs),
+            "device": ", ".join(sorted({r["device"] for r in runs})),
+            "commit": min(commits) if len(commits) == 1 else ", ".join(f"{commit} ({n} runs)" for commit, n in commits.most_common())}
 
 
 def figure_of(folder: Path) -> Any:
@@ -118,18 +131,23 @@ def passed(found: dict) -> bool:
     return all(v["ok"] for v in found["verdicts"])
 
 
+def word_of(found: dict) -> str:
+    """PASS, FAIL, or nothing where nothing is judged at this scale."""
+    return "" if all(v["verdict"] == "NOT RUN" for v in found["verdicts"]) else "PASS" if passed(found) else "FAIL"
+
+
 def keep(folder: Path, out: Path, found: dict) -> None:
     """Put the figure, the verdicts and their table into the study's folder, and between the marks of its README."""
     import shutil
 
-    shutil.copyfile(out / "figure.png", folder / "figure.png")
-    write_json(folder / "recorded.json", tables.plain(found))
     readme = folder / "README.md"
     text = readme.read_text()
     if MARK[0] not in text or MARK[1] not in text:
         raise ValueError(f"{readme}: has no lines {MARK[0]!r} and {MARK[1]!r}, between which the numbers go")
     head, _, rest = text.partition(MARK[0])
     tail = rest.partition(MARK[1])[2]
+    shutil.copyfile(out / "figure.png", folder / "figure.png")
+    write_json(folder / "recorded.json", tables.plain(found))
     write_text(readme, head + "\n".join([MARK[0], *recorded(found), MARK[1]]) + tail)
 
 
@@ -140,8 +158,9 @@ def recorded(found: dict) -> list[str]:
         value = "" if v.value is None or v.verdict == "NOT RUN" else f"{v.value:.4g}"
         rows.append([v.kind, v.id, v.text, value, verdict_of(v, "fails, as it must")])
     seeds = ", ".join(map(str, found["seeds"]))
+    when = (f"begun {found['began'].replace('T', ' ')[:16]}, judged " if "began" in found else "") + found["time"]
     return ["", f"Ours, {found['scale']} scale, seeds {seeds}: {found['runs']} runs, {found['minutes']:g} minutes "
-            f"on {found['device']}, {found['time']}, commit {found['commit']}.", "", "![figure](figure.png)", "",
+            f"on {found['device']}, {when}, commit {found['commit']}.", "", "![figure](figure.png)", "",
             tables.markdown((["kind", "id", "assertion", "measured", "verdict"], rows)), ""]
 
 
@@ -158,10 +177,11 @@ def listed(scale: str) -> list[dict[str, Any]]:
         here, kept = Path("runs") / folder.name / scale / "reproduced.json", folder / "recorded.json"
         file = here if here.is_file() else kept
         last = json.loads(file.read_text()) if file.is_file() else None
+        judged = last is not None and word_of(last) != ""
         found.append({"study": folder.name, "paper": expected["paper"], "assertions": len(expected["assertions"]),
                       "controls": len(expected["controls"]), "minutes": last and last["minutes"], "time": last and last["time"],
-                      "scale": last and last["scale"], "result": summary(last) if last else "not run", "ok": passed(last) if last else None,
-                      "where": "here" if here.is_file() else "recorded" if last else ""})
+                      "scale": last and last["scale"], "result": summary(last) if last else "not run",
+                      "ok": passed(last) if judged else None, "where": "here" if here.is_file() else "recorded" if last else ""})
     return found
 
 
@@ -181,16 +201,21 @@ def list_studies(scale: str, as_json: bool, say: Say = print) -> int:
 
 
 def reproduce_all(scale: str, workers: int, retry: bool, record: bool, say: Say = print) -> int:
-    """Every study one after another; a table at the end. 0 where all verdicts are as they must be."""
-    wrong, ends = [], []
+    """Every study one after another; a table at the end. 0 where all verdicts are as they must be. What is recorded is written last, so
+    that every run is of the commit as it stands. Raises Stopped after a signal: the same command goes on."""
+    right, ends, kept = True, [], []
     for folder in studies():
         say(f"== {folder.name}")
         try:
-            found = reproduce(str(folder), scale, None, workers, retry, record, say)
-            ends.append([folder.name, "PASS" if passed(found) else "FAIL", f"{found['minutes']:.1f}", summary(found)])
-            wrong += [] if passed(found) else [folder.name]
-        except (ValueError, OSError) as error:
-            wrong.append(folder.name)
-            ends.append([folder.name, "ERROR", "", " ".join(str(error).split())])
+            found = reproduce(str(folder), scale, None, workers, retry, False, say)
+        except Exception as error:  # whatever a study's own file raises: the other studies go on
+            right = False
+            ends.append([folder.name, "ERROR", "", " ".join(f"{type(error).__name__}: {error}".split())])
+            continue
+        right &= passed(found)
+        ends.append([folder.name, word_of(found), f"{found['minutes']:.1f}", summary(found)])
+        kept.append((folder, found))
+    for folder, found in kept if record else ():
+        keep(folder, Path("runs") / found["study"] / scale, found)
     say(tables.terminal((["study", "", "worker minutes", "result"], ends)))
-    return int(bool(wrong))
+    return int(not right)
