@@ -1,6 +1,7 @@
 """Shared set-up: a compilation cache for the session, and which slow tests run.
 
-`pytest` runs the fast tests and a rotating eighth of the slow ones (another one each day), `--rest` what that left out,
+`pytest` runs the fast tests and a rotating eighth of the slow ones (another one each day), `--rest` what that left out and the tests of
+extras, whose packages may have been missing before,
 `--all-slow` the slow ones only, all of them.
 """
 
@@ -37,12 +38,12 @@ def pytest_collection_modifyitems(config, items):
     today = int(os.environ["MMREP_TEST_DAY"]) % 8
     kept, left = [], []
     for item in items:
-        slow = item.get_closest_marker("slow") is not None
+        slow, extra = (item.get_closest_marker(name) is not None for name in ("slow", "extra"))
         turn = zlib.crc32(item.nodeid.encode()) % 8 == today
         if config.getoption("--all-slow"):
             wanted = slow
         else:
-            wanted = (slow and not turn) if config.getoption("--rest") else (not slow or turn)
+            wanted = (slow and not turn or extra) if config.getoption("--rest") else (not slow or turn)
         named = any("::" in arg for arg in config.args)  # a test asked for by name always runs
         (kept if wanted or named else left).append(item)
     items[:] = kept

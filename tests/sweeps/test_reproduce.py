@@ -46,7 +46,8 @@ def test_one_study_that_breaks_does_not_stop_the_others_and_records_come_last(pr
 
 
 def test_what_is_recorded_names_every_commit():
-    rows = [{"run": f"r{i}", "seconds": 30.0, "time": f"2026-01-0{i + 1}T00:00:00Z", "device": "cpu", "commit": "ab"[i // 2]} for i in range(3)]
+    rows = [{"run": f"r{i}", "seconds": 30.0, "time": f"2026-01-0{i + 1}T00:00:00Z", "device": "cpu", "commit": commit}
+            for i, commit in enumerate("aab")]
     found = reproduce._origin([*rows, *rows])
     assert found["commit"] == "a (2 runs), b (1 runs)" and found["minutes"] == 1.5 and found["began"] == "2026-01-01T00:00:00Z"
 

@@ -20,6 +20,7 @@ def cache(monkeypatch):
         monkeypatch.setenv(name, runs.environment()[name])
 
 
+@pytest.mark.extra
 def test_a_search_is_judged_on_validation_and_finds_its_runs_again(tmp_path, capsys):
     pytest.importorskip("optuna", reason="Optuna is not installed: pip install 'mmrep[search]'")
     out = tmp_path / "s"
@@ -41,6 +42,7 @@ def test_a_search_is_judged_on_validation_and_finds_its_runs_again(tmp_path, cap
     assert "has no val/retrieval/none" in capsys.readouterr().err
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize(("change", "line"), [
     (["--metric", ""], "--metric retrieval"), (["--mode", "best"], "give max or min"), (["--over", "optim.lx=1..2"], "optim.lx"),
     (["--over", "optim.lr=a..b"], "a range is of two numbers"), (["--over", "optim.lr=1e-2..1e-4"], "low < high"),

@@ -26,6 +26,7 @@ LONG = (*SMALL, "total=2000 steps", "log.every=10 steps", "save.every=1000 steps
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
+    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'mmrep[slurm]'")
     try:
         with slurm_here.cluster(tmp_path_factory.mktemp("slurm")) as env:
             yield env
@@ -93,6 +94,7 @@ def disturb(folder, *command):
     subprocess.run(command, check=True, timeout=60)
 
 
+@pytest.mark.extra
 @pytest.mark.slow
 def test_a_job_array_gives_the_bits_of_local_workers(tmp_path, here):
     found, out = study(grid({"optim.lr": (1e-3, 2e-3)}), (0, 1)), tmp_path / "slurm"
@@ -107,6 +109,7 @@ def test_a_job_array_gives_the_bits_of_local_workers(tmp_path, here):
     assert run_sweep(found, out, overrides=SMALL, say=lambda text: None) == 0  # all is finished, whoever did it
 
 
+@pytest.mark.extra
 @pytest.mark.slow
 def test_a_disturbed_run_ends_with_the_same_bits(tmp_path, here):
     found, out = study(grid({"optim.lr": (1e-3,)})), tmp_path / "slurm"
@@ -131,6 +134,7 @@ def test_a_disturbed_run_ends_with_the_same_bits(tmp_path, here):
     same(folder, tmp_path / "local" / "runs" / name)
 
 
+@pytest.mark.extra
 @pytest.mark.slow
 def test_a_run_of_two_processes_is_that_of_one(tmp_path, here):
     found, two, one = study(grid({"optim.lr": (1e-2, 1e30)})), tmp_path / "two", tmp_path / "one"  # 1e30 cannot be survived
@@ -145,6 +149,7 @@ def test_a_run_of_two_processes_is_that_of_one(tmp_path, here):
     assert status.read_results(a)["metrics"].keys() == status.read_results(b)["metrics"].keys()
 
 
+@pytest.mark.extra
 @pytest.mark.slow
 def test_a_run_on_two_nodes_goes_on_to_the_same_bits(tmp_path, here):
     found, overrides = study(grid({"optim.lr": (1e-2,)})), (*SMALL, "total=250 steps", "log.every=2 steps")
@@ -161,8 +166,9 @@ def test_a_run_on_two_nodes_goes_on_to_the_same_bits(tmp_path, here):
 
 # ---- without SLURM --------------------------------------------------------------------------------------------------
 
+@pytest.mark.extra
 def test_options_of_the_command_line():
-    pytest.importorskip("submitit")
+    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'mmrep[slurm]'")
     text = "partition=gpu,time=60,nodelist=a,b,tasks_per_node=2,reservation=r,cpus_per_task=4,exclusive=yes,poll=2,wait=no"
     found = slurm.check_options(slurm.split_options(text))
     assert (found.per_task, found.wait, found.poll, found.hosts) == (1, False, 2, 2)
@@ -177,7 +183,7 @@ def test_options_of_the_command_line():
             slurm.check_options(slurm.split_options(wrong))
 
 
-def test_task_runsare_divided_by_their_programs():
+def test_runs_are_divided_by_their_programs():
     jobs = [Job(i, f"r{i}", "ab"[i % 3 == 0], f"{i:03}") for i in range(30)]  # 10 runs of b, 20 of a
     tasks = slurm.divide(jobs)
     assert [len(t) for t in tasks] == [6, 7, 7, 5, 5] and all(len({j.group for j in t}) == 1 for t in tasks)
@@ -185,8 +191,9 @@ def test_task_runsare_divided_by_their_programs():
     assert [len(t) for t in slurm.divide(jobs, 12)] == [12, 12, 6] and slurm.divide([]) == []
 
 
+@pytest.mark.extra
 def test_what_is_queued_is_not_submitted_again(tmp_path, monkeypatch):
-    pytest.importorskip("submitit")
+    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'mmrep[slurm]'")
     jobs = planned(study(grid({"optim.lr": (1e-3, 2e-3, 3e-3)})), tmp_path / "s")
     out, names = tmp_path / "s", [job.name for job in jobs]
     status.note_failure(out / "runs" / names[0], "bad luck")
