@@ -231,6 +231,9 @@ def override_with(config: ConfigDict, changes: dict, where: str) -> ConfigDict:
                 merge(node[key], value, path + ".")
             else:
                 value = _typed(value, node.get(key), f"{where}: config.{path}")
+                if type(value) is type(node.get(key)):  # ignore_type walks through all below the node, which thousands of runs would feel
+                    node[key] = value
+                    continue
                 with node.ignore_type():
                     node[key] = ConfigDict(value) if isinstance(value, dict) else value
 
