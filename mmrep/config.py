@@ -30,7 +30,7 @@ def load(spec: str, overrides: Iterable[str] = ()) -> ConfigDict:
     if not file.is_file():
         known = sorted(str(p) for p in (file.parent if file.parent.is_dir() else Path("configs")).glob("*.py"))
         raise FileNotFoundError(f"config {path}: no such file; {nearest(path, known)}")
-    with _beside(file), _one_line(file):  # all of it: get_config may import, too
+    with _beside(file), one_line(file):  # all of it: get_config may import, too
         module_spec = importlib.util.spec_from_file_location(f"mmrep_config_{file.stem}", file)
         module = importlib.util.module_from_spec(module_spec)
         module_spec.loader.exec_module(module)
@@ -66,7 +66,7 @@ def _beside(file: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _one_line(file: Path) -> Iterator[None]:
+def one_line(file: Path) -> Iterator[None]:
     """An exception inside a config file, as one line that names the file and the line of it."""
     try:
         yield
@@ -239,6 +239,29 @@ def override_with(config: ConfigDict, changes: dict, where: str) -> ConfigDict:
 
     merge(out, changes, "")
     return out.lock()
+
+
+def with_change(config: ConfigDict, key: str, value: Any, where: str) -> ConfigDict:
+    """A copy with one key changed. A dict merges with what is there, but for a {name, ...} of another name, which replaces it."""
+    parts = key.removeprefix("config.").split(".")
+    node: Any = config
+    for i, part in enumerate(parts[:-1]):
+        path = ".".join(parts[:i + 1])
+        if not isinstance(node, ConfigDict) or part not in node:
+            advice = _advice(config, part, node) if isinstance(node, ConfigDict) else f"it is {plain(node)!r}"
+            raise ValueError(f"{where}: config.{path}: unknown key; {advice}")
+        node = node[part]
+    if not isinstance(node, ConfigDict):
+        raise ValueError(f"{where}: config.{'.'.join(parts[:-1])}: has no key {parts[-1]!r}: it is {plain(node)!r}")
+    old = node.get(parts[-1])
+    if isinstance(value, dict) and isinstance(old, ConfigDict) and "name" in value and value["name"] != old.get("name"):
+        value = {k: None for k in old} | value
+    if parts[-1] not in node and not _free(".".join(parts[:-1]) or parts[0]):
+        raise ValueError(f"{where}: config.{key}: unknown key; {_advice(config, parts[-1], node)}")
+    nested: Any = value
+    for part in reversed(parts):
+        nested = {part: nested}
+    return override_with(config, nested, where)
 
 
 def check(table: dict[str, Callable], spec: Any, where: str, context: Iterable[str] = (), also: Iterable[str] = ()

@@ -123,7 +123,7 @@ def advance(step: Step, shared: Shared) -> tuple[TrainState, dict]:
     run = step.run
     if ("step", run.program) not in shared:
         shared["step", run.program] = jax.jit(
-            _asked(run.step), donate_argnums=0, out_shardings=(run.placed, sharding.replicated(run.mesh))
+            with_stop(run.step), donate_argnums=0, out_shardings=(run.placed, sharding.replicated(run.mesh))
         ).lower(*step.args).compile()
         allocator.fill_holes()
     return shared["step", run.program](*step.args)
@@ -335,7 +335,7 @@ def _of_data(run: Run, suite: Suite) -> list[str]:
     return lines
 
 
-def _asked(step: Callable) -> Callable:
+def with_stop(step: Callable) -> Callable:
     """The step with `asked`, i8[n] split over the hosts: metrics["stop"] is the gravest of 0, STOP and REFUSED, told to all at the same
     step; a step whose rows could not be read changes nothing, nor does the next."""
 

@@ -127,7 +127,8 @@ def problems(rows: Rows, runs: Rows, metrics: list[str]) -> list[str]:
                          + (f" ({why})" if why else ""))
         bad = [r["run"] for r in where(rows, metric=metric) if not math.isfinite(r["value"])]
         if bad:
-            lines.append(f"{metric} is NaN or infinite in {len(bad)} runs, e.g. {bad[0]}: they are left out of its means")
+            number = f"{len(bad)} run{'s' * (len(bad) != 1)}"
+            lines.append(f"{metric} is NaN or infinite in {number}, e.g. {bad[0]}: left out of its means")
     for column, what in (("commit", "commits"), ("device", "kinds of device")):
         kinds = Counter(r[column] for r in rows)
         if len(kinds) > 1:

@@ -92,7 +92,7 @@ def find_study(path: str | Path) -> Path:
 
 def load_module(file: Path) -> Any:
     """A study's Python file as a module of its own. Raises ValueError naming file and line where it fails."""
-    with cfg._one_line(file):
+    with cfg.one_line(file):
         spec = importlib.util.spec_from_file_location(f"mmrep_study_{file.resolve().parent.name}_{file.stem}", file)
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
@@ -188,7 +188,7 @@ def config_of(study: Study, point: Point, overrides: Iterable[str], tag: str, ba
     config = bases[args]
     for key, value in changes.items():
         if not key.startswith("arg."):
-            config = with_change(config, key, value, f"sweep {tag}")
+            config = cfg.with_change(config, key, value, f"sweep {tag}")
     if "seed" in changes:
         raise ValueError(f"sweep {tag}: seed is an axis of its own: give SEEDS, or --seeds")
     return config
@@ -197,31 +197,8 @@ def config_of(study: Study, point: Point, overrides: Iterable[str], tag: str, ba
 def with_seed(study: Study, config: ConfigDict, seed: int, tag: str) -> ConfigDict:
     """The config of a run: its setting's, with a seed."""
     for key in study.seeded:
-        config = with_change(config, key, seed, f"sweep {tag}")
+        config = cfg.with_change(config, key, seed, f"sweep {tag}")
     return cfg.override_with(config, {"seed": seed}, f"sweep {tag}")
-
-
-def with_change(config: ConfigDict, key: str, value: Any, where: str) -> ConfigDict:
-    """A copy with one key changed. A dict merges with what is there, but for a {name, ...} of another name, which replaces it."""
-    parts = key.removeprefix("config.").split(".")
-    node: Any = config
-    for i, part in enumerate(parts[:-1]):
-        path = ".".join(parts[:i + 1])
-        if not isinstance(node, ConfigDict) or part not in node:
-            advice = cfg._advice(config, part, node) if isinstance(node, ConfigDict) else f"it is {cfg.plain(node)!r}"
-            raise ValueError(f"{where}: config.{path}: unknown key; {advice}")
-        node = node[part]
-    if not isinstance(node, ConfigDict):
-        raise ValueError(f"{where}: config.{'.'.join(parts[:-1])}: has no key {parts[-1]!r}: it is {cfg.plain(node)!r}")
-    old = node.get(parts[-1])
-    if isinstance(value, dict) and isinstance(old, ConfigDict) and "name" in value and value["name"] != old.get("name"):
-        value = {k: None for k in old} | value
-    if parts[-1] not in node and not cfg._free(".".join(parts[:-1]) or parts[0]):
-        raise ValueError(f"{where}: config.{key}: unknown key; {cfg._advice(config, parts[-1], node)}")
-    nested: Any = value
-    for part in reversed(parts):
-        nested = {part: nested}
-    return cfg.override_with(config, nested, where)
 
 
 def check_baseline(baseline: dict[str, Any], settings: list[dict[str, Any]], where: str = "baseline") -> None:

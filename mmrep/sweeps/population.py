@@ -17,7 +17,7 @@ from mmrep import config as cfg
 from mmrep.core import sharding
 from mmrep.shared import Shared
 from mmrep.stop import Stop, Stopped
-from mmrep.train import Step, _asked, lane
+from mmrep.train import Step, lane, with_stop
 from mmrep.workdir import locked
 
 _stack = jax.jit(lambda *trees: jax.tree.map(lambda *x: jnp.stack(x), *trees))
@@ -100,7 +100,7 @@ def _advance(lanes: list, asked: list[Step | None], ends: list, shared: Shared) 
         go = go & np.array([asked[i] is not None for i in here])
         key = "together", (run.program, width)
         if key not in shared:
-            shared[key] = jax.jit(jax.vmap(_asked(run.step)), donate_argnums=0).lower(state, inputs, hp, go, wish).compile()
+            shared[key] = jax.jit(jax.vmap(with_stop(run.step)), donate_argnums=0).lower(state, inputs, hp, go, wish).compile()
         state, metrics = shared[key](state, inputs, hp, go, wish)
         go, fetched = metrics["go"], {}
         for place, i in enumerate(here):

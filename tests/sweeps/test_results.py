@@ -62,7 +62,7 @@ def test_the_report_names_what_is_missing_and_writes_all_its_forms(tmp_path):
     assert report(out, ["m", "k"], {"loss": "a"}, said.append) == 0
     text = "\n".join(said)
     for words in ("lr=1/seed1 failed 2 times: step 3: the loss is not finite", "k is missing from 1 of 3 finished runs, e.g. lr=0.1/seed1",
-                  "m is NaN or infinite in 1 runs, e.g. lr=1/seed0", "3 of 4 runs finished"):
+                  "m is NaN or infinite in 1 run, e.g. lr=1/seed0", "3 of 4 runs finished"):
         assert words in text
     for name in ("report.md", "report.tex", "report.html", "results.csv", "results.parquet"):
         assert (out / name).stat().st_size > 100
