@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -57,10 +58,13 @@ def train(config: Any, workdir: str | Path, *, shared: Shared | None = None, say
             if i and not (workdir / f"stage{i}" / "results.json").is_file():
                 hosts.first_then_others(lambda: check_stage(stage, f"config.stages[{i}]"))
         record(config, workdir)
+        seconds: Counter[str] = Counter()
         for i, stage in enumerate(stages):
             say(f"stage {i + 1} of {len(stages)}: {workdir / f'stage{i}'}")
             on = "test" if i == len(stages) - 1 else "val"
             results = alone(lane(stage, workdir / f"stage{i}", shared, stop, say, on, figure), shared)
+            seconds.update(results["seconds"])  # also of a stage that an earlier process finished
+        results |= {"seconds": {name: round(value, 2) for name, value in seconds.items()}}
         if hosts.first():
             write_json(workdir / "results.json", results)
         return results

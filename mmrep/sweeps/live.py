@@ -55,7 +55,7 @@ class Live:
                 + (f"  ETA {clock(eta)}" if eta else "") + (f"  {len(self.failed)} failed" if self.failed else ""))
         rows = [head]
         for run, (name, began) in sorted(self.running.items()):
-            step, loss = status.last_row(self.out / "runs" / name / "metrics.jsonl")
+            step, loss = status.progress(self.out / "runs" / name)
             total = status.planned_steps(self.configs[run])
             at = f"step {step}{f'/{total}' if total else ''}" + (f"  loss {loss:.4f}" if step else "")
             rows.append(f"  ▸ {name}  {at}  {clock(time.perf_counter() - began)}")

@@ -12,7 +12,6 @@ from mmrep import config as cfg
 from mmrep.core.files import write_text
 from mmrep.sweeps import plan, results, status, tables
 from mmrep.sweeps.compare import compare, metrics_of, problems, summarize
-from mmrep.writers import read_rows
 
 POINTS = 60  # of a learning curve
 MANY, LINES = 40, 20  # settings, and sentences on what is wrong, that a terminal shows
@@ -131,9 +130,8 @@ def gathered(out: Path, found: dict, rows: list[dict], runs: list[dict], wrong: 
 
 
 def curve(folder: Path) -> dict[str, list] | None:
-    """The learning curves of metrics.jsonl, thinned to about POINTS rows; None where there are none."""
-    file = folder / "metrics.jsonl"
-    rows = read_rows(file) if file.is_file() else []
+    """The learning curves of a run's metrics.jsonl, of its stages one after another, thinned to about POINTS rows; None without any."""
+    rows = status.rows_of(folder)
     train, judged = [r for r in rows if "loss" in r], [r for r in rows if "loss" not in r]
     kept = [train[i] for i in np.unique(np.linspace(0, len(train) - 1, min(POINTS, len(train))).astype(int))] if train else []
     kept = sorted([*kept, *judged], key=lambda r: r["step"])
@@ -146,12 +144,14 @@ def curve(folder: Path) -> dict[str, list] | None:
 
 def map_of(folder: Path, config: dict, pictures: dict[str, dict]) -> dict | None:
     """The run's map.json with the key of its rows' pictures, which are read once for all runs of the same data."""
-    file = folder / "map.json"
-    if not file.is_file():
+    part = status.parts_of(folder)[-1]
+    if not (folder / "results.json").is_file() or not (part / "map.json").is_file():
         return None
     try:
-        found = json.loads(file.read_text())
-    except ValueError:
+        found = json.loads((part / "map.json").read_text())
+        if part != folder:  # a stage may have data of its own
+            config = json.loads((part / "config.json").read_text())
+    except (OSError, ValueError):
         return None
     stream = config["data"][found["stream"]]
     key = cfg.digest({"data": stream, "split": found["split"], "rows": found["rows"]})

@@ -23,7 +23,8 @@ def collect(out: Path) -> tuple[Rows, Rows]:
     Of a metric: run, tag, seed, a column an axis, split, control ("" for the trained model; else of `results.json`, "paired/NAME" for a
     difference to it), metric, value, low, high (95 % interval over cases), n, step, config_hash, overrides (JSON), commit, device,
     seconds_* (train: the loop, compilation included; step: `step_seconds`), time. Of a run: run, tag, seed, axes, state, error, tries,
-    step, seconds, left_out {metric: why}.
+    step, seconds, left_out {metric: why}. Of a run of several stages a metric's step is that of the last stage, a run's is counted
+    through all of them, and seconds are those of all.
     Raises ValueError naming a damaged or half-written results.json, FileNotFoundError where OUT is no sweep's.
     """
     found = plan.read_plan(out)
@@ -37,10 +38,12 @@ def collect(out: Path) -> tuple[Rows, Rows]:
         seconds, left_out, step = 0.0, {}, state.step
         if state.state == "finished":
             results, record = status.read_results(folder), _record(folder)
-            seconds, left_out, step = sum(results["seconds"].values()), results.get("left_out", {}), results["step"]
-            tail = {"step": step, "config_hash": results["config_hash"], "overrides": json.dumps(run["overrides"], sort_keys=True),
-                    "commit": record.get("commit", ""), "device": _device(record), "time": record.get("time", ""),
-                    "seconds_train": results["seconds"].get("train", 0.0), "seconds_step": step_seconds(folder / "metrics.jsonl"),
+            seconds, left_out = sum(results["seconds"].values()), results.get("left_out", {})
+            step = results["step"] + sum(status.last_row(part / "metrics.jsonl")[0] for part in status.parts_of(folder)[:-1])
+            tail = {"step": results["step"], "config_hash": results["config_hash"],
+                    "overrides": json.dumps(run["overrides"], sort_keys=True), "commit": record.get("commit", ""),
+                    "device": _device(record), "time": record.get("time", ""),
+                    "seconds_train": results["seconds"].get("train", 0.0), "seconds_step": step_seconds(folder),
                     "seconds_evaluate": results["seconds"].get("evaluate", 0.0), "seconds": round(seconds, 2)}
             paired = {f"paired/{k}": v for k, v in results.get("paired", {}).items()}
             parts = {"": results["metrics"]} | results.get("controls", {}) | paired
@@ -55,11 +58,13 @@ def _numbers(values: dict) -> dict:
     return {"value": float(values["value"]), "low": float(values["low"]), "high": float(values["high"]), "n": int(values["n"])}
 
 
-def step_seconds(file: Path) -> float:
-    """Seconds a step in metrics.jsonl, data and logging included: the median over the intervals between two logs, 0 of fewer than two.
-    The first step, which compiles, lies before the first log."""
-    logs = [(row["step"], row["time"]) for row in (read_rows(file) if file.is_file() else ()) if "loss" in row]
-    each = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in zip(logs, logs[1:]) if b[0] > a[0]]
+def step_seconds(folder: Path) -> float:
+    """Seconds a step of a run, data and logging included: the median over the intervals between two logs, of all its stages, 0 without
+    any. The first step, which compiles, lies before the first log."""
+    each: list[float] = []
+    for file in (part / "metrics.jsonl" for part in status.parts_of(folder)):
+        logs = [(row["step"], row["time"]) for row in (read_rows(file) if file.is_file() else ()) if "loss" in row]
+        each += [(b[1] - a[1]) / (b[0] - a[0]) for a, b in zip(logs, logs[1:]) if b[0] > a[0]]
     return round(statistics.median(each), 6) if each else 0.0
 
 

@@ -78,10 +78,11 @@ def last_validation(folder: Path, metric: str) -> float:
     """A run's last `val/METRIC`, NaN where the run failed. Raises ValueError naming the nearest where validation does not give it."""
     if status.state_of(folder).state != "finished":
         return math.nan
-    rows = read_rows(folder / "metrics.jsonl")
+    file = status.parts_of(folder)[-1] / "metrics.jsonl"  # of several stages the last one's: it is what the run ends as
+    rows = read_rows(file)
     found = {k: v for row in rows for k, v in row.items() if k.startswith("val/")}  # later rows over earlier ones
     if f"val/{metric}" not in found:
-        raise ValueError(f"--metric {metric}: {folder / 'metrics.jsonl'} has no val/{metric}; "
+        raise ValueError(f"--metric {metric}: {file} has no val/{metric}; "
                          + (nearest(metric, [k[4:] for k in found]) if found else "nothing was validated: set --config.eval.every=100%"))
     return float(found[f"val/{metric}"])
 

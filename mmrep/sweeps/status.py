@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from mmrep import config as cfg
 from mmrep.core.files import write_json
 from mmrep.workdir import changes_of
+from mmrep.writers import read_rows
 
 STATES = ("finished", "failed", "stopped", "waiting")
 
@@ -32,7 +33,7 @@ def state_of(folder: Path) -> State:
     if (folder / "results.json").is_file():
         read_results(folder)
         return State("finished")
-    step, loss = last_row(folder / "metrics.jsonl")
+    step, loss = progress(folder)
     failed = folder / "failed.json"
     if failed.is_file():
         try:
@@ -65,11 +66,34 @@ def check_stale(folder: Path, config: dict) -> None:
     except ValueError:
         raise ValueError(f"{file}: is damaged; remove the folder {folder} and run the same `mmrep sweep` again") from None
     changed = changes_of(before, config)
-    if changed and ((folder / "results.json").is_file() or last_row(folder / "metrics.jsonl")[0]):
+    if changed and ((folder / "results.json").is_file() or progress(folder)[0]):
         (key, (old, new)), *rest = changed.items()
         more = f" (and {len(rest)} more)" if rest else ""
         raise ValueError(f"{folder}: is stale: config.{key} was {old!r} when it ran, and is {new!r} in this sweep{more}; give another "
                          "--out, or remove the folder to run it anew")
+
+
+def parts_of(folder: Path) -> list[Path]:
+    """Where a run's metrics.jsonl, map.json and config.json lie: the folders of its stages so far, in order, or its own."""
+    stages = [part for part in folder.glob("stage*") if part.name[5:].isdigit()]
+    return sorted(stages, key=lambda part: int(part.name[5:])) or [folder]
+
+
+def progress(folder: Path) -> tuple[int, float]:
+    """(last logged step, counted through all stages, and its loss); (0, nan) of a run that has logged none."""
+    last = [last_row(part / "metrics.jsonl") for part in parts_of(folder)]
+    return sum(step for step, _ in last), next((loss for step, loss in reversed(last) if step), float("nan"))
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    """The rows of metrics.jsonl, of all stages as if they were one run: steps are counted through."""
+    rows, before = [], 0
+    for part in parts_of(folder):
+        file = part / "metrics.jsonl"
+        found = read_rows(file) if file.is_file() else []
+        rows += [row | {"step": before + row["step"]} for row in found]
+        before = max((row["step"] for row in rows), default=0)
+    return rows
 
 
 def last_row(file: Path) -> tuple[int, float]:
@@ -103,8 +127,9 @@ def forget_failure(folder: Path) -> None:
 
 
 def planned_steps(config: dict) -> int:
-    """Steps of a run as far as its config alone tells; 0 where its data decide."""
+    """Steps of a run, of all its stages, as far as its config alone tells; 0 where its data decide."""
     try:
-        return cfg.steps(config["total"], "", batch=1, examples=0) if str(config["total"]).endswith(("steps", "step")) else 0
+        totals = [str(stage.get("total", config["total"])) for stage in config.get("stages") or ({},)]
+        return sum(cfg.steps(t, "", batch=1, examples=0) for t in totals) if all(t.endswith(("steps", "step")) for t in totals) else 0
     except (KeyError, ValueError):
         return 0

@@ -100,4 +100,4 @@ def test_a_step_takes_the_median_between_logs(tmp_path):
             {"step": 30, "time": 111.0, "loss": 1.0}, {"step": 40, "time": 113.0, "loss": 1.0}]  # an evaluation lies between two of them
     file = tmp_path / "metrics.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 50, "ti')
-    assert results.step_seconds(file) == 0.2 and results.step_seconds(tmp_path / "none") == 0.0
+    assert results.step_seconds(tmp_path) == 0.2 and results.step_seconds(tmp_path / "none") == 0.0
