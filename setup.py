@@ -19,7 +19,7 @@ setup(
         "cuda": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
         "trackers": ["tensorboardX>=2.6"],
-        "wandb": ["wandb>=0.19"],
+        "wandb": ["wandb>=0.20"],
         "mlflow": ["mlflow-skinny>=2.20"],
         "slurm": ["submitit>=1.5.2"],
         "search": ["optuna>=4.5"],

@@ -50,9 +50,10 @@ def tensorboard(config: Any, workdir: Path, asked: bool) -> Tracker:
 
 def wandb(config: Any, workdir: Path, project: str) -> Tracker:
     """A run of the project, kept in WORKDIR/wandb; WANDB_MODE=offline keeps it there until `wandb sync`. A resumed run goes on as the same
-    one, and what it logs again of steps after its checkpoint is dropped there."""
+    one, and what it logs again of steps after its checkpoint is dropped there. Runs that are trained together stay apart: without
+    `create_new` a second `init` in one process gives the first run again."""
     module = _imported("wandb")
-    run = module.init(project=project, name=workdir.name, id=_name(config, workdir), dir=str(workdir), resume="allow",
+    run = module.init(project=project, name=workdir.name, id=_name(config, workdir), dir=str(workdir), resume="allow", reinit="create_new",
                       config=cfg.plain(config), settings=module.Settings(silent=True, console="off"))
     return Tracker(lambda step, metrics: run.log(metrics, step=step), run.finish)
 

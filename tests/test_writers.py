@@ -1,7 +1,9 @@
 """What a run writes: a resume forgets what came after its checkpoint, a cut line is no row."""
 
 import csv
+import json
 import sys
+import time
 
 import pytest
 
@@ -69,12 +71,61 @@ def tracked(tmp_path, monkeypatch, **log):
         writer.close()
 
 
+def wandb_log(folder, seconds=10.0):
+    """What a folder's offline runs hold: their process writes it a moment after `finish`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        logs = [f.read_bytes() for f in (folder / "wandb").glob("offline-run-*/run-*.wandb")]
+        if logs and min(map(len, logs)) > 100 or time.monotonic() > deadline:
+            return b"".join(logs)
+        time.sleep(0.05)
+
+
 def test_weights_and_biases_offline(tmp_path, monkeypatch):
     pytest.importorskip("wandb", reason="the extra `wandb` is not installed")
     monkeypatch.setenv("WANDB_MODE", "offline")
     tracked(tmp_path, monkeypatch, wandb="project")
-    files = list((tmp_path / "wandb").glob("offline-run-*/run-*.wandb"))
-    assert files and any(b"findings@1%/auroc" in f.read_bytes() for f in files)
+    assert b"findings@1%/auroc" in wandb_log(tmp_path)
+
+
+def together(tmp_path, monkeypatch, **log):
+    """Two runs trained at once, a and b, of which the first ends a step before the other."""
+    monkeypatch.chdir(tmp_path)
+    folders, open_ones = [tmp_path / "a", tmp_path / "b"], []
+    for folder in folders:
+        folder.mkdir()
+        open_ones.append(trackers.open_trackers(runs.config(**{f"log.{k}": v for k, v in log.items()}), folder))
+    for step in (1, 2):
+        for folder, (tracker,) in zip(folders, open_ones):
+            tracker.write(step, {f"loss_of_{folder.name}": float(step)})
+    open_ones[0][0].close()
+    open_ones[1][0].write(3, {"loss_of_b": 3.0})
+    open_ones[1][0].close()
+    return folders
+
+
+def test_weights_and_biases_keeps_runs_apart_that_are_trained_together(tmp_path, monkeypatch):
+    pytest.importorskip("wandb", reason="the extra `wandb` is not installed")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    logs = [wandb_log(folder) for folder in together(tmp_path, monkeypatch, wandb="project")]
+    assert [(b"loss_of_a" in log, b"loss_of_b" in log) for log in logs] == [(True, False), (False, True)]
+
+
+def test_mlflow_keeps_runs_apart_that_are_trained_together(tmp_path, monkeypatch):
+    pytest.importorskip("mlflow", reason="the extra `mlflow` is not installed")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for folder in together(tmp_path, monkeypatch, mlflow="experiment"):
+        number = json.loads((folder / "mlflow.json").read_text())["run"]
+        (metrics,) = (tmp_path / "mlruns").glob(f"*/{number}/metrics")
+        assert [f.name for f in metrics.iterdir()] == [f"loss_of_{folder.name}"]
+        assert len((metrics / f"loss_of_{folder.name}").read_text().splitlines()) == 2 + (folder.name == "b")
+
+
+def test_tensorboard_keeps_runs_apart_that_are_trained_together(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboardX", reason="the extra `trackers` is not installed")
+    logs = [b"".join(f.read_bytes() for f in (folder / "tensorboard").glob("events*"))
+            for folder in together(tmp_path, monkeypatch, tensorboard=True)]
+    assert [(b"loss_of_a" in log, b"loss_of_b" in log) for log in logs] == [(True, False), (False, True)]
 
 
 def test_mlflow_in_a_local_folder(tmp_path, monkeypatch):
