@@ -18,20 +18,23 @@ from mmrep.evals.suite import as_json, reasons
 from mmrep.evals.zeroshot import task as zeroshot_task
 from mmrep.evaluate import count_read, may_be_test
 from mmrep.metrics import retrieval, similarity
-from mmrep.metrics.intervals import Interval, mean_interval
+from mmrep.metrics.intervals import Interval, jackknife, mean_interval
 from mmrep.opened import Opened, open_run
 
 SHOWN = 10  # rows that are listed of each kind of flip
-FEWEST = 10  # cases of a subgroup
+FEWEST, LEAST = 10, 20  # cases of a subgroup; rows of an interval of similarities
+SHUFFLES = 100  # random pairings of the rows: what a similarity reads where there is none
 
 
 def compare(a: str | Path, b: str | Path, split: str = "test", by: tuple[str, ...] = (), limit: int = 1024, data: dict | None = None
             ) -> dict[str, Any]:
     """Compare two runs on a split; counts a reading of test in both.
 
-    Returns {"layers": {modality: {"a", "b": names of layers, "cka", "mutual_knn": a matrix each}}, "embeddings": the same between all
-    modalities' embeddings, "differences": {evaluation: b - a, paired by case}, "flips": {evaluation: {"a_only", "b_only": how many and
-    which rows only one run gets right, "both", "neither"}}, "subgroups": {evaluation: {label: {value: b - a}}}, "left_out", "n", "rows"}.
+    Returns {"layers": {modality: {"a", "b": names of layers, "cka", "mutual_knn": a matrix each, "null": of either what SHUFFLES random
+    pairings of the rows read, a matrix of the "mean" and one of the 95 % quantile, "high"}}, "embeddings": the same between all modalities'
+    embeddings, with "interval": matrices of "low" and "high", 95 % by the delete-group jackknife, "differences": {evaluation: b - a, paired
+    by case}, "flips": {evaluation: {"a_only", "b_only": how many and which rows only one run gets right, "both", "neither"}}, "subgroups":
+    {evaluation: {label: {value: b - a, and how many flipped}}}, "left_out", "n", "rows"}.
     by: labels of few classes, whose values are the subgroups. Layers are compared on at most `limit` rows, one a case: debiased linear
     CKA and mutual kNN@10 of mean tokens. Raises ValueError where the runs do not read the same rows, share no modality, or a label is not
     there.
@@ -52,8 +55,9 @@ def compare(a: str | Path, b: str | Path, split: str = "test", by: tuple[str, ..
     rows = one_a_case(np.flatnonzero(whole), cases(ours), limit)
     right, left_out = _right(runs, features, split)
     differences, missing = _differences(right, cases(ours))
+    embedded = [{m: z[rows] for m, z in e.items()} for e in embedded]
     return {"a": str(a), "b": str(b), "steps": [o.step for o in runs], "split": split, "n": len(ours["index"]), "rows": len(rows),
-            "layers": layers, "embeddings": _similar(*({m: z[rows] for m, z in e.items()} for e in embedded)),
+            "layers": layers, "embeddings": _similar(*embedded) | {"interval": _intervals(*embedded)},
             "differences": differences, "left_out": left_out | missing, "flips": {k: _flips(v, ours["index"]) for k, v in right.items()},
             "subgroups": {k: _subgroups(v, ours, by) for k, v in right.items()} if by else {}}
 
@@ -112,7 +116,69 @@ def _similar(a: dict[str, np.ndarray], b: dict[str, np.ndarray], k: int = 10) ->
     near = {side: {name: similarity.knn(z, k) for name, z in of.items()} for side, of in (("a", a), ("b", b))} if n > 2 * k else {}
     return {"a": list(a), "b": list(b),
             "cka": [[similarity.cka_debiased_linear(x, y) for y in b.values()] for x in a.values()] if n > 3 else None,
-            "mutual_knn": [[float(similarity.knn_overlap(near["a"][x], near["b"][y]).mean()) for y in b] for x in a] if near else None}
+            "mutual_knn": [[float(similarity.knn_overlap(near["a"][x], near["b"][y]).mean()) for y in b] for x in a] if near else None,
+            "null": {"cka": _null(_shuffled_cka(a, b), n) if n > 3 and a and b else None,
+                     "mutual_knn": _null(_shuffled_knn(near["a"], near["b"], n), n) if near and b else None}}
+
+
+def _null(pairs: Callable, n: int) -> dict[str, list]:
+    """{"mean", "high": 95 % quantile} of pairs(order) -> matrix f[A, B], over SHUFFLES orders of n rows."""
+    rng = np.random.default_rng(0)
+    found = [pairs(rng.permutation(n)) for _ in range(SHUFFLES)]
+    return {"mean": np.mean(found, 0).tolist(), "high": np.quantile(found, 0.95, 0).tolist()}
+
+
+def _shuffled_cka(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> Callable:
+    """order i[n] -> f[A, B], debiased CKA of every a with every b whose rows are shuffled: kernels once, then their halves' products."""
+    (i, j), n = np.triu_indices(len(next(iter(a.values()))), 1), len(next(iter(a.values())))
+    ours = np.stack([2 * _kernel(x)[i, j] for x in a.values()])
+    theirs = np.stack([_kernel(y).reshape(-1) for y in b.values()])
+    return lambda order: ours @ theirs[:, order[i] * n + order[j]].T
+
+
+def _shuffled_knn(a: dict[str, np.ndarray], b: dict[str, np.ndarray], n: int) -> Callable:
+    """order i[n] -> f[A, B], mutual kNN of every table a i[n, k] with every b whose rows are shuffled."""
+    theirs = np.zeros((len(b), n, n), bool)
+    for mark, table in zip(theirs, b.values()):
+        np.put_along_axis(mark, table, True, 1)
+    theirs = theirs.reshape(len(b), -1)
+    return lambda order: np.stack([theirs[:, (order[:, None] * n + order[table]).reshape(-1)].mean(1) for table in a.values()])
+
+
+def _kernel(x: np.ndarray) -> np.ndarray:
+    """f32[n, n] of a representation f[n, D]: the inner product of two is their debiased linear CKA, and shuffling rows shuffles it.
+
+    Source: Szekely & Rizzo 2014 (Annals of Statistics): U-centering; its product over n (n - 3) is Song's unbiased HSIC.
+    """
+    x, n = np.asarray(x, np.float64), len(x)
+    if not similarity.cka_debiased_linear(x, x):  # a collapsed encoder is like nothing
+        return np.zeros((n, n), np.float32)
+    kernel = (x - x.mean(0)) @ (x - x.mean(0)).T
+    np.fill_diagonal(kernel, 0)
+    rows = kernel.sum(0) / (n - 2)
+    kernel += rows.sum() / (n - 1) - rows[:, None] - rows
+    np.fill_diagonal(kernel, 0)
+    return (kernel / np.linalg.norm(kernel)).astype(np.float32)
+
+
+def _intervals(a: dict[str, np.ndarray], b: dict[str, np.ndarray], k: int = 10) -> dict[str, Any]:
+    """{"cka", "mutual_knn": {"low", "high": a matrix each}} of every pair, 95 % by the delete-group jackknife; None of too few rows."""
+    n, near = len(next(iter(a.values()), ())), {}
+
+    def neighbors(z: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Every pair leaves out the same rows, so that each side is searched once."""
+        key = id(z), rows.tobytes()
+        if key not in near:
+            near[key] = similarity.knn(z[rows], k)
+        return near[key]
+
+    def matrices(statistic: Callable, least: float) -> dict[str, list]:
+        found = [[jackknife(partial(statistic, x, y), n, bounds=(least, 1.0)) for y in b.values()] for x in a.values()]
+        return {end: [[getattr(one, end) for one in row] for row in found] for end in ("low", "high")}
+
+    return {"cka": matrices(lambda x, y, i: similarity.cka_debiased_linear(x[i], y[i]), -1.0) if n >= LEAST else None,
+            "mutual_knn": matrices(lambda x, y, i: float(similarity.knn_overlap(neighbors(x, i), neighbors(y, i)).mean()), 0.0)
+            if n > max(2 * k, LEAST - 1) else None}
 
 
 def _right(runs: list[Opened], features: list[Callable], split: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -217,7 +283,8 @@ def _flips(scored: np.ndarray, index: np.ndarray) -> dict[str, Any]:
 
 
 def _subgroups(scored: np.ndarray, data: dict, by: tuple[str, ...]) -> dict[str, dict[str, dict]]:
-    """{label: {value: the difference b - a within it, "n" rows}}; without interval where it has fewer than FEWEST cases.
+    """{label: {value: the difference b - a within it, "n" rows, and of these how many "both", "a_only", "b_only", "neither" are right
+    in}}; without interval where it has fewer than FEWEST cases.
 
     Raises ValueError for a label that is not there or has no classes.
     """
@@ -235,5 +302,7 @@ def _subgroups(scored: np.ndarray, data: dict, by: tuple[str, ...]) -> dict[str,
                 d = (scored[1] - scored[0])[mark]
                 enough = len(np.unique(case[mark])) >= FEWEST and d.any()
                 one = mean_interval(d, case[mark], bounds=None) if enough else Interval(float(d.mean()), np.nan, np.nan, len(d))
-                out.setdefault(name, {})[str(int(value))] = {"value": one.value, "low": one.low, "high": one.high, "n": int(mark.sum())}
+                flips = _flips(scored[:, mark], data["index"][mark])
+                out.setdefault(name, {})[str(int(value))] = {"value": one.value, "low": one.low, "high": one.high, "n": int(mark.sum())} | {
+                    key: count["n"] if isinstance(count, dict) else count for key, count in flips.items()}
     return out

@@ -8,20 +8,23 @@ import numpy as np
 from mmrep.core.files import write_json
 from mmrep.sweeps.tables import number, plain, terminal
 
+KINDS = {"cka": "CKA (debiased, linear)", "mutual_knn": "mutual kNN@10"}
+SHORT = {"cka": "CKA", "mutual_knn": "mutual kNN@10"}
+
 
 def lines(found: dict[str, Any]) -> list[str]:
     """The comparison in words and tables."""
     out = [f"a: {found['a']} (step {found['steps'][0]})", f"b: {found['b']} (step {found['steps'][1]})",
            f"{found['n']:,} rows of {found['split']}; layers on {found['rows']:,} of them, one a case", ""]
     for m, of in found["layers"].items():
-        if of["cka"]:
-            rows = [[name, *(number(v, 2) for v in row)] for name, row in zip(of["a"], of["cka"])]
-            out += [f"{m}: CKA (debiased, linear) of a's layers (rows) and b's", terminal(([" ", *of["b"]], rows)), ""]
-    embedded = found["embeddings"]
-    for name, kind in (("cka", "CKA"), ("mutual_knn", "mutual kNN@10")):
-        if embedded[name]:
-            rows = [[f"a {m}", *(number(v) for v in row)] for m, row in zip(embedded["a"], embedded[name])]
-            out += [f"{kind} of the embeddings", terminal((["", *(f"b {m}" for m in embedded["b"])], rows)), ""]
+        for key, kind in KINDS.items():
+            if of[key]:
+                rows = [[name, *(number(v, 2) for v in row)] for name, row in zip(of["a"], of[key])]
+                mean, high = (np.array(of["null"][key][end]) for end in ("mean", "high"))
+                out += [f"{m}: {kind} of a's layers (rows) and b's", terminal(([" ", *of["b"]], rows)),
+                        f"of shuffled rows: mean {number(mean.min(), 2)} to {number(mean.max(), 2)}, 95 % quantile up to "
+                        f"{number(high.max(), 2)}", ""]
+    out += _of_embeddings(found["embeddings"])
     rows = []
     for name, flips in found["flips"].items():
         d = found["differences"].get(name)
@@ -36,15 +39,31 @@ def lines(found: dict[str, Any]) -> list[str]:
                     more = ", ..." if flips[key]["n"] > len(flips[key]["rows"]) else ""
                     out.append(f"{name}: {text} in b: rows {', '.join(map(str, flips[key]['rows']))}{more}")
     for name, by in found["subgroups"].items():
-        rows = [[label, value, str(one["n"]), f"{number(one['value'])} [{number(one['low'])}, {number(one['high'])}]"]
+        rows = [[label, value, str(one["n"]), f"{number(one['value'])} [{number(one['low'])}, {number(one['high'])}]",
+                 *(str(one[key]) for key in ("both", "a_only", "b_only", "neither"))]
                 for label, values in by.items() for value, one in values.items()]
-        out += ["", f"{name}: b - a by subgroup (intervals are not corrected for how many there are)",
-                terminal((["label", "value", "rows", "b - a"], rows))]
+        out += ["", f"{name}: b - a, and rows that are right in, by subgroup (intervals are not corrected for how many there are)",
+                terminal((["label", "value", "rows", "b - a", "both", "a only", "b only", "neither"], rows))]
     return out + [f"left out: {name}: {why}" for name, why in found["left_out"].items() if name not in found["flips"]]
 
 
+def _of_embeddings(of: dict[str, Any]) -> list[str]:
+    """A row a pair of embeddings: both similarities with intervals, and what shuffled rows read."""
+    kinds = {key: kind for key, kind in KINDS.items() if of[key]}
+
+    def cells(key: str, i: int, j: int) -> list[str]:
+        low, high = (of["interval"][key][end][i][j] if of["interval"][key] else np.nan for end in ("low", "high"))
+        mean, bound = (of["null"][key][end][i][j] for end in ("mean", "high"))
+        return [f"{number(of[key][i][j])} [{number(low)}, {number(high)}]", f"{number(mean)} ({number(bound)})"]
+
+    rows = [[a, b, *(cell for key in kinds for cell in cells(key, i, j))] for i, a in enumerate(of["a"]) for j, b in enumerate(of["b"])]
+    head = ["a", "b", *(text for kind in kinds.values() for text in (kind, "shuffled"))]
+    title = "embeddings: [95 % interval by the jackknife], and the mean (95 % quantile) of shuffled rows"
+    return [title, terminal((head, rows)), ""] if kinds else []
+
+
 def write(found: dict[str, Any], out: Path) -> Path:
-    """Write OUT/compare.json and OUT/compare.png: a heat map a modality, and the paired differences."""
+    """Write OUT/compare.json and OUT/compare.png: heat maps a modality, and the paired differences."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure  # without pyplot, whose backend and settings are the caller's
 
@@ -54,19 +73,30 @@ def write(found: dict[str, Any], out: Path) -> Path:
     write_json(out / "compare.json", plain(found))
     with rc_context(style.STYLE):
         maps = [(m, of) for m, of in found["layers"].items() if of["cka"]]
-        figure = Figure(figsize=(3.1 * len(maps) + 3.4, 3.0))
-        axes = figure.subplots(1, len(maps) + 1, squeeze=False)
-        for ax, (m, of) in zip(axes[0], maps):
-            image = ax.imshow(np.array(of["cka"]), vmin=0, vmax=1, cmap="viridis", origin="lower", aspect="auto")
-            ax.set_xticks(range(len(of["b"])), of["b"], rotation=90, fontsize=6)
-            ax.set_yticks(range(len(of["a"])), of["a"], fontsize=6)
-            ax.set(title=f"{m}: CKA of layers", xlabel="b", ylabel="a")
-            figure.colorbar(image, ax=ax, shrink=0.8)
-        _forest(axes[0, -1], found["differences"], style)
+        kinds = [key for key in KINDS if any(of[key] for _, of in maps)] or ["cka"]
+        figure = Figure(figsize=(3.1 * len(maps) + 3.4, 3.0 * len(kinds)))
+        grid = figure.add_gridspec(len(kinds), len(maps) + 1)
+        for row, key in enumerate(kinds):
+            for column, (m, of) in enumerate(maps):
+                if of[key]:
+                    _matrix(figure, figure.add_subplot(grid[row, column]), f"{m}: {SHORT[key]} of layers", of, key)
+        _forest(figure.add_subplot(grid[:, -1]), found["differences"], style)
         part = out / "compare.part.png"
         figure.savefig(part, dpi=150)
     part.replace(out / "compare.png")
     return out / "compare.png"
+
+
+def _matrix(figure: Any, ax: Any, title: str, of: dict[str, Any], key: str) -> None:
+    """A heat map of layers, with a cross where shuffled rows often read as much, and their 95 % quantile as a line in the key."""
+    values, high = np.array(of[key]), np.array(of["null"][key]["high"])
+    image = ax.imshow(values, vmin=0, vmax=1, cmap="viridis", origin="lower", aspect="auto")
+    y, x = np.nonzero(values <= high)
+    ax.plot(x, y, "x", ms=4, color="white")
+    ax.set_xticks(range(len(of["b"])), of["b"], rotation=90, fontsize=6)
+    ax.set_yticks(range(len(of["a"])), of["a"], fontsize=6)
+    ax.set(title=title, xlabel="b  (x: no more than shuffled rows)" if len(x) else "b", ylabel="a")
+    figure.colorbar(image, ax=ax, shrink=0.8).ax.axhline(high.max(), color="white", lw=1, ls=":")
 
 
 def _forest(ax: Any, differences: dict[str, dict], style: Any) -> None:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from mmrep import compare as comparison
 from mmrep.cli import main
 from mmrep.compare import compare
 from mmrep.evaluate import evaluate, trajectory
@@ -51,6 +52,36 @@ def test_differences_are_those_of_the_evaluations(two, capsys, tmp_path):
     assert main(["compare", str(two / "s0"), str(two / "s1"), "--split", "val", "--by", "class", "--out", str(tmp_path / "c")]) == 0
     text = capsys.readouterr().out
     assert "CKA (debiased, linear)" in text and "by subgroup" in text and (tmp_path / "c" / "compare.png").stat().st_size > 5000
+    assert "image: mutual kNN@10 of a's layers (rows) and b's" in text and "of shuffled rows: mean" in text
+    written = json.loads((tmp_path / "c" / "compare.json").read_text())
+    null, interval = written["embeddings"]["null"]["cka"], written["embeddings"]["interval"]["cka"]
+    assert f"({null['high'][0][0]:.3f})" in text and f"[{interval['low'][0][0]:.3f}, {interval['high'][0][0]:.3f}]" in text
+    assert np.shape(written["layers"]["image"]["null"]["mutual_knn"]["high"]) == cka.shape
+
+
+def test_shuffled_rows_read_what_permutations_of_them_do():
+    rng = np.random.Generator(np.random.Philox(0))
+    shared = rng.normal(size=(60, 4))
+    a, b = ({name: shared @ rng.normal(size=(4, 6)) + rng.normal(size=(60, 6)) for name in names} for names in ("pq", "r"))
+    b["flat"] = np.ones((60, 3))
+    order = rng.permutation(60)
+    found = comparison._shuffled_cka(a, b)(order)
+    assert np.allclose(found, [[similarity.cka_debiased_linear(x, y[order]) for y in b.values()] for x in a.values()], atol=1e-6)
+    near = [{name: similarity.knn(z, 5) for name, z in of.items()} for of in (a, b)]
+    assert np.allclose(comparison._shuffled_knn(*near, 60)(order)[:, 0], [similarity.mutual_knn(x, b["r"][order], 5) for x in a.values()])
+    of = comparison._similar(a, b) | {"interval": comparison._intervals(a, b)}
+    for key, chance in (("cka", 0.0), ("mutual_knn", 10 / 59)):
+        mean, high, low = (np.array(x)[:, 0] for x in (of["null"][key]["mean"], of["null"][key]["high"], of["interval"][key]["low"]))
+        value = np.array(of[key])[:, 0]
+        assert np.allclose(mean, chance, atol=0.03) and (mean < high).all() and (high < value).all() and (low < value).all()
+    assert of["interval"]["cka"]["low"][0][1] == of["interval"]["cka"]["high"][0][1] == 0  # a collapsed encoder is like nothing
+
+
+def test_flips_are_counted_by_subgroup():
+    scored = np.array([[1, 1, 0, 0, 1, np.nan], [1, 0, 1, 0, 1, 1]], float)
+    data = {"index": np.arange(6), "label/site": np.array([0, 0, 0, 1, 1, 1])}
+    found = comparison._subgroups(scored, data, ("site",))["site"]
+    assert [found[v][key] for v in "01" for key in ("n", "both", "a_only", "b_only", "neither")] == [3, 1, 1, 1, 0, 2, 1, 0, 0, 1]
 
 
 def test_other_rows_and_other_labels_are_refused(two, tmp_path):
