@@ -79,6 +79,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("dir", metavar="DIR", help="the sweep's folder")
     p.add_argument("--metric", action="append", default=[], metavar="NAME", help="a metric of the tables; several may be given")
     p.add_argument("--baseline", action="append", default=[], metavar="AXIS=VALUE", help="what the others are compared with")
+    p.add_argument("--no-pictures", action="store_true", help="leave pictures and texts of rows, of patients perhaps, out of report.html")
     p = add("reproduce", "run a paper figure's study, draw it, and judge what it must show")
     p.add_argument("study", nargs="?", default="", metavar="STUDY", help="experiments/NAME, or NAME")
     p.add_argument("--all", action="store_true", help="every study")

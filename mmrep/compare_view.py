@@ -22,8 +22,8 @@ def lines(found: dict[str, Any]) -> list[str]:
                 rows = [[name, *(number(v, 2) for v in row)] for name, row in zip(of["a"], of[key])]
                 mean, high = (np.array(of["null"][key][end]) for end in ("mean", "high"))
                 out += [f"{m}: {kind} of a's layers (rows) and b's", terminal(([" ", *of["b"]], rows)),
-                        f"of shuffled rows: mean {number(mean.min(), 2)} to {number(mean.max(), 2)}, 95 % quantile up to "
-                        f"{number(high.max(), 2)}", ""]
+                        f"of shuffled rows: mean {_rounded(mean.min())} to {_rounded(mean.max())}, 95 % quantile up to "
+                        f"{_rounded(high.max())}", ""]
     out += _of_embeddings(found["embeddings"])
     rows = []
     for name, flips in found["flips"].items():
@@ -54,12 +54,18 @@ def _of_embeddings(of: dict[str, Any]) -> list[str]:
     def cells(key: str, i: int, j: int) -> list[str]:
         low, high = (of["interval"][key][end][i][j] if of["interval"][key] else np.nan for end in ("low", "high"))
         mean, bound = (of["null"][key][end][i][j] for end in ("mean", "high"))
-        return [f"{number(of[key][i][j])} [{number(low)}, {number(high)}]", f"{number(mean)} ({number(bound)})"]
+        value, low, high, mean, bound = (_rounded(x, 3) for x in (of[key][i][j], low, high, mean, bound))
+        return [f"{value} [{low}, {high}]", f"{mean} ({bound})"]
 
     rows = [[a, b, *(cell for key in kinds for cell in cells(key, i, j))] for i, a in enumerate(of["a"]) for j, b in enumerate(of["b"])]
     head = ["a", "b", *(text for kind in kinds.values() for text in (kind, "shuffled"))]
     title = "embeddings: [95 % interval by the jackknife], and the mean (95 % quantile) of shuffled rows"
     return [title, terminal((head, rows)), ""] if kinds else []
+
+
+def _rounded(x: float, digits: int = 2) -> str:
+    """A similarity, which is near 0 where it is small: no further digits, no -0."""
+    return number(round(float(x), digits) + 0.0, digits)
 
 
 def write(found: dict[str, Any], out: Path) -> Path:

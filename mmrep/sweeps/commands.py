@@ -47,7 +47,7 @@ def report(args: argparse.Namespace, say: Callable[[str], None]) -> int:
         if not equals:
             raise ValueError(f"--baseline {text}: write --baseline AXIS=VALUE")
         baseline[axis] = cell(value)
-    return report.report(Path(args.dir), args.metric, baseline if args.baseline else None, say)
+    return report.report(Path(args.dir), args.metric, baseline if args.baseline else None, say, not args.no_pictures)
 
 
 def reproduce(args: argparse.Namespace, say: Callable[[str], None]) -> int:

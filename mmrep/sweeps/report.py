@@ -14,14 +14,17 @@ from mmrep.sweeps import plan, results, status, tables
 from mmrep.sweeps.compare import compare, metrics_of, problems, summarize
 
 POINTS = 60  # of a learning curve
+DRAWN = ("image", "volume", "signal")  # what a row may hold that can be drawn, the first that it holds
 MANY, LINES = 40, 20  # settings, and sentences on what is wrong, that a terminal shows
 
 
-def report(out: Path, metrics: Iterable[str] = (), baseline: dict[str, Any] | None = None, say: Callable[[str], None] = print) -> int:
+def report(out: Path, metrics: Iterable[str] = (), baseline: dict[str, Any] | None = None, say: Callable[[str], None] = print,
+           pictures: bool = True) -> int:
     """Write OUT/results.csv and .parquet, report.md, report.tex and report.html anew, and print the tables; 0, or 1 for 0 finished runs.
 
     metrics: of the tables (else what the study shows, its family, or a few); they are the family of comparisons where the study declares
-    none. baseline: {axis: value}, else the study's. Raises ValueError for a name that is not there, or a damaged file.
+    none. baseline: {axis: value}, else the study's. pictures: whether the page holds pictures and texts of rows. Raises ValueError for a
+    name that is not there, or a damaged file.
     """
     found = plan.read_plan(out)
     rows, runs = results.collect(out)
@@ -44,7 +47,7 @@ def report(out: Path, metrics: Iterable[str] = (), baseline: dict[str, Any] | No
     write_text(out / "report.tex", "\n".join(text("latex")) + "\n")
     from mmrep.sweeps.page import page
 
-    data = gathered(out, found, rows, runs, wrong, summary, compared, axes, shown)
+    data = gathered(out, found, rows, runs, wrong, summary, compared, axes, shown, say if pictures else None)
     write_text(out / "report.html", page(data))
     say(f"wrote {out / 'report.html'}, report.md, report.tex, results.csv and results.parquet")
     return 0 if rows else 1
@@ -104,8 +107,8 @@ def _footed(table: tables.Table, make: Callable) -> list[str]:
 # ---- what the page shows ---------------------------------------------------------------------------------------------
 
 def gathered(out: Path, found: dict, rows: list[dict], runs: list[dict], wrong: list[str], summary: list[dict], compared: list[dict],
-             axes: list[str], shown: list[str]) -> dict[str, Any]:
-    """The data of the page, as plain values: see `page.page`."""
+             axes: list[str], shown: list[str], say: Callable[[str], None] | None = None) -> dict[str, Any]:
+    """The data of the page, as plain values: see `page.page`. say: as in `map_of`."""
     per_run: dict[str, dict] = {}
     for row in rows:
         one = per_run.setdefault(row["run"], {"values": {}, "controls": {}})
@@ -119,7 +122,7 @@ def gathered(out: Path, found: dict, rows: list[dict], runs: list[dict], wrong: 
         folder = status.folder_of(out, planned)
         keep = ("run", "tag", "seed", "axes", "state", "error", "tries", "step", "seconds")
         listed.append({k: run[k] for k in keep} | per_run.get(run["run"], {"values": {}, "controls": {}}) | {
-            "curve": curve(folder), "map": map_of(folder, planned["config"], pictures)})
+            "curve": curve(folder), "map": map_of(folder, planned["config"], pictures, say)})
     every = list(dict.fromkeys(r["metric"] for r in results.where(rows)))
     first = rows[0] if rows else {"commit": "", "device": ""}
     return tables.plain({
@@ -142,8 +145,11 @@ def curve(folder: Path) -> dict[str, list] | None:
     return {"step": [r["step"] for r in kept]} | {k: [r.get(k) for r in kept] for k in keys}
 
 
-def map_of(folder: Path, config: dict, pictures: dict[str, dict]) -> dict | None:
-    """The run's map.json with the key of its rows' pictures, which are read once for all runs of the same data."""
+def map_of(folder: Path, config: dict, pictures: dict[str, dict], say: Callable[[str], None] | None = None) -> dict | None:
+    """The run's map.json with the key of its rows' pictures, which are read once for all runs of the same data.
+
+    None without a map, or before the last stage has ended. say: where to say which pictures could not be read; None: none are read.
+    """
     part = status.parts_of(folder)[-1]
     if not (folder / "results.json").is_file() or not (part / "map.json").is_file():
         return None
@@ -155,13 +161,22 @@ def map_of(folder: Path, config: dict, pictures: dict[str, dict]) -> dict | None
         return None
     stream = config["data"][found["stream"]]
     key = cfg.digest({"data": stream, "split": found["split"], "rows": found["rows"]})
-    if key not in pictures:
-        pictures[key] = read_pictures(stream, found)
+    if say and key not in pictures and _can_be_shown(part, found["stream"]):
+        pictures[key] = read_pictures(stream, found, say)
     return found | {"data": key}
 
 
-def read_pictures(stream: dict, found: dict) -> dict[str, dict]:
-    """{"images": {row: data URI}, "texts": {row: text}} of the rows that a map shows; empty where the data are not there any more."""
+def _can_be_shown(folder: Path, stream: str) -> bool:
+    """Whether rows of a run's stream hold pictures or texts, as its data.json says: data of vectors need not be opened."""
+    try:
+        forms = json.loads((folder / "data.json").read_text())
+        return bool({*forms["specs"].get(stream, ()), *forms["eval"].get(stream, ())} & {"text", *DRAWN})
+    except (OSError, ValueError, KeyError):  # of an older run: its data will tell
+        return True
+
+
+def read_pictures(stream: dict, found: dict, say: Callable[[str], None]) -> dict[str, dict]:
+    """{"images": {row: data URI}, "texts": {row: text}} of the rows that a map shows; those that can be read, and why not all is said."""
     from mmrep.data import streams
     from mmrep.data.reading import read_rows as read
     from mmrep.data.sources import BadRow
@@ -177,9 +192,11 @@ def read_pictures(stream: dict, found: dict) -> dict[str, dict]:
             text = example.get("text")
             if text is not None:
                 texts[str(row)] = str(text if isinstance(text, str) else " / ".join(text))[:400]
-            shown = next((example[k] for k in ("image", "volume", "signal") if k in example), None)
+            shown = next((example[k] for k in DRAWN if k in example), None)
             if shown is not None:
                 images[str(row)] = thumbnail(np.asarray(shown))
-    except (ValueError, OSError):
-        pass
+    except Exception as error:  # whatever a source raises, a report of numbers must not end for want of its pictures
+        parts = stream.get("sources") or {"": stream.get("source", {})}
+        names = ", ".join(" ".join(str(s[k]) for k in ("name", "path") if s.get(k)) for s in parts.values())
+        say(f"the page shows no pictures and texts of {found['split']} of {names}: {' '.join(str(error).split()) or type(error).__name__}")
     return {"images": images, "texts": texts}
