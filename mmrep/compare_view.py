@@ -9,7 +9,7 @@ from mmrep.core.files import write_json
 from mmrep.sweeps.tables import number, plain, terminal
 
 KINDS = {"cka": "CKA (debiased, linear)", "mutual_knn": "mutual kNN@10"}
-SHORT = {"cka": "CKA", "mutual_knn": "mutual kNN@10"}
+SHORT = {"cka": "CKA", "mutual_knn": "kNN@10"}
 
 
 def lines(found: dict[str, Any]) -> list[str]:
@@ -69,7 +69,7 @@ def _rounded(x: float, digits: int = 2) -> str:
 
 
 def write(found: dict[str, Any], out: Path) -> Path:
-    """Write OUT/compare.json and OUT/compare.png: heat maps a modality, and the paired differences."""
+    """Write OUT/compare.json and OUT/compare.png: heat maps a modality, the paired differences, and the embeddings."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure  # without pyplot, whose backend and settings are the caller's
 
@@ -80,13 +80,14 @@ def write(found: dict[str, Any], out: Path) -> Path:
     with rc_context(style.STYLE):
         maps = [(m, of) for m, of in found["layers"].items() if of["cka"]]
         kinds = [key for key in KINDS if any(of[key] for _, of in maps)] or ["cka"]
-        figure = Figure(figsize=(3.1 * len(maps) + 3.4, 3.0 * len(kinds)))
-        grid = figure.add_gridspec(len(kinds), len(maps) + 1)
+        figure = Figure(figsize=(3.1 * len(maps) + 3.4, 6.0))
+        grid = figure.add_gridspec(2, len(maps) + 1)
         for row, key in enumerate(kinds):
             for column, (m, of) in enumerate(maps):
                 if of[key]:
                     _matrix(figure, figure.add_subplot(grid[row, column]), f"{m}: {SHORT[key]} of layers", of, key)
-        _forest(figure.add_subplot(grid[:, -1]), found["differences"], style)
+        _forest(figure.add_subplot(grid[0, -1]), found["differences"], style)
+        _pairs(figure.add_subplot(grid[1, -1]), found["embeddings"], kinds, style)
         part = out / "compare.part.png"
         figure.savefig(part, dpi=150)
     part.replace(out / "compare.png")
@@ -102,7 +103,26 @@ def _matrix(figure: Any, ax: Any, title: str, of: dict[str, Any], key: str) -> N
     ax.set_xticks(range(len(of["b"])), of["b"], rotation=90, fontsize=6)
     ax.set_yticks(range(len(of["a"])), of["a"], fontsize=6)
     ax.set(title=title, xlabel="b  (x: no more than shuffled rows)" if len(x) else "b", ylabel="a")
-    figure.colorbar(image, ax=ax, shrink=0.8).ax.axhline(high.max(), color="white", lw=1, ls=":")
+    bar = figure.colorbar(image, ax=ax, shrink=0.8)
+    bar.set_label("dotted: 95 % of shuffles", fontsize=6)
+    bar.ax.axhline(high.max(), color="white", lw=1.2, ls=":")
+
+
+def _pairs(ax: Any, of: dict[str, Any], kinds: list[str], style: Any) -> None:
+    """Similarities of embeddings, a line a pair, with intervals, and a bar up to the 95 % quantile of shuffled rows."""
+    pairs = [(i, j) for i in range(len(of["a"])) for j in range(len(of["b"]))][::-1]
+    for key, color, shift in zip(kinds, (style.BLUE, style.GREEN), (0.15, -0.15)):
+        for place, (i, j) in enumerate(pairs if of[key] else ()):
+            value = of[key][i][j]
+            low, high = (of["interval"][key][end][i][j] if of["interval"][key] else value for end in ("low", "high"))
+            ax.barh(place + shift, of["null"][key]["high"][i][j], 0.22, color=style.GREY, alpha=0.35, lw=0)
+            ax.errorbar(value, place + shift, xerr=[[value - low], [high - value]], marker="o", color=color, capsize=2)
+        ax.plot([], [], "o", color=color, label=SHORT[key])
+    ax.barh(0, 0, color=style.GREY, alpha=0.35, label="95 % of shuffles")
+    ax.axvline(0, color=style.GREY, lw=1, ls=":")
+    ax.set_yticks(range(len(pairs)), [f"a {of['a'][i]}, b {of['b'][j]}" for i, j in pairs], fontsize=6)
+    ax.set(title="Embeddings", xlabel="similarity", ylim=(-0.6, 1.6 * len(pairs)))  # room for the legend
+    ax.legend(loc="upper left")
 
 
 def _forest(ax: Any, differences: dict[str, dict], style: Any) -> None:
@@ -112,6 +132,7 @@ def _forest(ax: Any, differences: dict[str, dict], style: Any) -> None:
         d = differences[name]
         ax.errorbar(d["value"], i, xerr=[[d["value"] - d["low"]], [d["high"] - d["value"]]], marker="o", color=style.BLUE, capsize=2)
     ax.axvline(0, color=style.GREY, lw=1, ls=":")
+    ax.locator_params(axis="x", nbins=5)
     ax.set_yticks(range(len(names)), names, fontsize=6)
     ax.set(title="b - a, paired by case", xlabel="difference of the share right", ylim=(-0.6, max(len(names) - 0.4, 0.6)))
     if not names:
