@@ -17,14 +17,15 @@ ERROR = "FloatingPointError: step 1610: the gradient of encoders/image/block03/m
 
 
 def fake(lrs=(1e-4, 3e-4, 1e-3, 3e-3, 1e-2), losses=tuple(GOOD), encoders=("vit", "resnet"), batches=(64, 256), seeds=5, metrics=30,
-         points=50, rows=60, seed=0):
-    """Runs of every combination, `seeds` of each: 500 unless asked for fewer. What a run reads depends on its axes, its seed and chance."""
+         points=60, rows=200, queries=12, curves=24, seed=0):
+    """Runs of every combination, `seeds` of each: 500 unless asked for fewer, each as large as real ones: maps of 200 rows (`projection`),
+    12 queries either way, 24 curves (`report.curve`). What a run reads depends on its axes, its seed and chance."""
     rng = np.random.Generator(np.random.Philox(seed))
     names = [*NAMES, *(f"probe/finding{i:02d}/auroc" for i in range(max(metrics - len(NAMES), 0)))][:metrics]
     label = rng.integers(0, len(FINDINGS), rows)
     centers = rng.normal(0, 0.35, (len(FINDINGS), 2))
     settings = [dict(zip(AXES, (lr, loss, encoder, batch))) for lr in lrs for loss in losses for encoder in encoders for batch in batches]
-    runs = [_run(rng, axes, s, names, points, label, centers) for axes in settings for s in range(seeds)]
+    runs = [_run(rng, axes, s, names, points, label, centers, queries, curves) for axes in settings for s in range(seeds)]
     wrong = [f"{r['run']} failed {r['tries']} times: {r['error'].splitlines()[0]}" for r in runs if r["state"] == "failed"]
     return {"study": "Losses and learning rates of image-text pretraining", "config": "quickstart.py", "generated": "2026-11-27 15:00 UTC",
             "commit": "1416d55b0a3f", "device": "1 x NVIDIA H100", "axes": AXES, "metrics": names, "shown": names[:4], "runs": runs,
@@ -36,7 +37,7 @@ def _tag(axes):
     return ",".join(f"{k}={v}" for k, v in axes.items())
 
 
-def _run(rng, axes, seed, names, points, label, centers):
+def _run(rng, axes, seed, names, points, label, centers, queries, curves):
     lr, loss, encoder, batch = axes.values()
     quality = 0.74 + GOOD[loss] - 0.09 * (math.log10(lr) + 3) ** 2 + 0.02 * (encoder == "resnet") + 0.015 * (batch == 256)
     failed = lr >= 1e-2 and loss == "triplet" and seed < 2
@@ -52,15 +53,23 @@ def _run(rng, axes, seed, names, points, label, centers):
             "error": ERROR if failed else "", "step": int(steps[-1]), "seconds": 640.25 + 900 * rng.random(),
             "values": {m: [v, v - 0.02, v + 0.018, 512] for m, v in value.items()} if done else {},
             "controls": {"untrained": {m: 0.55 - 0.06 * (i % 5) for i, m in enumerate(names)}} if done else {},
-            "curve": {"step": steps.tolist(), "loss": curve.tolist(), "lr": (lr * np.minimum(steps / 480, 1)).tolist(),
-                      "val/auroc": [quality - 0.25 * math.exp(-x / 1200) if i % 5 == 4 else None for i, x in enumerate(steps.tolist())]},
-            "map": _map(rng, quality, label, centers) if done else None}
+            "curve": _curves(names, steps.tolist(), curve, lr, quality + luck, curves),
+            "map": _map(rng, quality, label, centers, queries) if done else None}
 
 
-def _map(rng, quality, label, centers):
+def _curves(names, steps, loss, lr, quality, count):
+    """The loss, the rate, a few parts of the loss, and validations at every fifth step."""
+    judged = [quality - 0.25 * math.exp(-x / 1200) if i % 5 == 4 else None for i, x in enumerate(steps)]
+    found = {"step": steps, "loss": loss.tolist(), "lr": (lr * np.minimum(np.array(steps) / 480, 1)).tolist(), "val/auroc": judged}
+    found |= {f"term{i}/loss": (loss * (0.3 + i / 10) + 0.01 * np.sin(np.arange(len(loss)) * i)).tolist() for i in range(6)}
+    found |= {f"val/{name}": [v and v - 0.02 * i for v in judged] for i, name in enumerate(names)}
+    return dict(list(found.items())[: count + 1])
+
+
+def _map(rng, quality, label, centers, queries):
     rows, spread, retrieval = len(label), 0.1 + 0.3 * max(0.8 - quality, 0), []
     for start in ("image", "text"):
-        for q in range(0, rows, max(rows // 6, 1)):
+        for q in np.linspace(0, rows - 1, min(queries, rows)).astype(int).tolist():
             first = [q] if rng.random() < quality else []
             found = list(dict.fromkeys([*first, *rng.choice(rows, 6).tolist()]))[:5]
             retrieval.append({"from": start, "query": q, "found": [[row, round(0.9 - 0.07 * k, 3)] for k, row in enumerate(found)]})

@@ -22,7 +22,7 @@ def browser():
 @pytest.fixture(scope="module")
 def hundred(tmp_path_factory):
     file = tmp_path_factory.mktemp("page") / "hundred.html"
-    file.write_text(page(fake(batches=(64,), seeds=2, metrics=12, rows=20)), encoding="utf-8")
+    file.write_text(page(fake(batches=(64,), seeds=2, metrics=12, rows=20, queries=7, curves=3)), encoding="utf-8")
     return file
 
 
@@ -68,7 +68,7 @@ def column(browser, key):
 def test_500_runs_open_and_filter_quickly(browser, tmp_path):
     file = tmp_path / "page.html"
     file.write_text(page(fake()), encoding="utf-8")
-    assert file.stat().st_size < 5e6
+    assert 9e6 < file.stat().st_size < 11e6  # of it 3.3 MB are places on maps, 4 MB curves, 0.5 MB pictures
     took = []
     for _ in range(3):  # the quickest counts: other programs may hold the machine
         browser.open(file)
@@ -77,14 +77,15 @@ def test_500_runs_open_and_filter_quickly(browser, tmp_path):
             ...performance.getEntriesByType('paint').map((p) => p.startTime))"""))
     assert min(took) < 2000, f"milliseconds to load and paint: {took}"
     browser.wait(DRAWN)
-    took = browser.js("""['sigmoid', 'sigmoid seed2', '', 'vit', ''].map((text) => {
+    filters = """['sigmoid', 'sigmoid seed2', '', 'vit', ''].map((text) => {
         const find = document.getElementById('find'), start = performance.now();
         find.value = text;
         find.dispatchEvent(new Event('input'));
         drawers.find((d) => d.section.id === 'runs').draw();
         document.body.offsetHeight;
-        return performance.now() - start })""")
-    assert statistics.median(took) < 150, took  # 15 to 40 ms on two cores at rest
+        return performance.now() - start })"""
+    took = [statistics.median(browser.js(filters)) for _ in range(3)]
+    assert min(took) < 150, took  # 15 to 40 ms on two cores at rest
 
 
 def test_head_counts_runs_by_state_and_filters_by_it(opened):
@@ -133,6 +134,14 @@ def test_text_and_selects_filter_all_sections(opened):
     opened.type(" nothing")
     opened.wait(DRAWN)
     assert "No run passes" in text_of(opened, "#runs") and "No run passes" in text_of(opened, "#curves")
+
+
+def test_a_number_is_found_whole(browser, tmp_path):
+    open_text(browser, tmp_path, fake(lrs=(1e-3, 1e-2), losses=("softmax",), encoders=("vit",), batches=(6, 64), seeds=12, rows=6))
+    found = """((text) => { filter.text = text; update(); return left.length })"""
+    assert [browser.js(f"{found}({text!r})") for text in ("seed1", "seed11", "seed", "batch=6", "batch=64", "lr=0", "lr=0.0", "1")] == [
+        4, 4, 48, 24, 24, 0, 48, 48]  # a word that has no key may be a part of a number
+    assert browser.errors == []
 
 
 @pytest.mark.slow

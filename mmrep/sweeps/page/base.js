@@ -172,12 +172,18 @@ RUNS.forEach((run, i) => {
   run.find = [run.run, run.tag, ...axes, run.state, `seed${run.seed}`, run.error].join(" ").toLowerCase();
 });
 
+function finder(word) {  // a key and a whole number (seed1, batch=6) must not find what only begins so (seed10, batch=64)
+  if (!/[a-z_=]\d+$/.test(word)) return (text) => text.includes(word);
+  const whole = new RegExp(word.replace(/[^\w=]/g, "\\$&") + "(?![\\d]|\\.\\d|e[-+]?\\d)");
+  return (text) => whole.test(text);
+}
+
 function update() {
-  const words = filter.text.toLowerCase().split(/\s+/).filter(Boolean);
+  const words = filter.text.toLowerCase().split(/\s+/).filter(Boolean).map(finder);
   const brushes = [...filter.brushes].map(([key, [from, to]]) => [dimension(key), Math.min(from, to) - 1e-9, Math.max(from, to) + 1e-9]);
   const picks = [...filter.picks.values()];
   const inside = (run) => brushes.every(([dim, from, to]) => { const t = dim.at(run); return t !== null && t >= from && t <= to; });
-  left = RUNS.filter((run) => words.every((w) => run.find.includes(w)) && picks.every((p) => p.test(run)) && inside(run));
+  left = RUNS.filter((run) => words.every((found) => found(run.find)) && picks.every((p) => p.test(run)) && inside(run));
   passes.fill(0);
   for (const run of left) passes[run.i] = 1;
   drawBar();

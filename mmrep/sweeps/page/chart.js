@@ -158,7 +158,7 @@ function startCurves() {
     const without = left.length - with_.length;
     note.textContent = [`${plural(lines.length, view.mean ? "setting" : "run")}.`, without && `${without} without ${view.key}.`,
       view.mean && "Mean and range over the finished seeds, at the steps that all of them have.",
-      plot.cut && `${plural(plot.cut, "line")} leave the plot: some of their values lie far beyond all others.`].filter(Boolean).join(" ");
+      plot.cut && `${plural(plot.cut, "line")} ${plot.cut === 1 ? "leaves" : "leave"} the plot: some of their values lie far beyond all others.`].filter(Boolean).join(" ");
     plot.mark(opened);
   };
   controls.append(chooser("curve", keys.map((k) => [k, k]), view.key, set("key")), chooser("color", by.map((k) => [k, dimension(k).name]),
