@@ -7,7 +7,7 @@ import numpy as np
 from mmrep.summary import ceiling, chance
 from mmrep.writers import read_rows
 
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"  # Okabe-Ito: safe for color-blind readers
+BLUE, RED, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"  # Okabe-Ito: safe for color-blind readers
 
 
 def run_figure(workdir: Path, results: dict, features: dict | None) -> Path:
@@ -83,11 +83,11 @@ def _probes(ax, results: dict) -> None:
         guess = chance(name, results["metrics"])
         if guess is not None:
             ax.plot([guess] * 2, [i - 0.3, i + 0.3], color=GREY, lw=1, ls=":", label="chance" if i == 0 else None)
-        for control, color, mark in (("untrained", GREY, "x"), ("raw_pca", ORANGE, "+")):
+        for control, color, mark in (("untrained", GREY, "x"), ("raw_pca", RED, "+")):
             other = results["controls"].get(control, {}).get(name)
             if other:
                 ax.plot(other["value"], i, mark, color=color, ms=6, ls="")
-    for control, color, mark in (("untrained", GREY, "x"), ("raw_pca", ORANGE, "+")):
+    for control, color, mark in (("untrained", GREY, "x"), ("raw_pca", RED, "+")):
         if any(name in results["controls"].get(control, {}) for name in wanted):
             ax.plot([], [], mark, color=color, label=control.replace("_pca", " PCA"), ls="")
     ax.set_yticks(range(len(wanted)), wanted[::-1], fontsize=8)
@@ -119,7 +119,7 @@ def _map(ax, features: dict | None) -> None:
     key = next((k for k in sorted(features) if k.startswith("label/") and _classes(features[k])), None)
     ax.set_title("Embeddings (PCA of both)")
     ax.set_xlabel(f"color: {key[6:]}" if key else "")
-    for part, m, mark, plain in ((xy[:n], pair[0], "o", BLUE), (xy[n:], pair[1], "^", ORANGE)):
+    for part, m, mark, plain in ((xy[:n], pair[0], "o", BLUE), (xy[n:], pair[1], "^", RED)):
         label = features[key][features[f"present/{m}"]] if key else None
         tab10 = matplotlib.colormaps["tab10"]
         color = {"color": plain} if label is None else {"c": [tab10(v) if v >= 0 else GREY for v in label]}

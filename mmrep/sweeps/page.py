@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from mmrep.sweeps.tables import plain
+
 PARTS = Path(__file__).with_name("page")
 SCRIPTS = ("base", "head", "chart", "results", "runs", "parallel", "detail", "map", "start")
 SIDE = 48  # pixels of a thumbnail
@@ -53,15 +55,15 @@ def packed(data: dict[str, Any]) -> dict[str, Any]:
             kept = ("pair", "retrieval", "data")
             label = found["label"] and short(found["label"]) | {"values": number(found["label"]["values"])}
             found = {k: short(found[k]) for k in kept} | {"xy": short(found["xy"], 4), "rows": number(found["rows"]), "label": label}
-        return {k: finite(run[k]) for k in ("run", "tag", "seed", "axes", "state", "error", "tries", "step")} | {
+        return {k: plain(run[k]) for k in ("run", "tag", "seed", "axes", "state", "error", "tries", "step")} | {
             "values": short([run["values"].get(m) for m in metrics]) if run["values"] else [], "seconds": short(run["seconds"]),
             "controls": {name: short([of.get(m) for m in metrics]) for name, of in run["controls"].items()},
             "curve": curve and {key: number(values) for key, values in curve.items()}, "map": found}
 
     runs = [one(run) for run in data["runs"]]
-    tables = {key: [short(row) | {"axes": finite(row["axes"])} if "axes" in row else short(row) for row in data[key]]
+    tables = {key: [short(row) | {"axes": plain(row["axes"])} if "axes" in row else short(row) for row in data[key]]
               for key in ("summary", "comparisons")}
-    return finite({k: v for k, v in data.items() if k not in tables and k != "runs"}) | tables | {
+    return plain({k: v for k, v in data.items() if k not in tables and k != "runs"}) | tables | {
         "metrics": metrics, "runs": runs, "pool": [json.loads(text) for text in pool]}
 
 
@@ -75,11 +77,6 @@ def short(value: Any, digits: int = 5) -> Any:
         value = float(f"{value:.{digits}g}") if math.isfinite(value) else None
         return int(value) if value is not None and value.is_integer() and abs(value) < 1e15 else value
     return value
-
-
-def finite(value: Any) -> Any:
-    """A plain value whose NaN and infinities are None."""
-    return short(value, 17)
 
 
 def thumbnail(array: np.ndarray) -> str:

@@ -125,11 +125,11 @@ def gathered(out: Path, found: dict, rows: list[dict], runs: list[dict], wrong: 
             "curve": curve(folder), "map": map_of(folder, planned["config"], pictures, say)})
     every = list(dict.fromkeys(r["metric"] for r in results.where(rows)))
     first = rows[0] if rows else {"commit": "", "device": ""}
-    return tables.plain({
+    return {
         "study": found["study"], "config": Path(found["config"]).name if found["config"] else "simulation", "axes": axes,
         "generated": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), "commit": first["commit"], "device": first["device"],
         "metrics": list(dict.fromkeys([*shown, *every])), "shown": shown, "runs": listed, "pictures": pictures, "summary": summary,
-        "comparisons": compared, "problems": wrong})
+        "comparisons": compared, "problems": wrong}
 
 
 def curve(folder: Path) -> dict[str, list] | None:

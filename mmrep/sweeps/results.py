@@ -22,9 +22,9 @@ def collect(out: Path) -> tuple[Rows, Rows]:
 
     Of a metric: run, tag, seed, a column an axis, split, control ("" for the trained model; else of `results.json`, "paired/NAME" for a
     difference to it), metric, value, low, high (95 % interval over cases), n, step, config_hash, overrides (JSON), commit, device,
-    seconds_* (train: the loop, compilation included; step: `step_seconds`), time. Of a run: run, tag, seed, axes, state, error, tries,
-    step, seconds, left_out {metric: why}. Of a run of several stages a metric's step is that of the last stage, a run's is counted
-    through all of them, and seconds are those of all.
+    seconds_* (train: the loop, compilation included; step: `step_seconds`), time. Of a run: run, tag, seed, axes {axis:
+    value} (one may be called "loss", too), state, error, tries, step, loss, seconds, left_out {metric: why}. Of a run of several stages
+    a metric's step is that of the last stage, a run's is counted through all of them, and seconds are those of all.
     Raises ValueError naming a damaged or half-written results.json, FileNotFoundError where OUT is no sweep's.
     """
     found = plan.read_plan(out)
@@ -34,7 +34,9 @@ def collect(out: Path) -> tuple[Rows, Rows]:
     for i, run in enumerate(found["runs"]):
         folder = status.folder_of(out, run)
         state = status.state_of(folder)
-        head = {"run": f"{run['tag']}/seed{run['seed']}", "tag": run["tag"], "seed": run["seed"]} | {a: plainly[a][i] for a in axes}
+        who = {"run": f"{run['tag']}/seed{run['seed']}", "tag": run["tag"], "seed": run["seed"]}
+        settings = {axis: plainly[axis][i] for axis in axes}
+        head = who | settings
         seconds, left_out, step = 0.0, {}, state.step
         if state.state == "finished":
             results, record = status.read_results(folder), _record(folder)
@@ -49,7 +51,7 @@ def collect(out: Path) -> tuple[Rows, Rows]:
             parts = {"": results["metrics"]} | results.get("controls", {}) | paired
             rows += [head | {"split": results.get("split", ""), "control": control, "metric": name} | _numbers(values) | tail
                      for control, metrics in parts.items() for name, values in metrics.items()]
-        runs.append(head | {"axes": {a: plainly[a][i] for a in axes}, "state": state.state, "error": state.error, "tries": state.tries,
+        runs.append(who | {"axes": settings, "state": state.state, "error": state.error, "tries": state.tries,
                             "step": step, "loss": state.loss, "seconds": round(seconds, 2), "left_out": left_out})
     return rows, runs
 

@@ -75,14 +75,12 @@ def markdown(table: Table) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
 
 
-def latex(table: Table, caption: str = "") -> str:
+def latex(table: Table) -> str:
     """A booktabs table; needs \\usepackage{booktabs}."""
     head, rows = table
     lines = [" & ".join(map(_tex, r)) + r" \\" for r in [head, *rows]]
-    inner = ["\\begin{tabular}{" + "l" * len(head) + "}", "\\toprule", lines[0], "\\midrule", *lines[1:], "\\bottomrule", "\\end{tabular}"]
-    if not caption:
-        return "\n".join(inner)
-    return "\n".join(["\\begin{table}", "\\centering", f"\\caption{{{_tex(caption)}}}", *inner, "\\end{table}"])
+    return "\n".join(["\\begin{tabular}{" + "l" * len(head) + "}", "\\toprule", lines[0], "\\midrule", *lines[1:], "\\bottomrule",
+                      "\\end{tabular}"])
 
 
 TEX = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"} | {c: "\\" + c for c in "_%&#${}"}

@@ -31,6 +31,14 @@ def test_a_row_a_run_and_metric_survives_both_formats(tmp_path):
         results.values(rows, "m", by="lr", lrr=1)
 
 
+def test_an_axis_may_be_called_as_what_is_known_of_a_run(tmp_path):
+    out = folder(tmp_path, {"loss=a/seed0": ({"loss": "a", "state": 3}, {"m": 0.5}), "b/seed0": None})
+    (out / "runs" / "b" / "seed0" / "metrics.jsonl").write_text('{"step": 4, "time": 1.0, "loss": 2.5}\n')
+    rows, runs = results.collect(out)
+    assert [(r["axes"]["loss"], r["axes"]["state"], r["state"]) for r in runs] == [("a", 3, "finished"), (None, None, "stopped")]
+    assert runs[1]["loss"] == 2.5 and math.isnan(runs[0]["loss"]) and (rows[0]["loss"], rows[0]["state"]) == ("a", 3)
+
+
 def test_half_written_files_are_named(tmp_path):
     out = folder(tmp_path / "s", RUNS)
     results.write(*results.collect(out), out)
