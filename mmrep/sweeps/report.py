@@ -2,9 +2,10 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from mmrep.sweeps.compare import compare, metrics_of, problems, summarize
 
 POINTS = 60  # of a learning curve
 DRAWN = ("image", "volume", "signal")  # what a row may hold that can be drawn, the first that it holds
+MOST = 1000  # rows of one source whose pictures and texts the page holds
 MANY, LINES = 40, 20  # settings, and sentences on what is wrong, that a terminal shows
 
 
@@ -108,7 +110,7 @@ def _footed(table: tables.Table, make: Callable) -> list[str]:
 
 def gathered(out: Path, found: dict, rows: list[dict], runs: list[dict], wrong: list[str], summary: list[dict], compared: list[dict],
              axes: list[str], shown: list[str], say: Callable[[str], None] | None = None) -> dict[str, Any]:
-    """The data of the page, as plain values: see `page.page`. say: as in `map_of`."""
+    """The data of the page, as plain values: see `page.page`. say: where to say which pictures cannot be read; None: no pictures."""
     per_run: dict[str, dict] = {}
     for row in rows:
         one = per_run.setdefault(row["run"], {"values": {}, "controls": {}})
@@ -116,13 +118,14 @@ def gathered(out: Path, found: dict, rows: list[dict], runs: list[dict], wrong: 
             one["values"][row["metric"]] = [row["value"], row["low"], row["high"], row["n"]]
         elif "/" not in row["control"]:
             one["controls"].setdefault(row["control"], {})[row["metric"]] = row["value"]
-    pictures: dict[str, dict] = {}
+    wanted: dict[str, Wanted] = {}
     listed = []
     for run, planned in zip(runs, found["runs"]):
         folder = status.folder_of(out, planned)
         keep = ("run", "tag", "seed", "axes", "state", "error", "tries", "step", "seconds")
         listed.append({k: run[k] for k in keep} | per_run.get(run["run"], {"values": {}, "controls": {}}) | {
-            "curve": curve(folder), "map": map_of(folder, planned["config"], pictures, say)})
+            "curve": curve(folder), "map": map_of(folder, planned["config"], wanted)})
+    pictures = {key: read_pictures(of, say) for key, of in wanted.items()} if say else {}  # once for all runs of the same data
     every = list(dict.fromkeys(r["metric"] for r in results.where(rows)))
     first = rows[0] if rows else {"commit": "", "device": ""}
     return {
@@ -145,11 +148,18 @@ def curve(folder: Path) -> dict[str, list] | None:
     return {"step": [r["step"] for r in kept]} | {k: [r.get(k) for r in kept] for k in keys}
 
 
-def map_of(folder: Path, config: dict, pictures: dict[str, dict], say: Callable[[str], None] | None = None) -> dict | None:
-    """The run's map.json with the key of its rows' pictures, which are read once for all runs of the same data.
+class Wanted(NamedTuple):
+    """Rows of a split of a stream's data that the maps of some runs show, and that their queries find, by how many show them."""
 
-    None without a map, or before the last stage has ended. say: where to say which pictures could not be read; None: none are read.
-    """
+    stream: dict
+    split: str
+    shown: Counter
+    found: Counter
+
+
+def map_of(folder: Path, config: dict, wanted: dict[str, Wanted]) -> dict | None:
+    """The run's map.json with the key of its rows' pictures in `wanted`, where there are any; None without a map, or before the last
+    stage has ended."""
     part = status.parts_of(folder)[-1]
     if not (folder / "results.json").is_file() or not (part / "map.json").is_file():
         return None
@@ -159,10 +169,14 @@ def map_of(folder: Path, config: dict, pictures: dict[str, dict], say: Callable[
             config = json.loads((part / "config.json").read_text())
     except (OSError, ValueError):
         return None
+    from mmrep.data.streams import opened_key
+
     stream = config["data"][found["stream"]]
-    key = cfg.digest({"data": stream, "split": found["split"], "rows": found["rows"]})
-    if say and key not in pictures and _can_be_shown(part, found["stream"]):
-        pictures[key] = read_pictures(stream, found, say)
+    key = cfg.digest({"data": opened_key(stream), "split": found["split"]})
+    if key in wanted or _can_be_shown(part, found["stream"]):
+        of = wanted.setdefault(key, Wanted(stream, found["split"], Counter(), Counter()))
+        of.shown.update([*found["rows"], *(q["query"] for q in found["retrieval"])])
+        of.found.update(row for q in found["retrieval"] for row, _ in q["found"])
     return found | {"data": key}
 
 
@@ -175,28 +189,31 @@ def _can_be_shown(folder: Path, stream: str) -> bool:
         return True
 
 
-def read_pictures(stream: dict, found: dict, say: Callable[[str], None]) -> dict[str, dict]:
-    """{"images": {row: data URI}, "texts": {row: text}} of the rows that a map shows; those that can be read, and why not all is said."""
+def read_pictures(wanted: Wanted, say: Callable[[str], None]) -> dict[str, dict]:
+    """{"images": {row: data URI}, "texts": {row: text}} of at most MOST rows, first those that maps show, then those that are found most
+    often; of those that can be read, and why not all can is said."""
     from mmrep.data import streams
     from mmrep.data.reading import read_rows as read
     from mmrep.data.sources import BadRow
     from mmrep.sweeps.page import thumbnail
 
-    rows = sorted({*found["rows"], *(r for q in found["retrieval"] for r in [q["query"], *(hit[0] for hit in q["found"])])})
+    stream, split, shown, found = wanted
+    rows = sorted(list(dict.fromkeys(row for of in (shown, found) for row, _ in of.most_common()))[:MOST])
     images, texts = {}, {}
     try:
-        source = streams.open_source(cfg.plain(stream), found["split"])
-        for row, example in zip(rows, read(source, np.array(rows))):
+        source = streams.open_source(cfg.plain(stream), split)
+        parts = np.array_split(np.array(rows), -(-len(rows) // 64))  # volumes are large, and only their thumbnails are kept
+        for row, example in ((row, one) for part in parts for row, one in zip(part.tolist(), read(source, part))):
             if isinstance(example, BadRow):
                 continue
             text = example.get("text")
             if text is not None:
                 texts[str(row)] = str(text if isinstance(text, str) else " / ".join(text))[:400]
-            shown = next((example[k] for k in DRAWN if k in example), None)
-            if shown is not None:
-                images[str(row)] = thumbnail(np.asarray(shown))
+            drawn = next((example[k] for k in DRAWN if k in example), None)
+            if drawn is not None:
+                images[str(row)] = thumbnail(np.asarray(drawn))
     except Exception as error:  # whatever a source raises, a report of numbers must not end for want of its pictures
         parts = stream.get("sources") or {"": stream.get("source", {})}
         names = ", ".join(" ".join(str(s[k]) for k in ("name", "path") if s.get(k)) for s in parts.values())
-        say(f"the page shows no pictures and texts of {found['split']} of {names}: {' '.join(str(error).split()) or type(error).__name__}")
+        say(f"the page shows no pictures and texts of {split} of {names}: {' '.join(str(error).split()) or type(error).__name__}")
     return {"images": images, "texts": texts}

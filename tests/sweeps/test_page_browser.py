@@ -249,6 +249,15 @@ def test_few_seeds_show_dots_and_no_interval(browser, tmp_path):
     assert browser.errors == []
 
 
+def test_what_is_true_of_all_comparisons_is_said_once(browser, tmp_path):
+    data = fake(lrs=(1e-3,), losses=("softmax", "sigmoid", "local"), encoders=("vit",), batches=(64,), seeds=3, metrics=3, rows=6)
+    data["comparisons"][0]["note"] += "; only differences above 0.2 would be found"
+    open_text(browser, tmp_path, data)
+    assert text_of(browser, ".compared").count("the smallest possible p") == 1
+    notes = browser.js("[...document.querySelectorAll('#comparisons tbody tr')].map((row) => row.cells[row.cells.length - 1].textContent)")
+    assert notes == ["only differences above 0.2 would be found", ""] and browser.errors == []
+
+
 def test_reports_of_nothing_say_so(browser, tmp_path):
     nothing = one_run() | {"runs": [], "metrics": [], "shown": [], "problems": ["this sweep has 0 runs: there is nothing to report"]}
     open_text(browser, tmp_path, nothing)

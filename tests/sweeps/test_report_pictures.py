@@ -50,6 +50,20 @@ def test_data_are_opened_once_and_only_where_there_is_something_to_see(tmp_path,
     assert report(tmp_path / "i", ["m"], None, lambda text: None) == 0 and opened == ["test", "test"]
 
 
+def test_what_only_another_run_finds_has_its_picture_too(tmp_path, opened, monkeypatch):
+    out = sweep(tmp_path, ("image", "text"))
+    other = out / "runs" / "lr=2" / "seed0"
+    write_json(other / "map.json", MAP | {"rows": [0, 1], "retrieval": [{"from": "image", "query": 0, "found": [[2, 0.5], [3, 0.4]]}]})
+    write_json(out / "runs" / "lr=1" / "seed0" / "map.json", MAP | {"rows": [0], "retrieval": []})
+    assert report(out, ["m"], None, lambda text: None) == 0 and opened == ["test"]
+    assert [f"Mrs Example {row}" in (out / "report.html").read_text() for row in range(4)] == [True] * 4
+    monkeypatch.setattr("mmrep.sweeps.report.MOST", 3)  # what maps show comes first, then what is found most often
+    found = [[3, 0.5], [2, 0.4], [3, 0.3]]
+    write_json(other / "map.json", MAP | {"rows": [0, 1], "retrieval": [{"from": "image", "query": 0, "found": found}]})
+    assert report(out, ["m"], None, lambda text: None) == 0
+    assert [f"Mrs Example {row}" in (out / "report.html").read_text() for row in range(4)] == [True, True, False, True]
+
+
 def test_pictures_and_texts_are_left_out_on_request(tmp_path, opened, capsys):
     out = sweep(tmp_path, ("image", "text"))
     assert main(["report", str(out), "--no-pictures"]) == 0 and opened == []

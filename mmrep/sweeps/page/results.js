@@ -134,12 +134,13 @@ function drawCompared(host, view, draw) {
   const rows = D.comparisons.filter((c) => (view.all || c.metric === view.metric) && inside(c.tag));
   const switcher = tested.length > 1 || outside ? toggle(`all ${plural(tested.length, "metric")} of the family`, view.all,
     (v) => { view.all = v; draw(); }) : "";
-  // say it once, not in every row
-  const notes = new Set(rows.map((r) => r.note)), common = notes.size === 1 && rows.length > 1 ? rows[0].note : "";
+  // what is true of all rows is said once
+  const notes = rows.map((r) => r.note.split("; ").filter(Boolean));
+  const common = rows.length > 1 ? notes[0].filter((part) => notes.every((of) => of.includes(part))) : [];
   const none = outside ? `${view.metric} is not of the family that is compared: ${tested.slice(0, 4).join(", ")}.`
     : "No comparison passes the filter.";
   host.replaceChildren(h("div", { class: "controls" }, switcher),
-    common ? h("p", { class: "note" }, `All of them: ${common}.`) : "",
+    common.length ? h("p", { class: "note" }, `All of them: ${common.join("; ")}.`) : "",
     rows.length ? tableOf(comparisonColumns(rows, view, common), view.every ? rows : rows.slice(0, MOST),
       { id: "comparisons", label: "comparisons with the baseline" }) : say(none),
     showMore(rows, view, draw, "comparison"),
@@ -151,6 +152,7 @@ function drawCompared(host, view, draw) {
 function comparisonColumns(rows, view, common) {
   const axesOf = (tag) => byTag.get(tag)?.[0].axes ?? {}, number = (...keys) => columnFormat(rows.flatMap((r) => keys.map((k) => r[k])));
   const difference = number("difference", "low", "high"), effect = number("effect"), detectable = number("detectable");
+  const rest = (c) => c.note.split("; ").filter((part) => !common.includes(part)).join("; ");
   const signed = (v) => (v > 0 ? "+" : "") + difference(v);
   const p = (v) => (!isNumber(v) ? "–" : v < 1e-3 ? v.toExponential(1) : v.toFixed(3));
   const apart = (c) => {  // the baseline by what it has different
@@ -169,5 +171,5 @@ function comparisonColumns(rows, view, common) {
     { head: "seeds", cell: (c) => c.n },
     { head: "detectable", title: "the smallest difference that this many seeds find in 80 % of studies",
       cell: (c) => detectable(c.detectable) },
-    !common && { head: "note", text: true, wrap: true, cell: (c) => c.note }];
+    rows.some((c) => rest(c)) && { head: "note", text: true, wrap: true, cell: rest }];
 }
