@@ -1,20 +1,29 @@
 """Encoders in the plane of alignment and uniformity, colored by what a linear probe reads from them."""
 
+import re
+
+from mmrep.metrics.geometry import uniformity_of_uniform
 from mmrep.sweeps import style
 from mmrep.sweeps.results import mean, rank_correlation
 
 ALIGN, UNIFORM = "alignment:x1-x2/alignment", ("alignment:x1-x2/uniformity/x1", "alignment:x1-x2/uniformity/x2")
-PROBES = tuple(f"probe/{label}:x1:embedding/accuracy" for label in ("object", "attribute_1", "attribute_2"))
-FLOOR = -3.7518  # uniformity of the uniform law in 32 dimensions at t = 2, a closed form
+PROBE = re.compile("probe/.*:x1:embedding/accuracy")  # of every label that is probed
 
 
 def runs(rows: list) -> list[dict]:
-    """One dict a run: its setting, seed, alignment, uniformity (mean of both views) and accuracy (mean of three probes)."""
+    """One dict a run: its setting, seed, alignment, uniformity (mean of both views) and accuracy (mean over the probes)."""
     by: dict = {}
     for row in rows:
         by.setdefault(row["run"], {k: row[k] for k in ("loss", "uniform", "t", "temperature", "seed", "tag")})[row["metric"]] = row["value"]
     return [{k: r[k] for k in ("loss", "uniform", "t", "temperature", "seed", "tag")} | {
-        "align": r[ALIGN], "spread": mean(r[m] for m in UNIFORM), "accuracy": mean(r[m] for m in PROBES)} for r in by.values()]
+        "align": r[ALIGN], "spread": mean(r[m] for m in UNIFORM), "accuracy": mean(v for m, v in r.items() if PROBE.fullmatch(m))}
+        for r in by.values()]
+
+
+def floor(rows: list) -> float:
+    """Uniformity of the uniform law in the dimensions of the embeddings, a closed form."""
+    (dim,) = {row["dim"] for row in rows}
+    return uniformity_of_uniform(dim)
 
 
 def settings(rows: list) -> list[dict]:
@@ -40,7 +49,7 @@ def measure(rows: list) -> dict[str, float]:
         "accuracy lost by alignment alone": best["accuracy"] - ends[0.0]["accuracy"],
         "accuracy lost by uniformity alone": best["accuracy"] - ends[1.0]["accuracy"],
         "accuracy lost by the best of both losses": best["accuracy"] - max(r["accuracy"] for r in found if r["loss"] == "align_uniform"),
-        "least uniformity over its floor": min(r["spread"] for r in found) - FLOOR}
+        "least uniformity over its floor": min(r["spread"] for r in found) - floor(rows)}
 
 
 def draw(rows: list):
@@ -55,8 +64,8 @@ def draw(rows: list):
                                cmap="cividis", vmin=low, vmax=high, edgecolor=style.BLACK, linewidth=0.3)
         axes[1].scatter([r["align"] + r["spread"] for r in mine], [r["accuracy"] for r in mine], s=14, marker=mark, label=label,
                         color=style.BLUE if loss == "align_uniform" else style.ORANGE, edgecolor="white", linewidth=0.3)
-    axes[0].axhline(FLOOR, color=style.GREY, lw=0.8, ls="--")
-    axes[0].annotate("floor: the uniform law", (1.3, FLOOR), xytext=(0, -9), textcoords="offset points", color=style.GREY, fontsize=7)
+    axes[0].axhline(floor(rows), color=style.GREY, lw=0.8, ls="--")
+    axes[0].annotate("floor: the uniform law", (1.3, floor(rows)), xytext=(0, -9), textcoords="offset points", color=style.GREY, fontsize=7)
     ends = {u: next(r for r in settings(rows) if r["uniform"] == u) for u in (0.0, 1.0)}
     for u, text, at, side in ((0.0, "alignment alone", (8, -2), "left"), (1.0, "uniformity alone", (0, 8), "right")):
         axes[0].annotate(text, (ends[u]["align"], ends[u]["spread"]), xytext=at, textcoords="offset points", fontsize=7, ha=side)

@@ -39,7 +39,9 @@ def measure(rows: list) -> dict[str, float]:
             abs(a - b) / b for key in loss for a, b in zip(tiles[key], loss[key]))
         small, large = min(n for n, _ in loss), max(n for n, _ in loss)
         for bias in (0.0, -10.0):
-            found[f"first loss of the largest batch over the smallest/{kind}/{bias:g}"] = mean(loss[large, bias]) / mean(loss[small, bias])
+            growth = mean(loss[large, bias]) / mean(loss[small, bias])
+            found |= {f"first loss of the largest batch over the smallest/{kind}/{bias:g}": growth,
+                      f"growth of the first loss over that of the batch/{kind}/{bias:g}": growth / (large / small)}
     return found
 
 
@@ -61,7 +63,8 @@ def draw(rows: list):
     axes[0].plot(sizes, [mean(softmax["orthogonal", n]) for n in sizes], "s", color=style.BLACK, label="softmax (log n)")
     axes[0].plot([], [], "x", color=style.GREY, ms=3, label="untrained towers")
     axes[0].plot([], [], "-", color=style.GREY, lw=1, label="closed form")
-    axes[0].set(title="First loss", xscale="log", yscale="log", xlabel="batch size n", ylabel="loss of the first step", ylim=(2, 1e5))
+    axes[0].set(title="First loss", xscale="log", yscale="log", xlabel="batch size n", ylabel="loss of the first step",
+                ylim=(2, 100 * sizes[-1]))
     axes[0].legend(loc="upper left", ncol=2, columnspacing=1.0, handletextpad=0.4)
     axes[0].set_xticks(sizes, list(map(str, sizes)))
     axes[0].minorticks_off()
@@ -73,7 +76,8 @@ def draw(rows: list):
         axes[1].plot([-math.log(n - 1)], [0], "|", color=color, ms=9, mew=1.3)
     axes[1].axhline(0, color=style.GREY, lw=0.7)
     axes[1].set_yscale("symlog", linthresh=1.0)
-    axes[1].set_yticks((-1, 0, 1, 10, 100, 1000), ("-1", "0", "1", "10", "100", "1000"))
-    axes[1].set(title="Push and pull on the bias", xlabel="starting bias b", ylabel="d loss / d b", ylim=(-1.5, 2e3))
+    ticks = (-1, 0, *(10**k for k in range(math.ceil(math.log10(sizes[-1])))))
+    axes[1].set_yticks(ticks, list(map(str, ticks)))
+    axes[1].set(title="Push and pull on the bias", xlabel="starting bias b", ylabel="d loss / d b", ylim=(-1.5, 2 * sizes[-1]))
     axes[1].legend(loc="upper left", title="zero at b = -log(n - 1)", title_fontsize=7, alignment="left")
     return figure
