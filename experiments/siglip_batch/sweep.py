@@ -14,9 +14,10 @@ RATES = {"small": {8: 3e-3, 16: 6e-3, 32: 1e-2, 64: 1e-2, 128: 2e-2, 256: 2e-2},
          "paper": dict.fromkeys((512, 1024, 2048, 4096, 8192, 16_384, 32_768), 1e-3)}
 RATES["smoke"] = {batch: RATES["small"][batch] for batch in (8, 256)}
 EXAMPLES = {"smoke": "512 examples", "small": "131072 examples", "paper": "9e8 examples"}  # the same at every batch; 900 M as in table 4
-NOISE = (0.0, 0.25, 0.5, 0.75, 1.0)  # share of wrong training pairs; 1 is a control, also of the starts
+NOISE = (0.0, 0.25, 0.5, 0.75, 1.0)  # share of wrong training pairs
 NOISY = {"smoke": 256, "small": 64, "paper": 8192}  # the batch of these runs
-STARTED = {"smoke": 256, "small": 256, "paper": 8192}  # the batch of the runs with other starts
+# the batches of the runs with other starts: the first has few negatives, so that its start should hardly matter (a control)
+STARTED = {"smoke": (8, 256), "small": (8, 256), "paper": (512, 8192)}
 USUAL = "b -10, t' log 10"
 STARTS = {"b 0, t' log 10": {"bias": 0.0}, "b -10, t' log 1": {"temperature": 1.0}, "b 0, t' log 1": {"bias": 0.0, "temperature": 1.0}}
 
@@ -41,7 +42,5 @@ def sweep(scale: str) -> list:
     noises = (0.5, 1.0) if scale == "smoke" else NOISE[1:]
     compared = [(batch, 0.0) for batch in RATES[scale]] + [(NOISY[scale], noise) for noise in noises]
     runs = [point(scale, loss, *at) for loss in LOSSES for at in compared]
-    runs += [point(scale, "sigmoid", STARTED[scale], start=start) for start in STARTS]
-    runs += [point(scale, "sigmoid", STARTED[scale], 1.0, start) for start in (USUAL, *STARTS)]  # control: all pairs wrong
-    runs = list({tuple(run.axes.values()): run for run in runs}.values())  # one of them is above, where the batches are the same
+    runs += [point(scale, "sigmoid", batch, start=start) for batch in STARTED[scale] for start in STARTS]
     return product(fixed({"total": EXAMPLES[scale], "eval.controls": ()} | (PAPER if scale == "paper" else {})), runs)
