@@ -8,10 +8,11 @@ PUBLISHED = {1.0: 0.2384, 0.1: 0.3028, 0.05: 0.5524, 0.0333: 0.6352, 0.02: 0.796
 GAP, TOLD = "alignment:x1-x2/gap", "alignment:x1-x2/separability"
 
 
-def trained(rows: list, metric: str = GAP, **where) -> dict[int, dict[float, list[float]]]:
-    """{steps: {temperature: values by seed}}."""
+def trained(rows: list, metric: str = GAP, tower: str | None = None, **where) -> dict[int, dict[float, list[float]]]:
+    """{steps: {temperature: values by seed}}; tower: "linear" for the control."""
     found: dict = {}
-    for (steps, temperature), seeds in values([r for r in rows if r["steps"]], metric, by=("steps", "temperature"), **where).items():
+    rows = [r for r in rows if r["steps"]]
+    for (steps, temperature), seeds in values(rows, metric, by=("steps", "temperature"), tower=tower, **where).items():
         found.setdefault(steps, {})[temperature] = seeds
     return found
 
@@ -25,9 +26,9 @@ def depths(rows: list, metric: str = GAP) -> dict[str, dict[int, list[float]]]:
 
 
 def measure(rows: list) -> dict[str, float]:
-    by, before, found = trained(rows), trained(rows, control="untrained"), {}
+    by, together, found = trained(rows), trained(rows, tower="linear"), {}
     short, long = sorted(by)
-    for name, gaps in (("short", by[short]), ("long", by[long]), ("untrained", before[short])):
+    for name, gaps in (("short", by[short]), ("long", by[long]), ("started together", together[short])):
         line = [mean(gaps[t]) for t in sorted(gaps)]  # from cold to warm
         found |= {f"smallest ratio of neighbors/{name}": min(a / b for a, b in zip(line, line[1:])),
                   f"coldest over warmest/{name}": line[0] / line[-1]}
@@ -54,6 +55,8 @@ def draw(rows: list):
     axes[0].annotate("untrained", (1, mean(start)), xytext=(0, 2), textcoords="offset points", color=style.GREY, fontsize=7, ha="right")
     for color, steps in zip((style.BLUE, style.SKY), sorted(by)):
         style.over_seeds(axes[0], sorted(by[steps]), [by[steps][t] for t in sorted(by[steps])], color=color, label=f"ours, {steps} steps")
+    control = trained(rows, tower="linear")[min(by)]
+    style.over_seeds(axes[0], list(control), list(control.values()), color=style.RED, ls="--", label="linear, started together (control)")
     axes[0].plot(temperatures, [PUBLISHED[t] for t in temperatures], "s--", mfc="none", color=style.BLACK, lw=0.8, ms=4,
                  label="published: CLIP on COCO")
     axes[0].set(title="After training", xscale="log", xlabel="temperature", ylabel="modality gap", ylim=(0, 1.7))

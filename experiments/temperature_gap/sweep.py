@@ -9,10 +9,12 @@ STEPS = {"smoke": (2, 4), "small": (200, 1000), "paper": (5000, 50_000)}
 DEPTHS = (1, 2, 4, 8)
 SHORT = {"data.main.batch": 256, "optim.lr": 1e-4, "optim.schedule": "constant", "optim.warmup": "0 steps"}
 
-# two-tower fine-tuning as in the paper: CLIP ViT-B/32; init.path takes converted weights, data.main.source your own pairs
+# CLIP ViT-B/32, which the paper fine-tunes. CLIP: folder of a run with its params, "": from scratch; data.main.source: your own pairs
+CLIP, SCAN = "", {"scan": True}
 PAPER = {
-    "encoders.x1": {"name": "vit", "field": "image", "patch": (32, 32), "width": 768, "depth": 12, "heads": 12},
-    "encoders.x2": {"name": "text", "field": "text", "width": 512, "depth": 12, "heads": 8, "causal": True, "pool": "last"},
+    "encoders.x1": {"name": "vit", "field": "image", "patch": (32, 32), "width": 768, "depth": 12, "heads": 12, "pool": "cls"} | SCAN,
+    "encoders.x2": {"name": "text", "field": "text", "width": 512, "depth": 12, "heads": 8, "causal": True, "pool": "last"} | SCAN,
+    "init.path": CLIP,
     "head": {"kind": "linear", "dim": 512}, "tokenizer": {"name": "wordpiece", "vocab_size": 49_408, "length": 77},
     "data.main.source": {"mode": "render", "latent": None, "scale": "paper", "modalities": ("image", "text"), "n": {"train": 102_400}}}
 
@@ -31,5 +33,8 @@ def sweep(scale: str) -> list:
     trained = [Point({"temperature": round(t, 4), "steps": n},
                      {"objectives.pair.temperature": t, "total": f"{n} steps"} | (PAPER if scale == "paper" else towers(4)))
                for n in STEPS[scale] for t in temperatures]
+    # a control: towers that start together are trained in the same way
+    together = [Point({"tower": "linear", "temperature": round(t, 4), "steps": STEPS[scale][0]},
+                      {"objectives.pair.temperature": t, "total": f"{STEPS[scale][0]} steps"} | towers(4, "linear")) for t in temperatures]
     untrained = [Point({"tower": kind, "depth": d}, {"total": "1 steps"} | towers(d, kind)) for kind in ("ReLU", "linear") for d in depths]
-    return product(fixed(common), trained + untrained)
+    return product(fixed(common), trained + together + untrained)
