@@ -1,7 +1,7 @@
 """R^2 of content and style from one encoding, beside the table of the paper, and of runs whose mechanism is off."""
 
 from mmrep.sweeps import style
-from mmrep.sweeps.results import mean, values, where
+from mmrep.sweeps.results import mean, values
 
 # von Kuegelgen et al. 2021, inset table of section 5.1: mean and deviation over three seeds, kernel ridge regression; see README.md
 PUBLISHED = {"p=1": {"content": (1.00, 0.00), "style": (0.07, 0.00)}, "p=.75": {"content": (1.00, 0.00), "style": (0.06, 0.05)},
@@ -13,14 +13,14 @@ CONTROLS = {"p=1": "trained\n$p$ = 1", "wrong pairs": "wrong\npairs", "untrained
 
 
 def r2(rows: list) -> dict[str, dict[str, list[float]]]:
-    """{setting: {label: R^2 by seed}} of kernel ridge regressions; "untrained" is of the setting p=1."""
+    """{setting: {label: R^2 by seed}} of kernel ridge regressions; of untrained encoders, "untrained" (p=1) and "untrained, causal"."""
     found: dict = {}
     for label in LABELS:
         metric = f"identify/x/{label}/r2_kernel"
         for setting, seeds in values(rows, metric, by="setting").items():
             found.setdefault(setting, {})[label] = seeds
-        for row in sorted(where(rows, metric=metric, control="untrained"), key=lambda r: r["seed"]):
-            found.setdefault("untrained", {}).setdefault(label, []).append(row["value"])
+        for setting, seeds in values(rows, metric, by="setting", control="untrained").items():
+            found.setdefault({"p=1": "untrained"}.get(setting, f"untrained, {setting}"), {})[label] = seeds
     return found
 
 

@@ -13,7 +13,7 @@ def sweep(scale: str) -> list:
     p75 = {LATENT + "change": 0.75}
     statistical = p75 | {LATENT + "dependent": True, LATENT + "freedom": 1}
     settings = {"p=1": {"eval.controls": ("untrained",)}, "p=.75": p75, "statistical": statistical,
-                "causal": statistical | {LATENT + "causal": True}}
+                "causal": statistical | {LATENT + "causal": True, "eval.controls": ("untrained",)}}
     # what is off: pairs that belong together; a covariance that hardly changes some directions of the style
     settings |= {"wrong pairs": {LATENT + "pair_noise": {"train": 1.0}}, "even covariance": statistical | {LATENT + "freedom": 50}}
     of_scale = {"smoke": {"arg.smoke": "true", "arg.width": "32"}, "small": {"arg.width": "128"},

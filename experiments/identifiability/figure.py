@@ -1,7 +1,7 @@
 """R^2 of content, style and private latents from one modality's encoding: by their dependence, by its dimensions, of controls."""
 
 from mmrep.sweeps import style
-from mmrep.sweeps.results import mean, values, where
+from mmrep.sweeps.results import mean, values
 
 LABELS = {"content": ("content", style.BLUE, "o"), "style": ("style", style.RED, "s"), "private_1": ("private, own", style.GREEN, "^"),
           "private_2": ("private, other's", style.ORANGE, "v")}
@@ -10,14 +10,14 @@ CONTROLS = {"p=1": "trained", "wrong pairs": "wrong\npairs", "same style": "styl
 
 
 def r2(rows: list) -> dict[str, dict[str, list[float]]]:
-    """{setting: {label: R^2 by seed}} of kernel ridge regressions; "untrained" is of the setting p=1."""
+    """{setting: {label: R^2 by seed}} of kernel ridge regressions; of untrained encoders, "untrained" (p=1) and "untrained, causal"."""
     found: dict = {}
     for label in LABELS:
         metric = f"identify/x1/{label}/r2_kernel"
         for setting, seeds in values(rows, metric, by="setting").items():
             found.setdefault(setting, {})[label] = seeds
-        for row in sorted(where(rows, metric=metric, control="untrained"), key=lambda r: r["seed"]):
-            found.setdefault("untrained", {}).setdefault(label, []).append(row["value"])
+        for setting, seeds in values(rows, metric, by="setting", control="untrained").items():
+            found.setdefault({"p=1": "untrained"}.get(setting, f"untrained, {setting}"), {})[label] = seeds
     return found
 
 

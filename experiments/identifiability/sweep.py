@@ -13,10 +13,11 @@ def sweep(scale: str) -> list:
     n = 5 if scale == "paper" else 3  # content, style and private latents each
     p75 = {LATENT + "change": 0.75}
     settings = {"p=1": {"eval.controls": ("untrained",)}, "p=.75": p75, "statistical": p75 | {LATENT + "dependent": True},
-                "causal": p75 | {LATENT + "dependent": True, LATENT + "causal": True}}
+                "causal": p75 | {LATENT + "dependent": True, LATENT + "causal": True, "eval.controls": ("untrained",)}}
     settings |= {f"dim {dim}": {"arg.dim": str(dim)} for dim in (1, n - 1, 2 * n)}
-    # what is off: pairs that belong together; a style that differs between the views
-    settings |= {"wrong pairs": {LATENT + "pair_noise": {"train": 1.0}}, "same style": {LATENT + "change": 0.0}}
+    # what is off: pairs that belong together; a style that differs between the views; a covariance that leaves some of it nearly as it is
+    settings |= {"wrong pairs": {LATENT + "pair_noise": {"train": 1.0}}, "same style": {LATENT + "change": 0.0},
+                 "even covariance": p75 | {LATENT + "dependent": True, LATENT + "freedom": 50}}
     size = {f"arg.{part}": str(n) for part in ("content", "style", "private")}
     of_scale = {"smoke": {"arg.smoke": "true", "arg.width": "32"}, "small": {"arg.width": "128", "total": "3000 steps"},
                 "paper": {"arg.paper": "true"}}[scale]
