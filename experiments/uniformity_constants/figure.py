@@ -4,7 +4,7 @@ from mmrep.metrics.geometry import uniformity_of_uniform
 from mmrep.sweeps import style
 from mmrep.sweeps.results import mean, values
 
-NAMES = {"uniform": (style.BLUE, "uniform"), "cone": (style.ORANGE, "in a cone"), "collapsed": (style.RED, "collapsed")}
+NAMES = {"uniform": (style.BLUE, "uniform"), "cone": (style.ORANGE, "in a cone"), "collapsed": (style.RED, "collapsed")}  # drawn
 
 
 def batches(rows: list) -> list[int]:

@@ -6,7 +6,7 @@ SEEDS = {"smoke": 1, "small": (10, 11, 12), "paper": (10, 11, 12)}
 POINTS = {"smoke": 512, "small": 4096, "paper": 16_384}
 BATCHES = {"smoke": (16, 64), "small": (16, 64, 256, 1024, 4096), "paper": (16, 64, 256, 1024, 4096, 16_384)}
 DIMS = (2, 3, 8, 32, 128, 512)
-LAWS = ("uniform", "cone", "collapsed")
+LAWS = ("uniform", "cone", "narrow", "collapsed")
 
 
 def sweep(scale: str) -> list:
@@ -25,8 +25,8 @@ def simulate(point: dict, seed: int) -> dict[str, float]:
 
     rng = np.random.Generator(np.random.Philox(key=[seed, point["dim"]]))
     x = rng.standard_normal((point["points"], point["dim"]))
-    # a cone: the mean is as long as the deviations, as after a few random ReLU layers; collapsed: one point
-    x = x + math.sqrt(point["dim"]) * np.eye(point["dim"])[0] if point["law"] == "cone" else x
+    # a cone: the mean is as long as the deviations, as after a few random ReLU layers; narrow: 100 times as long; collapsed: one point
+    x = x + {"cone": 1, "narrow": 100}.get(point["law"], 0) * math.sqrt(point["dim"]) * np.eye(point["dim"])[0]
     x = normalize(np.ones_like(x) if point["law"] == "collapsed" else x)
     loss = jax.jit(lambda u, v: infonce(u, v, 2.0))
     found = {"uniformity": uniformity(x)}
