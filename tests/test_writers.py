@@ -81,6 +81,7 @@ def wandb_log(folder, seconds=10.0):
         time.sleep(0.05)
 
 
+@pytest.mark.extra
 def test_weights_and_biases_offline(tmp_path, monkeypatch):
     pytest.importorskip("wandb", reason="the extra `wandb` is not installed")
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -128,6 +129,7 @@ def test_tensorboard_keeps_runs_apart_that_are_trained_together(tmp_path, monkey
     assert [(b"loss_of_a" in log, b"loss_of_b" in log) for log in logs] == [(True, False), (False, True)]
 
 
+@pytest.mark.extra
 def test_mlflow_in_a_local_folder(tmp_path, monkeypatch):
     pytest.importorskip("mlflow", reason="the extra `mlflow` is not installed")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

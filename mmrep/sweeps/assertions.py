@@ -3,7 +3,7 @@
     {"paper": "...", "assertions": [
         {"id": "relu_first_layer", "kind": "PUBLISHED", "quantity": "cos/relu/1", "is": "within", "value": 0.3195, "tolerance": 0.01,
          "citation": "Liang et al. 2022, figure 2b", "provenance": "printed by the authors' notebook"},
-        {"id": "gap_at_init", "kind": "SIGNATURE", "quantity": "gap/init", "is": "at least", "value": 0.5, "committed": "2026-11-27"}],
+        {"id": "gap_at_init", "kind": "SIGNATURE", "quantity": "gap/init", "is": "at least", "value": 0.5, "committed": "2026-11-27T15:10"}],
      "controls": [{"id": "linear", "of": "relu_first_layer", "quantity": "cos/linear/1", "why": "no nonlinearity, no cone"}]}
 
 Kinds: THEOREM (a proof or a closed form), PUBLISHED (a number of the paper: citation and provenance), SIGNATURE (a shape of the paper's
@@ -13,6 +13,7 @@ control is a quantity of runs whose mechanism is off; it must fail the assertion
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,6 +59,9 @@ def read_expected(file: Path) -> dict[str, Any]:
         for key in one:
             if key not in (*KEYS, "of"):
                 raise ValueError(f"{at}: {key!r} is no key of it; {nearest(key, KEYS)}")
+        if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d", one.get("committed", "2026-01-01T00:00")):
+            raise ValueError(f"{at}: committed {one['committed']!r}; give the minute of the commit that has the threshold, such as "
+                             "2026-01-31T09:05 (UTC): runs that began before it confirm nothing")
         if i < len(assertions):
             if one["kind"] not in KINDS:
                 raise ValueError(f"{at}: kind {one['kind']!r}; {nearest(one['kind'], KINDS)}")

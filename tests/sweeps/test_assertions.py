@@ -9,7 +9,7 @@ from mmrep.sweeps.assertions import counts, judge, read_expected
 
 GOOD = {"paper": "p", "assertions": [
     {"id": "t", "kind": "THEOREM", "quantity": "x", "is": "within", "value": 1.0, "tolerance": 0.1, "why": "closed form"},
-    {"id": "s", "kind": "SIGNATURE", "quantity": "y", "is": "at least", "value": 0.5, "committed": "2026-05-02"},
+    {"id": "s", "kind": "SIGNATURE", "quantity": "y", "is": "at least", "value": 0.5, "committed": "2026-05-02T12:00"},
     {"id": "r", "kind": "REGRESSION", "quantity": "y", "is": "below", "value": 0.9, "provenance": "ours", "scales": ["smoke"]}],
     "controls": [{"id": "c", "of": "s", "quantity": "z", "why": "pairs shuffled"}]}
 
@@ -40,12 +40,13 @@ def test_verdicts_and_controls(tmp_path):
 
 
 def test_runs_before_a_threshold_confirm_nothing():
-    assert verdicts({"x": 1.0, "y": 0.6, "z": 0.1}, began="2026-05-01T10:00:00Z")["s"] == ("NOT RUN", True)
+    assert verdicts({"x": 1.0, "y": 0.6, "z": 0.1}, began="2026-05-02T11:59:59Z")["s"] == ("NOT RUN", True)
 
 
 @pytest.mark.parametrize("change, words", [
     (lambda f: f["assertions"][0].pop("why"), "assertions 't': has no 'why'"),
     (lambda f: f["assertions"][1].pop("committed"), "assertions 's': has no 'committed'"),
+    (lambda f: f["assertions"][1].update(committed="2026-05-02"), "'s': committed '2026-05-02'; give the minute"),
     (lambda f: f["assertions"][0].update(kind="THEORY"), "kind 'THEORY'; did you mean 'THEOREM'"),
     (lambda f: f["assertions"][0].pop("tolerance"), "`within` has a tolerance"),
     (lambda f: f["assertions"][0].update(toleranse=1), "'toleranse' is no key of it; did you mean 'tolerance'"),
