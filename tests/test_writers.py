@@ -105,6 +105,7 @@ def together(tmp_path, monkeypatch, **log):
     return folders
 
 
+@pytest.mark.extra
 def test_weights_and_biases_keeps_runs_apart_that_are_trained_together(tmp_path, monkeypatch):
     pytest.importorskip("wandb", reason="the extra `wandb` is not installed")
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -112,6 +113,7 @@ def test_weights_and_biases_keeps_runs_apart_that_are_trained_together(tmp_path,
     assert [(b"loss_of_a" in log, b"loss_of_b" in log) for log in logs] == [(True, False), (False, True)]
 
 
+@pytest.mark.extra
 def test_mlflow_keeps_runs_apart_that_are_trained_together(tmp_path, monkeypatch):
     pytest.importorskip("mlflow", reason="the extra `mlflow` is not installed")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

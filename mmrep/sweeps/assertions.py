@@ -3,7 +3,8 @@
     {"paper": "...", "assertions": [
         {"id": "relu_first_layer", "kind": "PUBLISHED", "quantity": "cos/relu/1", "is": "within", "value": 0.3195, "tolerance": 0.01,
          "citation": "Liang et al. 2022, figure 2b", "provenance": "printed by the authors' notebook"},
-        {"id": "gap_at_init", "kind": "SIGNATURE", "quantity": "gap/init", "is": "at least", "value": 0.5, "committed": "2026-11-27T15:10"}],
+        {"id": "gap_at_init", "kind": "SIGNATURE", "quantity": "gap/init", "is": "at least", "value": 0.5,
+         "committed": "2026-11-27T15:10"}],
      "controls": [{"id": "linear", "of": "relu_first_layer", "quantity": "cos/linear/1", "why": "no nonlinearity, no cone"}]}
 
 Kinds: THEOREM (a proof or a closed form), PUBLISHED (a number of the paper: citation and provenance), SIGNATURE (a shape of the paper's
