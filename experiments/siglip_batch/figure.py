@@ -68,8 +68,8 @@ def draw(rows: list):
     axes[2].barh([i + 0.2 for i in range(4)], [mean(ours[s]) for s in order], 0.38, color=style.BLUE, label="ours: R@1")
     for i, start in enumerate(order):
         axes[2].plot(ours[start], [i + 0.2] * len(ours[start]), ".", color=style.BLACK, ms=3)
-    axes[2].barh([i - 0.2 for i in range(4)], [PUBLISHED[s] / 100 for s in order], 0.38, color=style.SKY, label="published: top-1")
+    axes[2].barh([i - 0.2 for i in range(4)], [PUBLISHED[s] / 100 for s in order], 0.38, color=style.SKY, label="published: ImageNet")
     axes[2].set_yticks(range(4), order)
-    axes[2].set(title="Start of the sigmoid", xlabel="ours: R@1; published: zero-shot ImageNet", xlim=(0, 1.0), ylim=(-0.6, 4.6))
+    axes[2].set(title="Start of the sigmoid", xlabel="R@1 (ours), accuracy (published)", xlim=(0, 1.0), ylim=(-0.6, 4.6))
     axes[2].legend(loc="upper left", ncols=2, columnspacing=1.0, handlelength=1.2)
     return figure
