@@ -40,7 +40,7 @@ def collect(out: Path) -> tuple[Rows, Rows]:
         seconds, left_out, step = 0.0, {}, state.step
         if state.state == "finished":
             results, record = status.read_results(folder), _record(folder)
-            seconds, left_out = sum(results["seconds"].values()), results.get("left_out", {})
+            seconds, left_out = status.seconds_of(results), results.get("left_out", {})
             step = results["step"] + sum(status.last_row(part / "metrics.jsonl")[0] for part in status.parts_of(folder)[:-1])
             tail = {"step": results["step"], "config_hash": results["config_hash"],
                     "overrides": json.dumps(run["overrides"], sort_keys=True), "commit": record.get("commit", ""),

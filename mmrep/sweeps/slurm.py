@@ -223,7 +223,7 @@ def wait_for(names: list[str], tasks: Tasks, out: Path, poll: float, say: Say) -
             if state.state == "finished" or state.state == "failed" and failed_at(out / "runs" / name) != before[name]:
                 del left[name]
                 text = f"failed: {state.error}" if state.state == "failed" else clock(
-                    sum(status.read_results(out / "runs" / name)["seconds"].values()))
+                    status.seconds_of(status.read_results(out / "runs" / name)))
                 say(f"[{len(names) - len(left)}/{len(names)}] {name}  {text}")
         for task in tasks if states is not None else ():
             missed[task] = 0 if _alive(states, task) else missed.get(task, 0) + 1

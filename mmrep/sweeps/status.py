@@ -56,6 +56,11 @@ def read_results(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{file}: is damaged or half-written ({error}); remove it and run the same `mmrep sweep` again") from None
 
 
+def seconds_of(results: dict[str, Any]) -> float:
+    """Seconds of a run in all: its first step is part of its training, and not counted twice."""
+    return sum(seconds for part, seconds in results["seconds"].items() if part != "first_step")
+
+
 def check_stale(folder: Path, config: dict) -> None:
     """Raise ValueError where the folder holds work of another config: what is finished is reused for its own config only."""
     file = folder / "config.json"
