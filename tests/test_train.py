@@ -187,13 +187,13 @@ def test_not_finite_stops_with_the_state_before_it(tmp_path, monkeypatch, whole)
 
 def test_hyperparameters_are_traced(tmp_path, monkeypatch, whole):
     workdir, _ = whole
-    real, traced = loop._asked, []
+    real, traced = loop.with_stop, []
 
     def counted(step):
         run = real(step)
         return lambda *args: traced.append(1) or run(*args)
 
-    monkeypatch.setattr(loop, "_asked", counted)
+    monkeypatch.setattr(loop, "with_stop", counted)
     shared: dict = {}
     train(runs.config(), tmp_path / "one", shared=shared, say=lambda text: None)
     step = shared["step", next(k[1] for k in shared if k[0] == "step")]
