@@ -167,6 +167,7 @@ def test_survival_has_an_oracle(subjects):
     assert abs(subjects["risk"][together].mean() - subjects["risk"][~together].mean() - 0.7) < 0.1
 
 
+@pytest.mark.slow
 def test_the_table_of_invariants_is_kept():
     from experiments.headroom.invariants import lines
     assert [what for what, *_, kept in lines(10_000) if not kept] == []

@@ -30,6 +30,7 @@ def one_device(monkeypatch):
     monkeypatch.setattr(jax, "device_count", lambda *_: 1)
 
 
+@pytest.mark.slow
 def test_runs_together_are_the_runs_alone_to_rounding(tmp_path, one_device):
     changes = [{"seed": 0}, {"seed": 1, "optim": {"lr": 3e-3}}, {"seed": 0, "optim": {"lr": 1e30}}, {"seed": 2, "total": "2 steps"},
                {"seed": 3, "objectives": {"pair": {"temperature": 0.5}}, "eval": {"every": "2 steps"}}]
