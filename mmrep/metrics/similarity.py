@@ -50,6 +50,24 @@ def cka_debiased_linear(x: np.ndarray, y: np.ndarray) -> float:
     return _ratio(hsic_unbiased(kx, ky), hsic_unbiased(kx, kx), hsic_unbiased(ky, ky))
 
 
+def cka_kernel(x: np.ndarray) -> np.ndarray:
+    """A representation x f[n, p], n >= 4, as a kernel f32[n, n] of unit norm: the sum of products of two is `cka_debiased_linear` of theirs,
+    and shuffling rows shuffles it. Zeros where nothing varies. Raises ValueError for fewer than 4 rows.
+
+    Source: Szekely & Rizzo 2014 (Annals of Statistics), U-centering: its inner product over n (n - 3) is Song's unbiased HSIC.
+    """
+    x, _ = _pair(x, x, least=4)
+    n, x = len(x), _center(x)
+    if x is None:  # a collapsed encoder is like nothing
+        return np.zeros((n, n), np.float32)
+    kernel = x @ x.T
+    np.fill_diagonal(kernel, 0)
+    rows = kernel.sum(0) / (n - 2)
+    kernel += rows.sum() / (n - 1) - rows[:, None] - rows
+    np.fill_diagonal(kernel, 0)
+    return (kernel / np.linalg.norm(kernel)).astype(np.float32)
+
+
 def cka_from_grams(kx: np.ndarray, ky: np.ndarray, debiased: bool = True) -> float:
     """CKA of two kernel matrices kx, ky f[n, n] (symmetric); debiased (Song 2012) or biased (Kornblith 2019).
 

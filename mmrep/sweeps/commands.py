@@ -55,22 +55,19 @@ def reproduce(args: argparse.Namespace, say: Callable[[str], None]) -> int:
     from mmrep.stop import Stopped
     from mmrep.sweeps import reproduce
 
+    if args.list:
+        return reproduce.list_studies(args.scale, args.json, say)
+    if not args.all and not args.study:
+        raise ValueError("reproduce: name a study, or give --all or --list")
+    out = Path(args.out) if args.out else None
     try:
-        return _reproduce(args, reproduce, say)
+        if args.all:
+            return reproduce.reproduce_all(args.scale, args.workers, args.retry, args.record, say)
+        found = reproduce.reproduce(args.study, args.scale, out, args.workers, args.retry, args.record, say)
+        return int(not reproduce.passed(found))
     except Stopped as stopped:
         say(f"mmrep: {stopped}")
         return 130 if stopped.name == "SIGINT" else 143
-
-
-def _reproduce(args: argparse.Namespace, reproduce: Any, say: Callable[[str], None]) -> int:
-    if args.list:
-        return reproduce.list_studies(args.scale, args.json, say)
-    if args.all:
-        return reproduce.reproduce_all(args.scale, args.workers, args.retry, args.record, say)
-    if not args.study:
-        raise ValueError("reproduce: name a study, or give --all or --list")
-    out = Path(args.out) if args.out else None
-    return 0 if reproduce.passed(reproduce.reproduce(args.study, args.scale, out, args.workers, args.retry, args.record, say)) else 1
 
 
 def study_of(args: argparse.Namespace, overrides: list[str]) -> tuple[plan.Study, str]:

@@ -52,9 +52,9 @@ def compare(rows: Rows, baseline: dict[str, Any], family: list[str], planned: li
             for tag, own in settings.items()}
     seeds_of = {tag: {r["seed"] for r in planned if r["tag"] == tag} for tag in settings}
     pairs = [(metric, tag) for metric in family if baseline for tag in settings if base[tag] not in (None, tag)]
-    found = []
+    found, values = [], {metric: by_tag(rows, metric) for metric in family}
     for metric, tag in pairs:
-        of, against = by_tag(rows, metric), base[tag]
+        of, against = values[metric], base[tag]
         both = sorted(of.get(tag, {}).keys() & of.get(against, {}).keys())
         d = [of[tag][s]["value"] - of[against][s]["value"] for s in both]
         d = [x for x in d if math.isfinite(x)]

@@ -103,3 +103,13 @@ def test_knn_overlap_is_the_set_intersection():
     rng = np.random.default_rng(0)
     a, b = (np.array([np.sort(rng.choice(12, 5, replace=False)) for _ in range(30)]) for _ in range(2))
     assert np.allclose(sim.knn_overlap(a, b), [len(set(i) & set(j)) / 5 for i, j in zip(a, b)])
+
+
+def test_products_of_kernels_are_debiased_cka():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 7))
+    y = x[:, :5] + rng.normal(size=(40, 5))
+    order = rng.permutation(40)
+    kernels = sim.cka_kernel(x), sim.cka_kernel(y)[np.ix_(order, order)]
+    assert np.isclose((kernels[0] * kernels[1]).sum(), sim.cka_debiased_linear(x, y[order]), atol=1e-6)
+    assert np.isclose((kernels[0] ** 2).sum(), 1, atol=1e-5) and not sim.cka_kernel(np.ones((40, 3))).any()
