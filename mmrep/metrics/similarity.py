@@ -51,7 +51,7 @@ def cka_debiased_linear(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def cka_kernel(x: np.ndarray) -> np.ndarray:
-    """A representation x f[n, p], n >= 4, as a kernel f32[n, n] of unit norm: the sum of products of two is `cka_debiased_linear` of theirs,
+    """A representation x f[n, p], n >= 4, as a kernel f32[n, n] of unit norm: the product of two is their `cka_debiased_linear`,
     and shuffling rows shuffles it. Zeros where nothing varies. Raises ValueError for fewer than 4 rows.
 
     Source: Szekely & Rizzo 2014 (Annals of Statistics), U-centering: its inner product over n (n - 3) is Song's unbiased HSIC.
